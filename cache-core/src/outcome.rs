@@ -1,0 +1,170 @@
+//! Names for what happened. The same enums feed headers, metric labels and logs, so that the three never disagree.
+
+/// A cache tier: L1 is this node's memory, L2 is the shared Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Tier {
+    /// moka, in the process
+    L1,
+    /// Redis, shared by all nodes of a namespace
+    L2,
+}
+
+impl Tier {
+    /// Every tier, in the order in which they are asked.
+    pub const ALL: [Self; 2] = [Self::L1, Self::L2];
+
+    /// The name used in headers, labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::L1 => "l1",
+            Self::L2 => "l2",
+        }
+    }
+}
+
+/// What one tier answered to one lookup. "Absent" and "could not be asked" are different answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TierResult {
+    /// found and fresh
+    Hit,
+    /// nothing stored under the key
+    Absent,
+    /// found, but its freshness lifetime is over
+    Expired,
+    /// found, but an announcement touched one of its slots, or its epoch is over
+    Incoherent,
+    /// found, but this node cannot prove that it heard every announcement since the fill
+    Unproven,
+    /// the tier was not asked or did not answer (breaker open, timeout, no lease)
+    Unavailable,
+}
+
+impl TierResult {
+    /// Every result, in declaration order.
+    pub const ALL: [Self; 6] =
+        [Self::Hit, Self::Absent, Self::Expired, Self::Incoherent, Self::Unproven, Self::Unavailable];
+
+    /// The name used in headers, labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Absent => "absent",
+            Self::Expired => "expired",
+            Self::Incoherent => "incoherent",
+            Self::Unproven => "unproven",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+/// Why an entry that is not fresh was served all the same (RFC 5861).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum StaleReason {
+    /// the origin failed and `stale_if_error` allows it
+    IfError,
+    /// a revalidation runs behind it and `stale_while_revalidate` allows it
+    WhileRevalidate,
+    /// the request said `Cache-Control: max-stale`
+    RequestAllows,
+}
+
+impl StaleReason {
+    /// Every reason, in declaration order.
+    pub const ALL: [Self; 3] = [Self::IfError, Self::WhileRevalidate, Self::RequestAllows];
+
+    /// The name used in headers, labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::IfError => "stale-if-error",
+            Self::WhileRevalidate => "stale-while-revalidate",
+            Self::RequestAllows => "max-stale",
+        }
+    }
+}
+
+/// How a collapsed wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum CollapseEnd {
+    /// the leader's answer was shared
+    Shared,
+    /// the leader failed and the failure was shared
+    Failed,
+    /// the waiter's patience ran out
+    Impatient,
+}
+
+impl CollapseEnd {
+    /// Every end, in declaration order.
+    pub const ALL: [Self; 3] = [Self::Shared, Self::Failed, Self::Impatient];
+
+    /// The name used in headers, labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Failed => "failed",
+            Self::Impatient => "impatient",
+        }
+    }
+}
+
+/// Why a node read the whole coherence table again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ResyncReason {
+    /// the node just started
+    Start,
+    /// an announcement arrived whose `seq` was not the next one
+    Gap,
+    /// the subscription was made again
+    Reconnect,
+    /// a poll showed announcements that never arrived
+    Behind,
+    /// Redis speaks of another epoch
+    Epoch,
+}
+
+impl ResyncReason {
+    /// Every reason, in declaration order.
+    pub const ALL: [Self; 5] = [Self::Start, Self::Gap, Self::Reconnect, Self::Behind, Self::Epoch];
+
+    /// The name used in headers, labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Gap => "gap",
+            Self::Reconnect => "reconnect",
+            Self::Behind => "behind",
+            Self::Epoch => "epoch",
+        }
+    }
+}
+
+/// Where an announcement came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// a write through the proxy
+    Write,
+    /// a purge by an operator
+    Purge,
+    /// the database's change feed
+    Feed,
+}
+
+impl Source {
+    /// Every source, in declaration order.
+    pub const ALL: [Self; 3] = [Self::Write, Self::Purge, Self::Feed];
+
+    /// The name used in headers, labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Write => "write",
+            Self::Purge => "purge",
+            Self::Feed => "feed",
+        }
+    }
+}

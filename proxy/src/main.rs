@@ -1,0 +1,5 @@
+//! The `transom` binary.
+
+fn main() -> std::process::ExitCode {
+    transom::cli::main()
+}

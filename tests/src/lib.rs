@@ -1,0 +1,1 @@
+//! Harness: real servers on private ports in temporary folders.
