@@ -27,6 +27,7 @@ mod postgres;
 mod prometheus;
 mod redis;
 mod sample;
+mod stub;
 
 pub use self::eventually::{Settle, eventually};
 pub use self::folder::Folder;
@@ -39,6 +40,7 @@ pub use self::prometheus::Prometheus;
 pub use self::redis::{Redis, RedisBuilder};
 pub use self::resp::Reply;
 pub use self::sample::load_sample;
+pub use self::stub::Stub;
 
 use std::path::{Path, PathBuf};
 

@@ -1,11 +1,14 @@
 //! The shipped HAProxy configs, in a real HAProxy, in front of real servers.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_postgres::NoTls;
-use transom_tests::{HaProxy, HaProxyBuilder, Http, Postgres, Redis, eventually};
+use transom_tests::{HaProxy, HaProxyBuilder, Http, Postgres, Redis, Stub, eventually};
 
 /// Two failed checks, one good one, and a busy machine.
 const FAILOVER: Duration = Duration::from_secs(20);
@@ -106,6 +109,60 @@ async fn stats_tell_which_server_is_up() {
     .await;
     let metrics = stats.get("/metrics").send().await.expect_status(200).text();
     assert!(metrics.contains("haproxy_backend_active_servers{proxy=\"redis\"} 1"), "{metrics}");
+}
+
+#[tokio::test]
+async fn a_url_stays_with_its_node_and_moves_when_the_node_is_not_ready() {
+    let ready = Arc::new([true, true, true].map(AtomicBool::new));
+    let mut builder = HaProxy::config("haproxy/proxy.cfg").listen("PROXY_PORT").listen("STATS_PORT");
+    let mut stubs = Vec::new();
+    for n in 0..3 {
+        let is_ready = Arc::clone(&ready);
+        let admin = Stub::start(move |_| (if is_ready[n].load(Relaxed) { 200 } else { 503 }, String::new())).await;
+        let node = Stub::start(move |_| (200, n.to_string())).await;
+        builder = builder
+            .set(&format!("NODE_{}", n + 1), format!("127.0.0.1:{}", node.port()))
+            .set(&format!("NODE_{}_ADMIN", n + 1), admin.port());
+        stubs.push((node, admin));
+    }
+    let haproxy = builder.start().await;
+    let http = Http::new(format!("http://127.0.0.1:{}/rest/v1", haproxy.port("PROXY_PORT")));
+    let node_of = async |url: usize| -> usize {
+        let response = http.get(&format!("/flights?id=eq.{url}")).send().await.expect_status(200);
+        response.text().parse().unwrap()
+    };
+
+    let mut homes = Vec::new();
+    for url in 0..30 {
+        homes.push(node_of(url).await);
+        assert_eq!(node_of(url).await, homes[url]);
+    }
+    for n in 0..3 {
+        assert!(homes.contains(&n), "node {n} got nothing: {homes:?}");
+    }
+
+    // Readiness drops while the node still serves: no request may fail on the way, and nobody else's URL may move.
+    ready[1].store(false, Relaxed);
+    eventually("node 1 gets nothing any more", FAILOVER, async || {
+        let mut now = Vec::new();
+        for url in 0..30 {
+            now.push(node_of(url).await);
+        }
+        let kept = now.iter().zip(&homes).all(|(now, home)| *home == 1 || now == home);
+        if kept && !now.contains(&1) { Ok(()) } else { Err(format!("{homes:?} {now:?}")) }
+    })
+    .await;
+
+    ready[0].store(false, Relaxed);
+    ready[2].store(false, Relaxed);
+    let response = eventually("nobody is ready", FAILOVER, async || {
+        let response = http.get("/flights").send().await;
+        if response.status == 503 { Ok(response) } else { Err(response.text()) }
+    })
+    .await;
+    assert_eq!(response.json()["message"], "no proxy node is ready");
+    assert_eq!(response.header("retry-after"), "1");
+    assert_eq!(response.header("content-type"), "application/json");
 }
 
 async fn session(port: u16) -> Result<tokio_postgres::Client, tokio_postgres::Error> {
