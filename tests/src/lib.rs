@@ -21,6 +21,7 @@ mod ports;
 mod process;
 mod resp;
 
+mod dashboard;
 mod haproxy;
 mod http;
 mod postgres;
@@ -29,6 +30,7 @@ mod redis;
 mod sample;
 mod stub;
 
+pub use self::dashboard::{PanelQuery, dashboard_queries};
 pub use self::eventually::{Settle, eventually};
 pub use self::folder::Folder;
 pub use self::haproxy::{HaProxy, HaProxyBuilder};

@@ -1,4 +1,6 @@
 //! All suites, in one binary: the servers they share start once.
 
 mod harness;
+
+mod grafana;
 mod haproxy;
