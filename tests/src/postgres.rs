@@ -81,6 +81,12 @@ impl Postgres {
         self.folder.path()
     }
 
+    /// Where the cluster lies: what the postgres image calls `PGDATA`.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// A session in the maintenance database, for what concerns the whole cluster.
     ///
     /// # Panics
@@ -147,10 +153,6 @@ impl Postgres {
 
     fn running(&self) -> &Process {
         self.process.as_ref().expect("postgres was not stopped before")
-    }
-
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
     }
 
     fn initialize(&self) {

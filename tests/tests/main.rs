@@ -2,5 +2,6 @@
 
 mod harness;
 
+mod deploy;
 mod grafana;
 mod haproxy;
