@@ -30,6 +30,8 @@ fn every_config_is_valid_in_every_variant() {
     more(more(pillar(), "POSTGRES"), "REDIS").check();
     more(pillar(), "POSTGRES").set("PATRONI_PORT", 8008).check();
     pillar().set("REDIS_PASSWORD", "secret").check();
+    pillar().set("DNS", "127.0.0.1:53").check();
+    nodes().set("DNS", "127.0.0.1:53").check();
     nodes().check();
     let all = (2..=5).fold(nodes(), |builder, n| {
         builder.set(&format!("NODE_{n}"), "127.0.0.1:1").set(&format!("NODE_{n}_ADMIN"), 2)
