@@ -4,6 +4,6 @@
 
 pub mod cli;
 pub mod config;
+pub mod error;
 pub mod rest;
 pub mod telemetry;
-pub mod error;
