@@ -1,1 +1,49 @@
-//! Harness: real servers on private ports in temporary folders.
+//! Harness: real servers on private ports in temporary folders, stopped however the test ends.
+//!
+//! ```no_run
+//! # async fn test() {
+//! use std::time::Duration;
+//! use transom_tests::{Postgres, Redis, eventually};
+//!
+//! let database = Postgres::shared().await.database().await; // a copy of the sample, for this test alone
+//! let redis = Redis::start().await;
+//! redis.pause();
+//! eventually("redis is back", Duration::from_secs(5), async || redis.command(&["PING"]).await).await;
+//! # }
+//! ```
+//!
+//! Who stops what: dropping a server ends its process and removes its folder, also when the test panics. When the test
+//! process itself dies, a small watcher process per folder does the same (see [`Folder`]).
+
+mod eventually;
+mod folder;
+mod ports;
+mod process;
+mod resp;
+
+mod haproxy;
+mod http;
+mod postgres;
+mod prometheus;
+mod redis;
+mod sample;
+
+pub use self::eventually::{Settle, eventually};
+pub use self::folder::Folder;
+pub use self::haproxy::{HaProxy, HaProxyBuilder};
+pub use self::http::{Http, Request, Response};
+pub use self::ports::{free_port, wait_for_port};
+pub use self::postgres::{Database, Postgres};
+pub use self::process::{Process, Signal, unprivileged};
+pub use self::prometheus::Prometheus;
+pub use self::redis::{Redis, RedisBuilder};
+pub use self::resp::Reply;
+pub use self::sample::load_sample;
+
+use std::path::{Path, PathBuf};
+
+/// The root of the repository, for tests that read what is shipped there.
+#[must_use]
+pub fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lives in a folder of the workspace").to_path_buf()
+}

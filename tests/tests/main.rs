@@ -1,1 +1,3 @@
-//! All suites, in one binary.
+//! All suites, in one binary: the servers they share start once.
+
+mod harness;

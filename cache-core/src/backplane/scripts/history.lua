@@ -1,0 +1,28 @@
+-- Shared by all scripts.
+-- KEYS: 1 the history (hash), 2 the table (string of 8 bytes a slot)
+-- ARGV: 1 a name for a new epoch, should one be needed, 2 the number of slots
+
+local function replid()
+  return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
+end
+
+-- Older announcements are lost: nothing that was filled before may count as coherent.
+local function begin_epoch()
+  redis.call('DEL', KEYS[1], KEYS[2])
+  redis.call('SETRANGE', KEYS[2], tonumber(ARGV[2]) * 8 - 1, '\0')
+  redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'seq', '0', 'purged', '0', 'slots', ARGV[2], 'replid', replid())
+  return ARGV[1]
+end
+
+-- The epoch, begun anew if either key was lost. Fails if the peers use a table of another size.
+local function current_epoch()
+  local history = redis.call('HMGET', KEYS[1], 'epoch', 'slots')
+  local length = redis.call('STRLEN', KEYS[2])
+  if not history[1] or not history[2] or length ~= tonumber(history[2]) * 8 then
+    return begin_epoch()
+  end
+  if history[2] ~= ARGV[2] then
+    return nil, redis.error_reply('TRANSOM the peers use coherence_slots = ' .. history[2] .. ', this node ' .. ARGV[2])
+  end
+  return history[1]
+end

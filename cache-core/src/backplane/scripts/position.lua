@@ -1,0 +1,34 @@
+-- ARGV: 3 the asking node's epoch, 4 its watermark, 5 half of max_staleness in milliseconds
+-- Returns: epoch, seq, purged, trusted
+
+-- Every node polls all the time. If nobody did for as long as a lease lasts, Redis was away from everybody, and a writer
+-- may still owe an announcement from that time. For as long again nothing is trusted: writers announce what they owe
+-- before they poll. The write also makes a poll fail on a replica, and on a master that lost its replicas
+-- (min-replicas-to-write): neither may renew a lease.
+local function trusted()
+  local time = redis.call('TIME')
+  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local lapse = tonumber(ARGV[5])
+  local marks = redis.call('HMGET', KEYS[1], 'polled', 'quiet')
+  local quiet = math.min(tonumber(marks[2] or '0'), now + lapse)
+  if marks[1] and now - tonumber(marks[1]) > lapse then
+    quiet = now + lapse
+  end
+  redis.call('HSET', KEYS[1], 'polled', string.format('%.0f', now), 'quiet', string.format('%.0f', quiet))
+  if now >= quiet then return 1 end
+  return 0
+end
+
+-- Redis fell back if it restarted from an older copy, or failed over to a replica that lagged. A changed replication id
+-- shows both; a node that is ahead of Redis shows it too.
+local function position()
+  local epoch, refusal = current_epoch()
+  if refusal then return refusal end
+  local history = redis.call('HMGET', KEYS[1], 'seq', 'replid')
+  local ahead = ARGV[3] == epoch and tonumber(ARGV[4]) > tonumber(history[1])
+  if ahead or history[2] ~= replid() then
+    epoch = begin_epoch()
+  end
+  local at = redis.call('HMGET', KEYS[1], 'seq', 'purged')
+  return {epoch, tonumber(at[1]), tonumber(at[2]), trusted()}
+end

@@ -1,0 +1,278 @@
+//! The two-tier cache: look up, fill, store, announce.
+//!
+//! ```text
+//! lookup -> Found (fresh, or stale by leave) | Missing(what, why)
+//! begin  -> FillTicket   (before the origin is asked)
+//! store  <- FillTicket   (the only way to store, C1)
+//! ```
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    backplane::{Backplane, ECHO_PATIENCE, Observer},
+    breaker::Breaker,
+    clock::{Clock, Moment},
+    coherence::{Coherence, Filled, Kind, Proof, Reached, Stamp, Token},
+    entry::{Entry, Lifetimes, Value},
+    error::RedisError,
+    freshness::{self, Directives, Verdict},
+    key::CacheKey,
+    limits::Limits,
+    outcome::{Tier, TierResult},
+    redis::RedisLink,
+    tag::{Slots, Tag},
+    tier::{L1, L2, L2Answer},
+};
+
+/// A two-tier cache that is coherent with its peers.
+pub struct TwoTier<V: Value> {
+    l1: L1<V>,
+    l2: Option<Arc<L2>>,
+    coherence: Arc<Coherence>,
+    backplane: Backplane,
+    breaker: Arc<Breaker>,
+    link: Option<RedisLink>,
+    clock: Clock,
+    limits: Limits,
+    /// stores on their way to L2
+    stores: TaskTracker,
+}
+
+/// The right to store what an origin read that begins now brings back. Taken before the read (C1), used up by the store.
+#[derive(Debug)]
+pub struct FillTicket {
+    key: CacheKey,
+    stamp: Stamp,
+    began: Moment,
+}
+
+impl FillTicket {
+    /// When the fill began.
+    #[must_use]
+    pub fn began(&self) -> Moment {
+        self.began
+    }
+}
+
+/// What a lookup found.
+#[derive(Debug)]
+pub enum Lookup<V> {
+    /// an entry that may answer
+    Found(Found<V>),
+    /// none that may
+    Missing(Missing<V>),
+}
+
+/// An entry that may answer, and by which right.
+#[derive(Debug)]
+pub struct Found<V> {
+    /// the entry
+    pub entry: Arc<Entry<V>>,
+    /// where it was
+    pub tier: Tier,
+    /// fresh or stale; never `Refuse`
+    pub verdict: Verdict,
+}
+
+/// Why nothing may answer, and what might if the origin fails.
+#[derive(Debug)]
+pub struct Missing<V> {
+    /// the answer of the tier that decided
+    pub because: TierResult,
+    /// an entry that may answer if the origin fails, and for how long it has not been fresh
+    pub if_error: Option<(Arc<Entry<V>>, Duration)>,
+}
+
+/// Whether a store was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stored {
+    /// in L1, and on its way to L2 if there is one
+    Yes,
+    /// larger than `entry_bytes_max`
+    TooLarge,
+    /// invalidated while it was filled: it would never be served
+    Outdated,
+}
+
+impl<V: Value> TwoTier<V> {
+    /// A cache of a single node, without Redis.
+    #[must_use]
+    pub fn alone(limits: Limits, clock: Clock) -> Self {
+        let coherence = Arc::new(Coherence::new(limits.slots, limits.max_staleness));
+        let backplane = Backplane::alone(coherence.clone());
+        Self::new(limits, clock, coherence, backplane, None, Arc::default())
+    }
+
+    /// A cache that shares a Redis with its peers. To be called within a tokio runtime; never waits for Redis.
+    #[must_use]
+    pub fn shared(limits: Limits, clock: Clock, link: RedisLink, namespace: &str, observer: Arc<dyn Observer>) -> Self {
+        let coherence = Arc::new(Coherence::new(limits.slots, limits.max_staleness));
+        let breaker = Arc::new(Breaker::default());
+        let backplane = Backplane::shared(link.clone(), namespace, coherence.clone(), breaker.clone(), clock, observer);
+        let l2 = L2::new(link.clone(), breaker.clone(), clock, namespace);
+        Self::new(limits, clock, coherence, backplane, Some((link, l2)), breaker)
+    }
+
+    fn new(
+        limits: Limits,
+        clock: Clock,
+        coherence: Arc<Coherence>,
+        backplane: Backplane,
+        redis: Option<(RedisLink, L2)>,
+        breaker: Arc<Breaker>,
+    ) -> Self {
+        let (link, l2) = redis.unzip();
+        let l1 = L1::new(limits.l1_bytes_max);
+        let l2 = l2.map(Arc::new);
+        Self { l1, l2, coherence, backplane, breaker, link, clock, limits, stores: TaskTracker::new() }
+    }
+
+    /// Looks in L1 alone: takes no lock, waits for nothing.
+    #[must_use]
+    pub fn lookup_l1(&self, key: &CacheKey, directives: &Directives, now: Moment) -> Lookup<V> {
+        match self.l1.get(key) {
+            Some(entry) => self.judge(entry, Tier::L1, directives, now),
+            None => Lookup::Missing(Missing { because: TierResult::Absent, if_error: None }),
+        }
+    }
+
+    /// Looks in L2, and promotes to L1 what may answer. `None` if there is no L2. Without a lease Redis is not asked:
+    /// an entry of a peer counts only while coherence can be proven. A caller whose origin failed asks with
+    /// [`rescue_l2`](Self::rescue_l2) instead.
+    pub async fn lookup_l2(&self, key: &CacheKey, directives: &Directives, now: Moment) -> Option<Lookup<V>> {
+        let l2 = self.l2.as_ref()?;
+        let unavailable = Lookup::Missing(Missing { because: TierResult::Unavailable, if_error: None });
+        if !self.coherence.lease_held(now) {
+            return Some(unavailable);
+        }
+        Some(match l2.get(key).await {
+            L2Answer::Unavailable => unavailable,
+            L2Answer::Absent => Lookup::Missing(Missing { because: TierResult::Absent, if_error: None }),
+            L2Answer::Found(entry) => {
+                // Judged by the time after the wait: the lease may have lapsed while Redis was slow.
+                let found = self.judge(Arc::new(entry), Tier::L2, directives, self.clock.now());
+                if let Lookup::Found(Found { entry, .. }) = &found {
+                    self.l1.put(key.clone(), entry.clone());
+                }
+                found
+            }
+        })
+    }
+
+    /// Looks in L2 for anything that may answer now that the origin failed.
+    pub async fn rescue_l2(&self, key: &CacheKey) -> Option<(Arc<Entry<V>>, Duration)> {
+        let L2Answer::Found(entry) = self.l2.as_ref()?.get(key).await else { return None };
+        match self.judge(Arc::new(entry), Tier::L2, &Directives::default(), self.clock.now()) {
+            Lookup::Found(found) => Some((found.entry, Duration::ZERO)),
+            Lookup::Missing(missing) => missing.if_error,
+        }
+    }
+
+    /// The right to store what is read from now on.
+    #[must_use]
+    pub fn begin(&self, key: CacheKey, slots: Slots) -> FillTicket {
+        let began = self.clock.now();
+        FillTicket { key, stamp: self.coherence.stamp(slots), began }
+    }
+
+    /// A question that outlives the ticket: may a request that arrives later be answered by this fill?
+    pub fn joinable(&self, ticket: &FillTicket) -> impl Fn() -> bool + Send + Sync + 'static {
+        let (coherence, stamp) = (self.coherence.clone(), ticket.stamp.clone());
+        move || coherence.is_current(&stamp)
+    }
+
+    /// Makes an entry of what was read, and stores it if it is worth it. The store to L2 goes on in the background.
+    pub fn store(&self, ticket: FillTicket, value: V, lifetimes: Lifetimes) -> (Arc<Entry<V>>, Stored) {
+        let FillTicket { key, stamp, began } = ticket;
+        let entry = Arc::new(Entry { value, stamp, began, filled: Filled::Here(began), lifetimes });
+        if entry.weight(&key) > self.limits.entry_bytes_max {
+            // An older answer under the key must not outlive a newer one that cannot be stored.
+            self.l1.remove(&key);
+            return (entry, Stored::TooLarge);
+        }
+        if !self.coherence.is_current(&entry.stamp) {
+            return (entry, Stored::Outdated);
+        }
+        self.l1.put(key.clone(), entry.clone());
+        if let Some(l2) = self.l2.as_ref().filter(|_| self.coherence.lease_held(self.clock.now())) {
+            let (l2, entry) = (l2.clone(), entry.clone());
+            self.stores.spawn(async move { l2.put(&key, &entry).await });
+        }
+        (entry, Stored::Yes)
+    }
+
+    /// Announces that what carries these tags changed, and waits a moment for the announcement to come back, so that
+    /// what is read here next can be stored again.
+    ///
+    /// # Errors
+    /// See [`Backplane::announce`]: this node is right already, and the peers are told as soon as Redis answers.
+    pub async fn announce(&self, tags: impl IntoIterator<Item = Tag>, kind: Kind) -> Result<Token, RedisError> {
+        let slots = Slots::of(tags, self.limits.slots);
+        let token = self.backplane.announce(&slots, kind, self.clock.now()).await?;
+        self.coherence.wait_for(token, ECHO_PATIENCE).await;
+        Ok(token)
+    }
+
+    /// Waits until this node has applied everything up to the token.
+    pub async fn wait_for(&self, token: Token, patience: Duration) -> Reached {
+        self.coherence.wait_for(token, patience).await
+    }
+
+    /// The slots of these tags in this cache's table.
+    pub fn slots(&self, tags: impl IntoIterator<Item = Tag>) -> Slots {
+        Slots::of(tags, self.limits.slots)
+    }
+
+    /// The coherence state, for metrics and health.
+    #[must_use]
+    pub fn coherence(&self) -> &Coherence {
+        &self.coherence
+    }
+
+    /// The clock by which this cache judges.
+    #[must_use]
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
+    /// Entries and bytes in L1.
+    #[must_use]
+    pub fn l1_size(&self) -> (u64, u64) {
+        (self.l1.entries(), self.l1.bytes())
+    }
+
+    /// Whether there is an L2, and if so whether its breaker is closed.
+    #[must_use]
+    pub fn l2_available(&self) -> Option<bool> {
+        self.l2.as_ref().map(|_| !self.breaker.is_open())
+    }
+
+    /// Whether an announcement has not reached Redis yet.
+    #[must_use]
+    pub fn owes(&self) -> bool {
+        self.backplane.owes()
+    }
+
+    /// Finishes the stores that are under way and closes the connections, within a moment.
+    pub async fn close(&self) {
+        self.stores.close();
+        // Whatever is not stored by then is a miss for a peer, and nothing else.
+        drop(tokio::time::timeout(self.limits.redis_timeout * 2, self.stores.wait()).await);
+        if let Some(link) = &self.link {
+            link.close().await;
+        }
+    }
+
+    fn judge(&self, entry: Arc<Entry<V>>, tier: Tier, directives: &Directives, now: Moment) -> Lookup<V> {
+        let proof = self.coherence.judge(&entry.stamp, entry.filled, now);
+        let purged = proof == Proof::Incoherent && self.coherence.was_purged(entry.began);
+        match freshness::judge(entry.age(now), &entry.lifetimes, proof, purged, directives) {
+            Verdict::Refuse { because, if_error, expired_for } => {
+                Lookup::Missing(Missing { because, if_error: if_error.then_some((entry, expired_for)) })
+            }
+            verdict @ (Verdict::Fresh { .. } | Verdict::Stale { .. }) => Lookup::Found(Found { entry, tier, verdict }),
+        }
+    }
+}

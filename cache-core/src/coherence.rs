@@ -1,0 +1,330 @@
+//! The heart: is what is stored still true, and can this node prove it?
+//!
+//! An entry is **coherent** iff it was filled in the current epoch and no announcement touched one of its slots since.
+//! A node can **prove** that it heard every announcement only while its lease of freshness holds. Both together make an
+//! entry fresh; without the proof only what this node itself filled within `max_staleness` counts (C3, C4).
+//!
+//! No IO happens here and time is an argument, so that the simulator in `tests/` runs exactly this code.
+
+mod announcement;
+mod follower;
+mod table;
+
+use std::{
+    sync::atomic::{
+        AtomicU64,
+        Ordering::{Acquire, Release},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use self::table::Table;
+pub use self::{
+    announcement::{Announcement, Epoch, InvalidToken, Kind, Position, Seq, Snapshot, Token},
+    follower::Follower,
+};
+use crate::{
+    clock::Moment,
+    tag::{SlotCount, Slots},
+};
+
+/// What makes an entry judgeable: when its origin read began, counted in announcements, and what it depends on.
+/// The same in L1 and L2.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stamp {
+    /// the epoch of the fill; 0 if the node was between two epochs, which no entry survives
+    pub(crate) epoch: u64,
+    /// the watermark of the filling node **before** the origin read began
+    pub(crate) as_of: Seq,
+    /// what the entry depends on
+    pub(crate) slots: Slots,
+}
+
+impl Stamp {
+    /// A stamp as it was stored in L2.
+    pub(crate) fn from_parts(epoch: u64, as_of: Seq, slots: Slots) -> Self {
+        Self { epoch, as_of, slots }
+    }
+}
+
+/// Who filled an entry, and so how its age can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filled {
+    /// This node began the fill at this moment of its own monotonic clock.
+    Here(Moment),
+    /// A peer did: the entry came by L2 and its age is hearsay.
+    ByPeer,
+}
+
+/// What can be said of an entry's coherence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proof {
+    /// coherent, and the lease holds
+    Leased,
+    /// coherent as far as this node heard, and filled here at most `max_staleness` ago
+    Young,
+    /// coherent as far as this node heard, which may not be far enough
+    Unproven,
+    /// touched by an announcement, or of another epoch
+    Incoherent,
+}
+
+/// How an announcement met the state of this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    /// it was the next one
+    InOrder,
+    /// it was known already
+    Repeated,
+    /// at least one before it is missing
+    Gap,
+    /// it belongs to another epoch
+    OtherEpoch,
+}
+
+/// Whether this node has applied everything up to a token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reached {
+    /// it has
+    Yes,
+    /// it has not yet
+    NotYet,
+    /// the token belongs to another epoch, so nothing can be said
+    OtherEpoch,
+}
+
+/// The coherence state of one node.
+///
+/// [`judge`](Self::judge) and [`stamp`](Self::stamp) take no lock. Everything that changes the state takes one, so that
+/// changes are serial; readers are kept right by the order of the stores (see [`adopt`](Self::adopt)).
+pub struct Coherence {
+    table: Table,
+    /// 0 while a new epoch moves in
+    epoch: AtomicU64,
+    watermark: AtomicU64,
+    lease_until: AtomicU64,
+    /// what was filled before this moment and became incoherent must not be served, not even stale
+    purged_at: AtomicU64,
+    max_staleness: Duration,
+    /// serializes changes; holds the last hard purge that this node knows of
+    control: Mutex<Seq>,
+    progress: Notify,
+}
+
+impl Coherence {
+    /// The state of a node that has heard nothing yet: a private epoch and no lease, so that until the first resync only
+    /// its own fills count, and only for `max_staleness`.
+    #[must_use]
+    pub fn new(slots: SlotCount, max_staleness: Duration) -> Self {
+        Self {
+            table: Table::new(slots),
+            epoch: AtomicU64::new(Epoch::random().as_u64()),
+            watermark: AtomicU64::new(0),
+            lease_until: AtomicU64::new(0),
+            purged_at: AtomicU64::new(0),
+            max_staleness,
+            control: Mutex::new(Seq(0)),
+            progress: Notify::new(),
+        }
+    }
+
+    /// A stamp for a fill that begins now: to be taken **before** the origin is asked (C1).
+    #[must_use]
+    pub fn stamp(&self, slots: Slots) -> Stamp {
+        // The epoch first: under a new epoch the old watermark cannot be seen any more.
+        let epoch = self.epoch.load(Acquire);
+        Stamp { epoch, as_of: Seq(self.watermark.load(Acquire)), slots }
+    }
+
+    /// The freshness rule (C3).
+    #[must_use]
+    pub fn judge(&self, stamp: &Stamp, filled: Filled, now: Moment) -> Proof {
+        // The lease before the table. A lease seen as held was granted after the table had caught up, so the table read
+        // below has too. The other way round, both could change in between and an old table would meet a new lease.
+        let leased = self.lease_held(now);
+        if !self.is_current(stamp) {
+            return Proof::Incoherent;
+        }
+        match filled {
+            _ if leased => Proof::Leased,
+            Filled::Here(began) if now.since(began) <= self.max_staleness => Proof::Young,
+            Filled::Here(_) | Filled::ByPeer => Proof::Unproven,
+        }
+    }
+
+    /// Whether nothing this node heard speaks against the stamp.
+    #[must_use]
+    pub fn is_current(&self, stamp: &Stamp) -> bool {
+        // The epoch on both sides of the table: see `adopt`.
+        self.epoch.load(Acquire) == stamp.epoch
+            && self.table.untouched_since(&stamp.slots, stamp.as_of)
+            && self.epoch.load(Acquire) == stamp.epoch
+    }
+
+    /// Whether the lease of freshness holds.
+    #[must_use]
+    pub fn lease_held(&self, now: Moment) -> bool {
+        now.as_nanos() < self.lease_until.load(Acquire)
+    }
+
+    /// The last announcement applied in order.
+    #[must_use]
+    pub fn watermark(&self) -> Seq {
+        Seq(self.watermark.load(Acquire))
+    }
+
+    /// The epoch of this node; `None` while a new one moves in.
+    #[must_use]
+    pub fn epoch(&self) -> Option<Epoch> {
+        Epoch::from_u64(self.epoch.load(Acquire))
+    }
+
+    /// The bound on staleness while coherence cannot be proven.
+    #[must_use]
+    pub fn max_staleness(&self) -> Duration {
+        self.max_staleness
+    }
+
+    /// Whether an incoherent entry of this age was swept by a hard purge: then it must not be served stale either.
+    #[must_use]
+    pub fn was_purged(&self, began: Moment) -> bool {
+        began.as_nanos() <= self.purged_at.load(Acquire)
+    }
+
+    /// Whether the watermark has reached a token.
+    #[must_use]
+    pub fn reached(&self, token: Token) -> Reached {
+        // The epoch first, as in `stamp`; and again, because the watermark may be that of the next epoch.
+        let epoch = self.epoch.load(Acquire);
+        let watermark = self.watermark.load(Acquire);
+        if epoch != token.epoch.as_u64() || self.epoch.load(Acquire) != epoch {
+            Reached::OtherEpoch
+        } else if watermark >= token.seq.0 {
+            Reached::Yes
+        } else {
+            Reached::NotYet
+        }
+    }
+
+    /// Waits until the watermark has reached the token, the epoch changes, or `patience` is over. Cancel safe.
+    pub async fn wait_for(&self, token: Token, patience: Duration) -> Reached {
+        let waiting = async {
+            loop {
+                // Registered before the check, so that progress between the two is not missed.
+                let mut progress = std::pin::pin!(self.progress.notified());
+                progress.as_mut().enable();
+                match self.reached(token) {
+                    Reached::NotYet => progress.await,
+                    reached => return reached,
+                }
+            }
+        };
+        tokio::time::timeout(patience, waiting).await.unwrap_or(Reached::NotYet)
+    }
+
+    /// Applies one announcement as it arrived. Slots are raised even out of order, which is always safe; the watermark
+    /// moves only in order.
+    pub fn apply(&self, announcement: &Announcement, now: Moment) -> Applied {
+        let mut purged = self.control.lock();
+        if self.epoch.load(Acquire) != announcement.epoch.as_u64() {
+            return Applied::OtherEpoch;
+        }
+        let watermark = self.watermark.load(Acquire);
+        if announcement.seq.0 <= watermark {
+            return Applied::Repeated;
+        }
+        self.raise(announcement, &mut purged, now);
+        if announcement.seq.0 > watermark + 1 {
+            return Applied::Gap;
+        }
+        self.advance(announcement.seq);
+        Applied::InOrder
+    }
+
+    /// Raises the slots of an announcement that this node made itself, before it comes back: who wrote here reads here.
+    /// Of another epoch, it says that this node lives in the past: nothing it has is coherent until it resyncs.
+    pub fn apply_own(&self, announcement: &Announcement, now: Moment) -> Applied {
+        let mut purged = self.control.lock();
+        if self.epoch.load(Acquire) != announcement.epoch.as_u64() {
+            self.depart();
+            return Applied::OtherEpoch;
+        }
+        self.raise(announcement, &mut purged, now);
+        Applied::InOrder
+    }
+
+    /// Invalidates on this node alone what could not be announced: no present entry survives, and none filled before
+    /// the watermark moves on either.
+    pub fn apply_unannounced(&self, slots: &Slots, kind: Kind, now: Moment) {
+        let _control = self.control.lock();
+        self.table.raise(slots, Seq(self.watermark.load(Acquire) + 1));
+        if kind == Kind::Purge {
+            self.purged_at.fetch_max(now.as_nanos(), Release);
+        }
+    }
+
+    /// Takes over a snapshot: merged into the same epoch, or instead of another one.
+    ///
+    /// A new epoch moves in as `epoch := 0`, table, watermark, `epoch := new`. A reader that saw any slot of the new
+    /// table reads 0 or the new epoch afterwards, and a reader that read the new epoch first sees the whole new table:
+    /// so checking the epoch on both sides of the table is enough.
+    pub fn adopt(&self, snapshot: &Snapshot, now: Moment) {
+        let mut purged = self.control.lock();
+        let Position { epoch, seq, purged: last_purge, .. } = snapshot.position;
+        if self.epoch.load(Acquire) == epoch.as_u64() {
+            self.table.merge(&snapshot.table);
+            if last_purge > *purged {
+                self.purged_at.fetch_max(now.as_nanos(), Release);
+            }
+            *purged = last_purge.max(*purged);
+            self.advance(seq.max(Seq(self.watermark.load(Acquire))));
+        } else {
+            self.lease_until.store(0, Release);
+            self.epoch.store(0, Release);
+            self.table.replace(&snapshot.table);
+            if last_purge > Seq(0) {
+                self.purged_at.fetch_max(now.as_nanos(), Release);
+            }
+            *purged = last_purge;
+            self.advance(seq);
+            self.epoch.store(epoch.as_u64(), Release);
+        }
+    }
+
+    /// Extends the lease, if the epoch is still the one for which it was earned.
+    pub fn grant(&self, epoch: Epoch, until: Moment) {
+        let _control = self.control.lock();
+        if self.epoch.load(Acquire) == epoch.as_u64() {
+            self.lease_until.fetch_max(until.as_nanos(), Release);
+        }
+    }
+
+    /// How many slots the table has.
+    #[must_use]
+    pub fn slot_count(&self) -> usize {
+        self.table.len()
+    }
+
+    /// Leaves the epoch for a private one. To be called under the lock.
+    fn depart(&self) {
+        self.lease_until.store(0, Release);
+        self.epoch.store(Epoch::random().as_u64(), Release);
+        self.progress.notify_waiters();
+    }
+
+    fn raise(&self, announcement: &Announcement, purged: &mut Seq, now: Moment) {
+        self.table.raise(&announcement.slots, announcement.seq);
+        if announcement.kind == Kind::Purge && announcement.seq > *purged {
+            *purged = announcement.seq;
+            self.purged_at.fetch_max(now.as_nanos(), Release);
+        }
+    }
+
+    fn advance(&self, seq: Seq) {
+        self.watermark.store(seq.0, Release);
+        self.progress.notify_waiters();
+    }
+}

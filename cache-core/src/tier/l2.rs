@@ -1,0 +1,97 @@
+//! L2: Redis, shared by the nodes of a namespace.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fred::{interfaces::KeysInterface, types::Expiration};
+
+use crate::{
+    breaker::Breaker,
+    clock::Clock,
+    codec,
+    coherence::Filled,
+    entry::{Entry, Value},
+    key::CacheKey,
+    redis::{RedisLink, within},
+};
+
+/// What L2 says of a key. That it is absent and that nobody knows are different answers.
+#[derive(Debug)]
+pub enum L2Answer<V> {
+    /// stored by some node
+    Found(Entry<V>),
+    /// not stored, or nothing this release can read
+    Absent,
+    /// Redis did not say
+    Unavailable,
+}
+
+/// Entries in Redis, one string each, under `transom:<namespace>:e:<digest>`.
+pub struct L2 {
+    link: RedisLink,
+    breaker: Arc<Breaker>,
+    clock: Clock,
+    prefix: String,
+}
+
+impl L2 {
+    /// The tier of this namespace.
+    #[must_use]
+    pub fn new(link: RedisLink, breaker: Arc<Breaker>, clock: Clock, namespace: &str) -> Self {
+        Self { link, breaker, clock, prefix: format!("transom:{namespace}:e:") }
+    }
+
+    /// The entry under this key, whatever it is worth by now. Waits at most one timeout.
+    pub async fn get<V: Value>(&self, key: &CacheKey) -> L2Answer<V> {
+        if self.breaker.is_open() {
+            return L2Answer::Unavailable;
+        }
+        match within(self.link.timeout, self.link.data.get::<Option<Bytes>, _>(self.name(key))).await {
+            Ok(Some(bytes)) => self.read(key, bytes),
+            Ok(None) => L2Answer::Absent,
+            Err(error) => {
+                self.breaker.trip(&error);
+                L2Answer::Unavailable
+            }
+        }
+    }
+
+    /// Stores or replaces, until the entry is of no use any more. Failure is the breaker's business: L2 is a copy.
+    pub async fn put<V: Value>(&self, key: &CacheKey, entry: &Entry<V>) {
+        if self.breaker.is_open() {
+            return;
+        }
+        let began = codec_began(&self.clock, entry);
+        let bytes = Bytes::from(codec::encode(key, entry, began));
+        let keep = i64::try_from(entry.lifetimes.keep_for().as_millis()).unwrap_or(i64::MAX).max(1);
+        let set = self.link.data.set::<(), _, _>(self.name(key), bytes, Some(Expiration::PX(keep)), None, false);
+        if let Err(error) = within(self.link.timeout, set).await {
+            self.breaker.trip(&error);
+        }
+    }
+
+    fn read<V: Value>(&self, key: &CacheKey, bytes: Bytes) -> L2Answer<V> {
+        match codec::decode::<V>(key, bytes) {
+            Ok(stored) => L2Answer::Found(Entry {
+                value: stored.value,
+                stamp: stored.stamp,
+                began: self.clock.now().minus(self.clock.wall().since(stored.began)),
+                filled: Filled::ByPeer,
+                lifetimes: stored.lifetimes,
+            }),
+            Err(error) => {
+                tracing::debug!(?key, %error, "an entry in l2 cannot be read");
+                L2Answer::Absent
+            }
+        }
+    }
+
+    fn name(&self, key: &CacheKey) -> String {
+        format!("{}{:032x}", self.prefix, key.digest())
+    }
+}
+
+fn codec_began<V: Value>(clock: &Clock, entry: &Entry<V>) -> crate::clock::WallMillis {
+    let age = u64::try_from(entry.age(clock.now()).as_millis()).unwrap_or(u64::MAX);
+    crate::clock::WallMillis(clock.wall().0.saturating_sub(age))
+}
