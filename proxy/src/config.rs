@@ -4,15 +4,15 @@
 mod build;
 mod environment;
 mod file;
-mod kind;
-mod markdown;
-mod problem;
-mod settings;
-mod suggest;
 mod tables;
-mod units;
+mod markdown;
 mod view;
+mod problem;
 mod written;
+mod settings;
+mod kind;
+mod suggest;
+mod units;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -1,10 +1,10 @@
 //! Metrics, logs, request ids. Labels come only from enums, so the number of series is bounded by construction.
 
+mod metrics;
 mod family;
 mod labels;
-pub mod logs;
-mod metrics;
 mod request_id;
+pub mod logs;
 
 pub use self::labels::{Operation, RequestOutcome, Route};
 pub use self::metrics::{Gauges, Metrics};

@@ -116,6 +116,10 @@ impl Kind {
     fn unfit(self, text: &str) -> Unfit {
         // Part of a secret must not reach a log by way of an error.
         let quoted = if self.is_secret() { "the value".to_owned() } else { format!("{text:?}") };
+        if self.wants_tls(text) {
+            let problem = format!("{quoted} asks for TLS, which comes with a later version and is not there yet");
+            return Unfit { problem, remedy: "connect over a private network or a local tunnel".to_owned() };
+        }
         if let Self::Choice(now, later) = self
             && later.contains(&text)
         {
@@ -150,6 +154,17 @@ impl Kind {
             Self::Choice(now, _) => ("one of the words known here", format!("write {}", now.join(" or "))),
         };
         Unfit { problem: format!("{quoted} is not {what}"), remedy }
+    }
+
+    /// Refused rather than ignored: fred without TLS would speak plain text to a `rediss://` server.
+    fn wants_tls(self, text: &str) -> bool {
+        match self {
+            Self::RedisUrl => ["rediss", "valkeys"].iter().any(|scheme| text.starts_with(scheme)),
+            Self::PostgresUrl => text
+                .parse::<tokio_postgres::Config>()
+                .is_ok_and(|config| config.get_ssl_mode() == tokio_postgres::config::SslMode::Require),
+            _ => false,
+        }
     }
 }
 
@@ -187,6 +202,9 @@ fn namespace(text: &str) -> Option<String> {
 
 fn postgres(text: &str) -> Option<tokio_postgres::Config> {
     let config: tokio_postgres::Config = text.parse().ok()?;
+    if config.get_ssl_mode() == tokio_postgres::config::SslMode::Require {
+        return None;
+    }
     // Without a host the driver would fail at the first connection, which is later than it need be.
     (!config.get_hosts().is_empty() || !config.get_hostaddrs().is_empty()).then_some(config)
 }
@@ -195,8 +213,7 @@ fn postgres(text: &str) -> Option<tokio_postgres::Config> {
 fn redis(text: &str) -> Option<String> {
     let (scheme, _) = text.split_once("://")?;
     let (base, topology) = scheme.split_once('-').unwrap_or((scheme, ""));
-    let known =
-        matches!(base, "redis" | "rediss" | "valkey" | "valkeys") && matches!(topology, "" | "sentinel" | "cluster");
+    let known = matches!(base, "redis" | "valkey") && matches!(topology, "" | "sentinel" | "cluster");
     (known && fred::types::config::Config::from_url(text).is_ok()).then(|| text.to_owned())
 }
 

@@ -106,6 +106,9 @@ fn an_error_names_the_setting_its_source_what_was_wrong_and_what_would_be_right(
         ("TRANSOM_NAMESPACE", "a{b}", "not a namespace"),
         ("TRANSOM_REST_PATH", "rest", "not a path"),
         ("TRANSOM_REDIS_URL", "http://cache", "the value is not a Redis URL"),
+        ("TRANSOM_REDIS_URL", "rediss://cache", "the value asks for TLS, which comes with a later version"),
+        ("TRANSOM_DATABASE_URL", "postgres://h/d?sslmode=require", "the value asks for TLS"),
+        ("TRANSOM_DATABASE_URL", "postgres://", "the value is not a Postgres URL"),
         ("TRANSOM_DB_POOL_MAX", "0", "write a whole number from 1 to 10000"),
     ] {
         let message = errors(&[(variable, text)], "");
