@@ -4,6 +4,8 @@
 
 pub mod cli;
 pub mod config;
-pub mod error;
 pub mod rest;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod telemetry;
+pub mod error;
