@@ -5,5 +5,7 @@
 pub mod cli;
 pub mod config;
 pub mod rest;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod telemetry;
 pub mod error;
