@@ -284,7 +284,7 @@ impl<V: Value> TwoTier<V> {
             Verdict::Refuse { because, if_error, expired_for } => {
                 Lookup::Missing(Missing { because, if_error: if_error.then_some((entry, expired_for)) })
             }
-            verdict @ (Verdict::Fresh { .. } | Verdict::Stale { .. }) => Lookup::Found(Found { entry, tier, verdict }),
+            Verdict::Serve(right) => Lookup::Found(Found { entry, tier, right }),
         }
     }
 }

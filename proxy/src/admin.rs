@@ -36,7 +36,7 @@ impl Readiness {
         self.0.store(true, Relaxed);
     }
 
-    pub(crate) fn drop(&self) {
+    pub(crate) fn lower(&self) {
         self.0.store(false, Relaxed);
     }
 
@@ -68,7 +68,7 @@ impl Admin {
             (Method::GET | Method::HEAD, "/readyz") => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
             (Method::GET | Method::HEAD, "/health") => self.health(),
             (Method::GET | Method::HEAD, "/metrics") => self.metrics(),
-            (Method::GET | Method::HEAD, "/config") => json_answer(StatusCode::OK, &self.view.to_json()),
+            (Method::GET | Method::HEAD, "/config") => json_answer(StatusCode::OK, &json!(*self.view)),
             (Method::POST, "/purge") => self.purge(request).await,
             (_, "/livez" | "/readyz" | "/health" | "/metrics" | "/config" | "/purge") => {
                 problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not know that method")
@@ -133,7 +133,10 @@ impl Admin {
             Err(error) => return problem(StatusCode::BAD_REQUEST, &format!("not a purge: {error}")),
         };
         if purge.is_empty() {
-            return problem(StatusCode::BAD_REQUEST, "nothing to purge: name tables, tags or urls, or say \"all\": true");
+            return problem(
+                StatusCode::BAD_REQUEST,
+                "nothing to purge: name tables, tags or urls, or say \"all\": true",
+            );
         }
         match self.serve.purge(&purge).await {
             Ok(token) => json_answer(StatusCode::OK, &json!({ "purged": true, "token": token.to_string() })),

@@ -3,12 +3,7 @@
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use cache_core::{
-    backplane::Observer,
-    cache::TwoTier,
-    clock::Clock,
-    limits::Limits,
-    outcome::ResyncReason,
-    redis::RedisLink,
+    backplane::Observer, cache::TwoTier, clock::Clock, limits::Limits, outcome::ResyncReason, redis::RedisLink,
     tag::SlotCount,
 };
 use tokio::{signal::unix, task::JoinHandle};
@@ -19,7 +14,7 @@ use crate::{
     config::Config,
     error::Error,
     listener::{Allowance, Listener},
-    origin::Origin,
+    origin::{Origin, describe},
     reply::StoredResponse,
     serve::Serve,
     stack::stack,
@@ -90,18 +85,12 @@ impl Node {
         let serve = Arc::new(Serve::new(config, cache, origin, schema, metrics));
         let readiness = Arc::new(Readiness::default());
         let drains = [CancellationToken::new(), CancellationToken::new()];
-        let allowance = Allowance {
-            connections_max: limits.connections_max,
-            header_read_timeout: limits.header_read_timeout,
-        };
+        let allowance =
+            Allowance { connections_max: limits.connections_max, header_read_timeout: limits.header_read_timeout };
         let (listen, admin_listen) = (service.address(), admin.address());
         let listeners = [
             tokio::spawn(service.serve(stack(serve.clone(), &limits), allowance, drains[0].clone())),
-            tokio::spawn(admin.serve(
-                Admin::new(serve.clone(), readiness.clone(), view),
-                allowance,
-                drains[1].clone(),
-            )),
+            tokio::spawn(admin.serve(Admin::new(serve.clone(), readiness.clone(), view), allowance, drains[1].clone())),
         ];
         readiness.raise();
         tracing::info!(%listen, %admin_listen, "ready");
@@ -124,7 +113,7 @@ impl Node {
     /// then nothing is accepted any more, requests in flight finish, and what they started too.
     pub async fn drain(self, notice: Duration) {
         tracing::info!(?notice, "draining");
-        self.readiness.drop();
+        self.readiness.lower();
         tokio::time::sleep(notice).await;
         let [service, admin] = self.listeners;
         self.drains[0].cancel();
@@ -173,7 +162,7 @@ async fn connect(config: &Config, metrics: &Arc<Metrics>) -> Result<Origin, Star
     let retries = database.startup_retries;
     match origin.wait_until_up(retries, database.startup_retry_wait).await {
         Ok(()) => Ok(origin),
-        Err(error) => Err(StartError::Postgres { attempts: retries + 1, reason: crate::rest::describe(&error) }),
+        Err(error) => Err(StartError::Postgres { attempts: retries + 1, reason: describe(&error) }),
     }
 }
 

@@ -116,7 +116,9 @@ impl Error {
             | Self::Impatient { .. }
             | Self::Abandoned => true,
             // insufficient resources, operator intervention (also a cancelled statement), system error, internal error
-            Self::Database { state, .. } => ["53", "57", "58", "XX"].iter().any(|class| state.code().starts_with(class)),
+            Self::Database { state, .. } => {
+                ["53", "57", "58", "XX"].iter().any(|class| state.code().starts_with(class))
+            }
             _ => false,
         }
     }
@@ -163,29 +165,63 @@ impl Error {
             }
             Self::Deadline { .. } => {
                 let hint = "the limit is the setting request_deadline";
-                own(StatusCode::GATEWAY_TIMEOUT, "TRANSOM01", "The request took too long", Some(self.to_string()), Some(hint))
+                own(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "TRANSOM01",
+                    "The request took too long",
+                    Some(self.to_string()),
+                    Some(hint),
+                )
             }
             Self::Impatient { .. } => {
                 let hint = "the limit is the setting collapse_wait_max";
-                own(StatusCode::GATEWAY_TIMEOUT, "TRANSOM02", "The request took too long", Some(self.to_string()), Some(hint))
+                own(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "TRANSOM02",
+                    "The request took too long",
+                    Some(self.to_string()),
+                    Some(hint),
+                )
             }
             Self::Abandoned => {
                 own(StatusCode::INTERNAL_SERVER_ERROR, "TRANSOM03", "The request failed inside the proxy", None, None)
             }
             Self::Overloaded { .. } => {
                 let hint = "the limit is the setting in_flight_max";
-                own(StatusCode::SERVICE_UNAVAILABLE, "TRANSOM04", "Too many requests", Some(self.to_string()), Some(hint))
+                own(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "TRANSOM04",
+                    "Too many requests",
+                    Some(self.to_string()),
+                    Some(hint),
+                )
             }
             Self::BodyTooLarge { .. } => {
                 let hint = "the limit is the setting body_bytes_max";
-                own(StatusCode::PAYLOAD_TOO_LARGE, "TRANSOM05", "The request body is too large", Some(self.to_string()), Some(hint))
+                own(
+                    StatusCode::PAYLOAD_TOO_LARGE,
+                    "TRANSOM05",
+                    "The request body is too large",
+                    Some(self.to_string()),
+                    Some(hint),
+                )
             }
-            Self::BodyBroken { .. } => {
-                own(StatusCode::BAD_REQUEST, "TRANSOM06", "The request body is incomplete", Some(self.to_string()), None)
-            }
+            Self::BodyBroken { .. } => own(
+                StatusCode::BAD_REQUEST,
+                "TRANSOM06",
+                "The request body is incomplete",
+                Some(self.to_string()),
+                None,
+            ),
             Self::ResponseTooLarge { .. } => {
                 let hint = "ask for less with limit or select; the limit is the setting response_bytes_max";
-                own(StatusCode::INTERNAL_SERVER_ERROR, "TRANSOM07", "The answer is too large", Some(self.to_string()), Some(hint))
+                own(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "TRANSOM07",
+                    "The answer is too large",
+                    Some(self.to_string()),
+                    Some(hint),
+                )
             }
             Self::NotCached => {
                 let message = "Not in the cache, and the request forbids to ask the database";
@@ -193,7 +229,13 @@ impl Error {
             }
             Self::InvalidToken { .. } => {
                 let hint = "send a Transom-Token as it was received: 16 hexadecimal digits, a colon, a number";
-                own(StatusCode::BAD_REQUEST, "TRANSOM09", "Transom-Min-Token is not a token", Some(self.to_string()), Some(hint))
+                own(
+                    StatusCode::BAD_REQUEST,
+                    "TRANSOM09",
+                    "Transom-Min-Token is not a token",
+                    Some(self.to_string()),
+                    Some(hint),
+                )
             }
             Self::NoSuchPath => {
                 let hint = "tables and views are below the setting rest_path, by default /rest/v1";

@@ -54,11 +54,11 @@ pub fn cache(namespace: &str, fingerprint: u128, principal: &Principal, plan: &R
     key.extend_from_slice(&fingerprint.to_le_bytes());
     part(&mut key, Some(namespace));
     part(&mut key, principal.role.as_deref());
-    part(&mut key, Some(&plan.search_path));
-    part(&mut key, Some(&plan.shape.canonical()));
+    part(&mut key, Some(&format!("{:?}", plan.shape)));
+    part(&mut key, Some(&plan.location));
     part(&mut key, Some(&plan.statement.sql));
     for param in &plan.statement.params {
-        part(&mut key, param.as_deref());
+        part(&mut key, param.0.as_deref());
     }
     CacheKey::new(key)
 }

@@ -11,19 +11,19 @@ use std::{
 };
 
 use bb8::{Pool, RunError};
-use bytes::Bytes;
 use tokio::sync::watch;
 
 pub use self::health::Health;
 use self::{
     connection::Manager,
     health::Watchman,
+    retry::Backoff,
     transaction::{Access, Transaction},
 };
 use crate::{
     config::Database,
     error::Error,
-    rest::{self, SchemaCache, Statement, TableId},
+    rest::{self, Answer, SchemaCache, Statement, TableId},
     telemetry::{Metrics, Operation},
 };
 
@@ -36,17 +36,15 @@ pub struct Session {
     pub search_path: Arc<str>,
 }
 
-/// The one row that a read or write statement answers with.
-#[derive(Debug, Clone)]
-pub struct Answer {
-    /// rows that match without the limit, if they were counted
-    pub total: Option<i64>,
-    /// rows in the body
-    pub page: i64,
-    /// the finished body
-    pub body: Bytes,
-    /// for `Location`: the key of the created row, as pairs of column and filter
-    pub location: Option<Vec<String>>,
+impl Session {
+    /// A session of this role, which finds names in `schema` first and then in `extra`.
+    #[must_use]
+    pub fn new(role: Option<Arc<str>>, schema: &str, extra: &[String]) -> Self {
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let schemas: Vec<String> =
+            std::iter::once(schema).chain(extra.iter().map(String::as_str)).map(quoted).collect();
+        Self { role, search_path: schemas.join(", ").into() }
+    }
 }
 
 /// A pool of connections, and what is known of Postgres' health.
@@ -73,6 +71,18 @@ impl From<Error> for Uncommitted {
     fn from(error: Error) -> Self {
         Self { error, maybe_changed: Vec::new() }
     }
+}
+
+/// What the driver says, down to the cause: its own words are as short as "error connecting to server".
+#[must_use]
+pub fn describe(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 /// What a committed write brought about.
@@ -121,7 +131,7 @@ impl Origin {
             match self.watchman.try_connect().await {
                 Ok(()) => return Ok(()),
                 Err(error) => {
-                    let reason = rest::describe(&error);
+                    let reason = describe(&error);
                     tracing::warn!(%reason, attempt, of = retries, ?wait, "postgres is not reachable yet; trying again");
                     tokio::time::sleep(wait).await;
                 }
@@ -147,15 +157,13 @@ impl Origin {
     /// # Errors
     /// If Postgres is away, refuses, or is too slow.
     pub async fn read(&self, session: &Session, statement: &Statement) -> Result<Answer, Error> {
-        retry::on_conflict(async || {
-            let mut connection = self.connection().await?;
-            let transaction = Transaction::new(&mut connection, session, Access::ReadOnly, self.statement_timeout);
-            let began = Instant::now();
-            let answer = transaction.read(statement).await;
-            self.measured(Operation::Read, began, statement);
-            self.bounded(answer.map_err(|error| self.failure(&error))?)
-        })
-        .await
+        let mut backoff = Backoff::default();
+        loop {
+            let answer = self.read_once(session, statement).await;
+            if !backoff.again(&answer).await {
+                return answer;
+            }
+        }
     }
 
     /// Runs a write. `accept` judges the answer before the commit: what it refuses is rolled back.
@@ -163,22 +171,44 @@ impl Origin {
     /// # Errors
     /// As [`read`](Self::read), and whatever `accept` refuses. An error that leaves open whether the commit took place
     /// names the tables that must be announced all the same.
-    pub async fn write<T>(
+    pub async fn write<T: Send + Sync>(
         &self,
         session: &Session,
         statement: &Statement,
         changes: &rest::Changes,
-        accept: impl Fn(Answer) -> Result<T, Error>,
+        accept: impl Fn(Answer) -> Result<T, Error> + Sync,
     ) -> Result<Written<T>, Uncommitted> {
-        retry::on_conflict(async || {
-            let mut connection = self.connection().await?;
-            let transaction = Transaction::new(&mut connection, session, Access::ReadWrite, self.statement_timeout);
-            let began = Instant::now();
-            let written = transaction.write(statement, changes, &accept, |error| self.failure(error)).await;
-            self.measured(Operation::Write, began, statement);
-            written
-        })
-        .await
+        let mut backoff = Backoff::default();
+        loop {
+            let written = self.write_once(session, statement, changes, &accept).await;
+            if !backoff.again(&written).await {
+                return written;
+            }
+        }
+    }
+
+    async fn read_once(&self, session: &Session, statement: &Statement) -> Result<Answer, Error> {
+        let mut connection = self.connection().await?;
+        let transaction = Transaction::new(&mut connection, session, Access::ReadOnly, self.statement_timeout);
+        let began = Instant::now();
+        let answer = transaction.read(statement).await;
+        self.measured(Operation::Read, began, statement);
+        self.bounded(answer.map_err(|error| self.failure(&error))?)
+    }
+
+    async fn write_once<T>(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        changes: &rest::Changes,
+        accept: &(impl Fn(Answer) -> Result<T, Error> + Sync),
+    ) -> Result<Written<T>, Uncommitted> {
+        let mut connection = self.connection().await?;
+        let transaction = Transaction::new(&mut connection, session, Access::ReadWrite, self.statement_timeout);
+        let began = Instant::now();
+        let written = transaction.write(statement, changes, accept, |error| self.failure(error)).await;
+        self.measured(Operation::Write, began, statement);
+        written
     }
 
     /// Up or down, as far as known.
@@ -234,9 +264,12 @@ impl Origin {
     /// What an error of the driver means: Postgres refused, or Postgres is not there.
     fn failure(&self, error: &tokio_postgres::Error) -> Error {
         if let Some(refusal) = error.as_db_error() {
-            return Error::Database { problem: Box::new(rest::problem_of_db_error(refusal)), state: refusal.code().clone() };
+            return Error::Database {
+                problem: Box::new(rest::problem_of_db_error(refusal, rest::Caller::Anonymous)),
+                state: refusal.code().clone(),
+            };
         }
-        let reason = rest::describe(error);
+        let reason = describe(error);
         if error.is_closed() {
             self.watchman.suspect(&reason);
         }

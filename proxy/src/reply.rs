@@ -9,7 +9,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use cache_core::{entry::Entry, clock::Moment};
+use cache_core::{clock::Moment, entry::Entry};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
 
@@ -83,7 +83,11 @@ pub fn to_read(asked: Asked<'_>, entry: &Entry<StoredResponse>, status: CacheSta
 
 /// An answer to a write.
 #[must_use]
-pub fn to_write(status: StatusCode, headers: Vec<(HeaderName, HeaderValue)>, body: Bytes) -> Reply {
+pub fn to_write(
+    status: StatusCode,
+    headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    body: Bytes,
+) -> Reply {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response.headers_mut().extend(headers);
@@ -103,6 +107,9 @@ pub fn to_error(error: &Error) -> Reply {
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     headers.insert(CACHE_STATUS, cache_status::of_error(error));
+    if problem.status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
     if let Some(seconds) = error.retry_after_seconds() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
@@ -113,12 +120,8 @@ pub fn to_error(error: &Error) -> Reply {
 /// Adds `Server-Timing` (W3C): how long the proxy took, in milliseconds.
 pub fn add_timing(headers: &mut HeaderMap, outcome: RequestOutcome, elapsed: Duration) {
     let micros = elapsed.as_micros();
-    let value = format_value(format_args!(
-        "transom;desc={};dur={}.{:03}",
-        outcome.as_str(),
-        micros / 1_000,
-        micros % 1_000
-    ));
+    let value =
+        format_value(format_args!("transom;desc={};dur={}.{:03}", outcome.as_str(), micros / 1_000, micros % 1_000));
     headers.insert(SERVER_TIMING, value);
 }
 
@@ -133,8 +136,10 @@ fn format_value(text: fmt::Arguments<'_>) -> HeaderValue {
 fn is_unchanged(headers: &HeaderMap, etag: &HeaderValue) -> bool {
     let etag = etag.as_bytes();
     headers.get_all(header::IF_NONE_MATCH).iter().any(|value| {
-        value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii).any(|candidate| {
-            candidate == b"*" || candidate.strip_prefix(b"W/").unwrap_or(candidate) == etag
-        })
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .map(<[u8]>::trim_ascii)
+            .any(|candidate| candidate == b"*" || candidate.strip_prefix(b"W/").unwrap_or(candidate) == etag)
     })
 }

@@ -236,6 +236,7 @@ impl Serve {
                     namespace: &self.config.namespace,
                     fingerprint: schema.fingerprint(),
                     policies: &self.config.cache,
+                    extra_search_path: &self.config.database.extra_search_path,
                 };
                 Ok(Question::new(plan, principal, url, &context, |tags| self.cache.slots(tags)))
             }
@@ -276,11 +277,7 @@ impl Serve {
 }
 
 fn rest_settings(config: &Config) -> rest::Settings {
-    rest::Settings {
-        schemas: config.database.schemas.clone(),
-        extra_search_path: config.database.extra_search_path.clone(),
-        max_rows: config.database.max_rows.map(u64::from),
-    }
+    rest::Settings { schemas: config.database.schemas.clone(), max_rows: config.database.max_rows.map(u64::from) }
 }
 
 /// An entry for the case of an error, and since when it is not fresh.

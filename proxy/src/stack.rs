@@ -19,8 +19,10 @@ use crate::{
 pub(crate) fn stack(
     serve: Arc<Serve>,
     limits: &Limits,
-) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send> + Clone + Send + 'static
-{
+) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
++ Clone
++ Send
++ 'static {
     ServiceBuilder::new()
         // Outermost: whatever happens below is counted, timed, logged and named, errors too.
         .layer(RecordLayer::new(serve.metrics.clone()))

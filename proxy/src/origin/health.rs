@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio_postgres::{Error, error::SqlState};
 
 use super::connection::Manager;
-use crate::rest;
+use super::describe;
 
 /// How often to ask while Postgres is down.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
@@ -87,7 +87,7 @@ impl Watchman {
             tracing::warn!("postgres has no connection left for this node");
             return;
         }
-        let reason = rest::describe(error);
+        let reason = describe(error);
         let fell = self.health.send_if_modified(|health| {
             let was_up = !health.is_down();
             *health = Health::Down(reason.clone());

@@ -40,18 +40,20 @@ impl Conflict for Uncommitted {
     }
 }
 
-/// Runs a transaction until it succeeds, fails for another reason, or has lost too often.
-pub(super) async fn on_conflict<T, E: Conflict + std::fmt::Debug>(
-    attempt: impl AsyncFn() -> Result<T, E>,
-) -> Result<T, E> {
-    for wait in BACKOFF {
-        match attempt().await {
-            Err(error) if error.is_conflict() => {
-                tracing::debug!(?error, ?wait, "a transaction lost against another one; trying again");
-                tokio::time::sleep(wait).await;
-            }
-            end => return end,
-        }
+/// The waits that one request has left.
+#[derive(Default)]
+pub(super) struct Backoff {
+    waited: usize,
+}
+
+impl Backoff {
+    /// Whether to try again after this end; waits first if so.
+    pub(super) async fn again<T, E: Conflict + std::fmt::Debug + Sync>(&mut self, end: &Result<T, E>) -> bool {
+        let Err(error) = end else { return false };
+        let Some(wait) = BACKOFF.get(self.waited).filter(|_| error.is_conflict()) else { return false };
+        self.waited += 1;
+        tracing::debug!(?error, ?wait, "a transaction lost against another one; trying again");
+        tokio::time::sleep(*wait).await;
+        true
     }
-    attempt().await
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio_postgres::{Client, Error as PgError, Row, Statement as Prepared, error::SqlState, types::ToSql};
+use tokio_postgres::{Client, Error as PgError, Row, Statement as Prepared, error::SqlState};
 
-use super::{Answer, Session, Uncommitted, Written, connection::Connection};
+use super::{Session, Uncommitted, Written, connection::Connection};
 use crate::{
     error::Error,
-    rest::{CHANGED_TABLES_SQL, Changes, Statement, TableId},
+    rest::{Answer, CHANGED_TABLES_SQL, Changes, Statement, TableId},
 };
 
 /// What a transaction may do.
@@ -143,7 +143,11 @@ impl<'c> Transaction<'c> {
         let client = self.connection.client();
         client.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
         let rows = client.query(CHANGED_TABLES_SQL, &[]).await?;
-        rows.iter().map(|row| Ok(TableId::new(row.try_get(0)?, row.try_get(1)?))).collect()
+        rows.iter()
+            .map(|row| {
+                Ok(TableId { schema: row.try_get::<_, &str>(0)?.into(), name: row.try_get::<_, &str>(1)?.into() })
+            })
+            .collect()
     }
 
     async fn open(&self, session: &Prepared) -> Result<(), PgError> {
@@ -186,8 +190,7 @@ impl<'c> Transaction<'c> {
 }
 
 async fn one_row(client: &Client, prepared: &Prepared, statement: &Statement) -> Result<Row, PgError> {
-    let params = statement.params.iter().map(|param| param as &(dyn ToSql + Sync));
-    let params: Vec<_> = params.collect();
+    let params: Vec<_> = statement.params().collect();
     client.query_one(prepared, &params).await
 }
 

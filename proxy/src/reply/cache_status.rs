@@ -64,11 +64,9 @@ impl CacheStatus {
             Self::Hit { tier, ttl } => {
                 format_value(format_args!("transom; hit; detail={}; ttl={}", tier.as_str(), ttl.as_secs()))
             }
-            Self::Stale { reason, expired_for } => format_value(format_args!(
-                "transom; hit; detail={}; ttl=-{}",
-                reason.as_str(),
-                expired_for.as_secs()
-            )),
+            Self::Stale { reason, expired_for } => {
+                format_value(format_args!("transom; hit; detail={}; ttl=-{}", reason.as_str(), expired_for.as_secs()))
+            }
             Self::Forwarded { why, stored, ttl, collapsed } => {
                 let collapsed = if collapsed { "; collapsed" } else { "" };
                 let (fwd, detail) = why.words();

@@ -56,7 +56,8 @@ impl Value for StoredResponse {
 
     fn decode(mut bytes: Bytes) -> Result<Self, CodecError> {
         let broken = |_| CodecError::NotAnEntry;
-        let status = StatusCode::from_u16(bytes.try_get_u16_le().map_err(broken)?).map_err(|_| CodecError::NotAnEntry)?;
+        let status =
+            StatusCode::from_u16(bytes.try_get_u16_le().map_err(broken)?).map_err(|_| CodecError::NotAnEntry)?;
         let count = bytes.try_get_u16_le().map_err(broken)?;
         let etag = value(&mut bytes)?;
         let mut headers = Vec::with_capacity(usize::from(count.min(64)));

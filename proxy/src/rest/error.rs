@@ -130,6 +130,12 @@ impl Error {
     }
 }
 
+impl From<Error> for crate::error::Error {
+    fn from(error: Error) -> Self {
+        Self::Refused(Box::new(error.problem()))
+    }
+}
+
 /// Whether the request carried credentials: the difference between "log in" (401) and "you may not" (403).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Caller {
@@ -201,9 +207,23 @@ mod tests {
     fn sqlstates_map_as_in_postgrest() {
         let status = |code, caller| status_of_sqlstate(code, "", caller).as_u16();
         for (code, expected) in [
-            ("42P01", 404), ("42703", 400), ("22P02", 400), ("23505", 409), ("23502", 400), ("42883", 404),
-            ("08006", 503), ("40001", 500), ("PT402", 402), ("PT1", 500), ("PTabc", 500), ("PT099", 500), ("", 400),
-            ("P0001", 400), ("P0002", 500), ("25006", 405), ("\u{e9}x", 400),
+            ("42P01", 404),
+            ("42703", 400),
+            ("22P02", 400),
+            ("23505", 409),
+            ("23502", 400),
+            ("42883", 404),
+            ("08006", 503),
+            ("40001", 500),
+            ("PT402", 402),
+            ("PT1", 500),
+            ("PTabc", 500),
+            ("PT099", 500),
+            ("", 400),
+            ("P0001", 400),
+            ("P0002", 500),
+            ("25006", 405),
+            ("\u{e9}x", 400),
         ] {
             assert_eq!(status(code, Caller::Anonymous), expected, "{code}");
         }

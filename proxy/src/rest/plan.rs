@@ -2,7 +2,7 @@
 
 use super::answer::{ReadShape, WriteShape};
 use super::request::{Action, Body, Conflict, Kinds, Payload, Range, Request, Return};
-use super::schema::{Changes, Dependencies, SchemaCache};
+use super::schema::{Changes, Dependencies, SchemaCache, TableId};
 use super::sql::{Mutation, WriteParts, read_statement, write_statement};
 use super::statement::Statement;
 use super::tree::{Node, outputs};
@@ -22,8 +22,8 @@ pub struct ReadPlan {
     pub shape: ReadShape,
     /// what the answer depends on
     pub reads: Dependencies,
-    /// the schema that the request chose, which goes first in the search path
-    pub schema: String,
+    /// the table or view that was named
+    pub target: TableId,
     /// the path and canonical query of the request, which the answer repeats as its `Content-Location`
     pub location: String,
 }
@@ -65,7 +65,7 @@ fn plan_read(request: &Request, body: Body, schema: &SchemaCache, settings: &Set
             applied: request.preferences.applied(Kinds::OfReads),
         },
         reads: node.dependencies(),
-        schema: request.schema.clone(),
+        target: TableId { schema: request.schema.as_str().into(), name: request.table.as_str().into() },
         location: location(request),
     })
 }

@@ -8,6 +8,7 @@ mod expression;
 pub use load::load_schema;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -42,6 +43,12 @@ ORDER BY 1, 2";
 pub struct TableId {
     pub schema: Arc<str>,
     pub name: Arc<str>,
+}
+
+impl fmt::Display for TableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
 }
 
 /// What the rows of an answer depend on.

@@ -62,8 +62,8 @@ impl Serve {
 
     fn table(&self, text: &str) -> TableId {
         match text.split_once('.') {
-            Some((schema, name)) => TableId::new(schema, name),
-            None => TableId::new(&self.config.database.schemas[0], text),
+            Some((schema, name)) => TableId { schema: schema.into(), name: name.into() },
+            None => TableId { schema: self.config.database.schemas[0].as_str().into(), name: text.into() },
         }
     }
 

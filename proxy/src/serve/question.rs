@@ -1,6 +1,6 @@
 //! A read that was understood: what to ask Postgres, under which key the answer is stored, what it depends on.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use cache_core::{
     entry::Lifetimes,
@@ -11,11 +11,10 @@ use moka::sync::Cache;
 
 use crate::{
     auth::Principal,
-    config,
-    key,
+    config, key,
     origin::Session,
     reply::Forward,
-    rest::{ReadPlan, TableId},
+    rest::{Opaque, ReadPlan, TableId},
 };
 
 /// A read that was understood. Immutable and shared by all requests that ask it.
@@ -35,6 +34,7 @@ pub(super) struct Context<'c> {
     pub(super) namespace: &'c str,
     pub(super) fingerprint: u128,
     pub(super) policies: &'c config::Cache,
+    pub(super) extra_search_path: &'c [String],
 }
 
 impl Question {
@@ -47,12 +47,12 @@ impl Question {
     ) -> Self {
         let policy = strictest(context.policies, std::iter::once(&plan.target).chain(&plan.reads.tables));
         let bypass = match &plan.reads.opaque {
-            Some(opaque) => Some(Forward::Opaque(opaque.as_str())),
+            Some(opaque) => Some(Forward::Opaque(reason(opaque))),
             None => (!policy.cache).then_some(Forward::Uncached),
         };
         Self {
             key: key::cache(context.namespace, context.fingerprint, &principal, &plan),
-            session: Session { role: principal.role, search_path: plan.search_path.clone() },
+            session: Session::new(principal.role, &plan.target.schema, context.extra_search_path),
             slots: slots(key::tags_of_read(url, &plan.reads.tables).collect()),
             bypass,
             lifetimes: Lifetimes {
@@ -73,16 +73,30 @@ impl Question {
     }
 }
 
+/// Why no announcement covers the answer, in one word.
+fn reason(opaque: &Opaque) -> &'static str {
+    match opaque {
+        Opaque::UnknownRelation => "unknown-relation",
+        Opaque::UnknownColumn => "unknown-column",
+        Opaque::ForeignTable => "foreign-table",
+        Opaque::SystemCatalog => "system-catalog",
+        Opaque::Function(_) => "function",
+        Opaque::RowLevelSecurity => "row-level-security",
+        Opaque::CurrentTime => "current-time",
+        Opaque::Cast => "cast",
+    }
+}
+
 /// The strictest of the policies of all tables an answer is made of.
 fn strictest<'t>(cache: &config::Cache, tables: impl Iterator<Item = &'t TableId>) -> config::TablePolicy {
-    tables.map(|table| cache.policy_of(table.schema(), table.name())).fold(cache.policy_limit(), |a, b| {
-        config::TablePolicy {
-            cache: a.cache && b.cache,
-            ttl: a.ttl.min(b.ttl),
-            stale_while_revalidate: a.stale_while_revalidate.min(b.stale_while_revalidate),
-            stale_if_error: a.stale_if_error.min(b.stale_if_error),
-        }
-    })
+    let policies = tables.map(|table| cache.policy_of(&table.schema, &table.name));
+    let strictest = policies.reduce(|a, b| config::TablePolicy {
+        cache: a.cache && b.cache,
+        ttl: a.ttl.min(b.ttl),
+        stale_while_revalidate: a.stale_while_revalidate.min(b.stale_while_revalidate),
+        stale_if_error: a.stale_if_error.min(b.stale_if_error),
+    });
+    strictest.unwrap_or(cache.policy)
 }
 
 /// The second index of L1: from the bytes of a request to the question in it. Bounded to a share of L1's bytes.
@@ -99,7 +113,7 @@ impl Questions {
             .max_capacity(l1_bytes_max / SHARE)
             .weigher(|raw: &Box<[u8]>, question: &Arc<Question>| {
                 let statement = &question.plan.statement;
-                let params: usize = statement.params.iter().map(|param| param.as_deref().map_or(0, str::len)).sum();
+                let params: usize = statement.params.iter().map(|param| param.0.as_deref().map_or(0, str::len)).sum();
                 let texts = raw.len() + statement.sql.len() + question.key.canonical().len() + params;
                 u32::try_from(texts + OVERHEAD_BYTES).unwrap_or(u32::MAX)
             })

@@ -26,7 +26,7 @@ impl Serve {
             Plan::Write(plan) => plan,
             Plan::Read(_) => return Err(Error::NoSuchPath),
         };
-        let session = Session { role: principal.role, search_path: plan.search_path.clone() };
+        let session = Session::new(principal.role, &plan.schema, &self.config.database.extra_search_path);
         let serve = self.clone();
         let written = async move { serve.write_and_announce(&session, &plan).await };
         self.tasks.spawn(written).await.unwrap_or(Err(Error::Abandoned))

@@ -162,7 +162,8 @@ mod tests {
     #[test]
     fn only_a_plain_table_has_known_changes() {
         let mut graph = Graph::default();
-        for (id, effects) in [(20_001, SideEffects::None), (20_002, SideEffects::Cascades), (20_003, SideEffects::Any)] {
+        for (id, effects) in [(20_001, SideEffects::None), (20_002, SideEffects::Cascades), (20_003, SideEffects::Any)]
+        {
             let mut table = node("t", RelationKind::Table);
             table.side_effects = effects;
             graph.nodes.insert(id, table);

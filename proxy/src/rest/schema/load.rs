@@ -16,9 +16,7 @@ use super::{Column, Fill, ForeignKey, Relation, RelationKind, SchemaCache, Table
 /// be thrown away.
 pub async fn load_schema(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error> {
     // With an empty search path PostgreSQL writes out the schema of every type and function that is not its own.
-    client
-        .batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = pg_catalog")
-        .await?;
+    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = pg_catalog").await?;
     let loaded = load(client, schemas).await;
     client.batch_execute("ROLLBACK").await?;
     loaded
