@@ -27,6 +27,7 @@ mod http;
 mod postgres;
 mod prometheus;
 mod redis;
+mod node;
 mod sample;
 mod stub;
 
@@ -35,6 +36,7 @@ pub use self::eventually::{Settle, eventually};
 pub use self::folder::Folder;
 pub use self::haproxy::{HaProxy, HaProxyBuilder};
 pub use self::http::{Http, Request, Response};
+pub use self::node::{Lease, Node, NodeBuilder, NodeProcess, binary};
 pub use self::ports::{free_port, wait_for_port};
 pub use self::postgres::{Database, Postgres};
 pub use self::process::{Process, Signal, unprivileged};

@@ -5,3 +5,5 @@ mod harness;
 mod deploy;
 mod grafana;
 mod haproxy;
+
+mod main_job;

@@ -106,7 +106,7 @@ impl Database {
     pub async fn calls(&self, like: &str) -> i64 {
         let sql = "select coalesce(sum(calls), 0)::bigint from statements.pg_stat_statements \
                    where dbid = (select oid from pg_database where datname = current_database()) \
-                   and query like $1 and query not like '%pg_stat_statements%'";
+                   and query ilike $1 and query not like '%pg_stat_statements%'";
         let parameters: [&(dyn ToSql + Sync); 1] = [&like];
         self.client().await.query_one(sql, &parameters).await.expect("the extension is installed").get(0)
     }
