@@ -23,6 +23,7 @@ mod resp;
 
 mod dashboard;
 mod haproxy;
+mod judge;
 mod http;
 mod postgres;
 mod prometheus;
@@ -36,6 +37,7 @@ pub use self::eventually::{Settle, eventually};
 pub use self::folder::Folder;
 pub use self::haproxy::{HaProxy, HaProxyBuilder};
 pub use self::http::{Http, Request, Response};
+pub use self::judge::Judge;
 pub use self::node::{Lease, Node, NodeBuilder, NodeProcess, binary};
 pub use self::ports::{free_port, wait_for_port};
 pub use self::postgres::{Database, Postgres};

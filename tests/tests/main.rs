@@ -7,3 +7,4 @@ mod grafana;
 mod haproxy;
 
 mod main_job;
+mod faults;
