@@ -17,7 +17,7 @@ use crate::{
     coherence::{Coherence, Filled, Kind, Proof, Reached, Stamp, Token},
     entry::{Entry, Lifetimes, Value},
     error::RedisError,
-    freshness::{self, Directives, Verdict},
+    freshness::{self, Directives, Right, Verdict},
     key::CacheKey,
     limits::Limits,
     outcome::{Tier, TierResult},
@@ -72,8 +72,8 @@ pub struct Found<V> {
     pub entry: Arc<Entry<V>>,
     /// where it was
     pub tier: Tier,
-    /// fresh or stale; never `Refuse`
-    pub verdict: Verdict,
+    /// fresh, or stale by somebody's leave
+    pub right: Right,
 }
 
 /// Why nothing may answer, and what might if the origin fails.
@@ -203,6 +203,18 @@ impl<V: Value> TwoTier<V> {
         (entry, Stored::Yes)
     }
 
+    /// Makes an entry of what was read without storing it.
+    #[must_use]
+    pub fn pass(&self, ticket: FillTicket, value: V) -> Arc<Entry<V>> {
+        let lifetimes = Lifetimes {
+            fresh_for: Duration::ZERO,
+            stale_while_revalidate_for: Duration::ZERO,
+            stale_if_error_for: Duration::ZERO,
+        };
+        let FillTicket { stamp, began, .. } = ticket;
+        Arc::new(Entry { value, stamp, began, filled: Filled::Here(began), lifetimes })
+    }
+
     /// Announces that what carries these tags changed, and waits a moment for the announcement to come back, so that
     /// what is read here next can be stored again.
     ///
@@ -272,7 +284,7 @@ impl<V: Value> TwoTier<V> {
             Verdict::Refuse { because, if_error, expired_for } => {
                 Lookup::Missing(Missing { because, if_error: if_error.then_some((entry, expired_for)) })
             }
-            verdict @ (Verdict::Fresh { .. } | Verdict::Stale { .. }) => Lookup::Found(Found { entry, tier, verdict }),
+            Verdict::Serve(right) => Lookup::Found(Found { entry, tier, right }),
         }
     }
 }

@@ -172,6 +172,8 @@ pub struct Limits {
     pub header_read_timeout: Duration,
     /// how long requests in flight may take to finish after SIGTERM
     pub drain_timeout: Duration,
+    /// how long a draining node still accepts before that, so that its balancer notices
+    pub drain_notice: Duration,
 }
 
 /// How a node logs.

@@ -21,13 +21,16 @@ mod ports;
 mod process;
 mod resp;
 
+mod dashboard;
 mod haproxy;
 mod http;
 mod postgres;
 mod prometheus;
 mod redis;
 mod sample;
+mod stub;
 
+pub use self::dashboard::{PanelQuery, dashboard_queries};
 pub use self::eventually::{Settle, eventually};
 pub use self::folder::Folder;
 pub use self::haproxy::{HaProxy, HaProxyBuilder};
@@ -39,6 +42,7 @@ pub use self::prometheus::Prometheus;
 pub use self::redis::{Redis, RedisBuilder};
 pub use self::resp::Reply;
 pub use self::sample::load_sample;
+pub use self::stub::Stub;
 
 use std::path::{Path, PathBuf};
 

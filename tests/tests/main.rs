@@ -1,3 +1,7 @@
 //! All suites, in one binary: the servers they share start once.
 
 mod harness;
+
+mod deploy;
+mod grafana;
+mod haproxy;

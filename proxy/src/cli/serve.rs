@@ -1,6 +1,7 @@
 //! `transom serve`: runs a node.
 
 use super::failure::Failure;
+use crate::app;
 use crate::config::{Config, Inputs, Loaded};
 use crate::telemetry::logs;
 
@@ -29,6 +30,5 @@ pub(super) fn runtime(workers: usize) -> Result<tokio::runtime::Runtime, Failure
 
 /// Runs a node until it is told to stop.
 pub(super) async fn run_node(config: Config) -> Result<(), Failure> {
-    let _ = config; // wired at merge: crate::app::run(config).await.map_err(|e| Failure::runtime("the node failed", e))
-    Err(Failure::Runtime("this build has no node in it yet".to_owned()))
+    app::run(config).await.map_err(|error| Failure::Runtime(error.to_string()))
 }

@@ -80,6 +80,7 @@ fn assemble(v: &Values, tables: BTreeMap<(String, String), TablePolicy>, written
             response_bytes_max: v.size("response_bytes_max"),
             header_read_timeout: v.duration("header_read_timeout"),
             drain_timeout: v.duration("drain_timeout"),
+            drain_notice: v.duration("drain_notice"),
         },
         logs: Logs { level: v.level("log_level"), format: v.format("log_format") },
         workers: v.optional_number("workers").map_or_else(cores, |n| usize::try_from(n).unwrap_or(1)),

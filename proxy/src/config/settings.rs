@@ -229,6 +229,8 @@ pub static SETTINGS: &[Setting] = &[
         "longest wait for the head of a request on an open connection"),
     row("drain_timeout", Group::Limits, Kind::Duration(0, HOUR), Value("30s"), &[],
         "how long requests in flight may take to finish after SIGTERM"),
+    row("drain_notice", Group::Limits, Kind::Duration(0, HOUR), Value("2s"), &[],
+        "how long a node that got SIGTERM still accepts, not ready any more, so that its balancer notices"),
 
     row("log_level", Group::Process, Kind::Choice(&["error", "warn", "info", "debug", "trace"], &[]), Value("info"),
         &[], "least severe events that are logged"),
