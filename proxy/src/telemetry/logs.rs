@@ -1,5 +1,7 @@
 //! Structured logs on stderr.
 
+use std::io::IsTerminal as _;
+
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -18,9 +20,11 @@ pub enum Format {
 /// Sends the events of this process to stderr. The process has one logger: a second call changes nothing, so that
 /// several nodes in one test process do no harm.
 pub fn init(level: LevelFilter, format: Format) {
+    let lines = fmt::layer().with_writer(std::io::stderr);
     let lines = match format {
-        Format::Text => fmt::layer().with_writer(std::io::stderr).with_target(false).boxed(),
-        Format::Json => fmt::layer().with_writer(std::io::stderr).json().flatten_event(true).boxed(),
+        // Colors are for eyes: a collector would store them as noise.
+        Format::Text => lines.with_target(false).with_ansi(std::io::stderr().is_terminal()).boxed(),
+        Format::Json => lines.json().flatten_event(true).boxed(),
     };
     let _already_set = Registry::default().with(lines.with_filter(targets(level))).try_init();
 }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tokio::signal::unix::{SignalKind, signal};
+
 use super::super::failure::Failure;
 use super::super::serve;
 use super::hints;
@@ -14,7 +16,9 @@ const TASKS_END_WITHIN: Duration = Duration::from_secs(2);
 
 pub(super) fn run(mut inputs: Inputs) -> Result<(), Failure> {
     println!("Starting PostgreSQL 17 in this process and loading a week of flights ...");
-    let embedded = Embedded::start().map_err(|error| Failure::Runtime(error.to_string()))?;
+    let Some(embedded) = start_unless_interrupted()? else {
+        return Ok(());
+    };
     let redis = PrivateRedis::start();
     println!("{}", describe(redis.as_ref()));
     inputs.command = [
@@ -41,6 +45,30 @@ pub(super) fn run(mut inputs: Inputs) -> Result<(), Failure> {
     // Before `embedded` goes, which would wait for connections that are still open.
     runtime.shutdown_timeout(TASKS_END_WITHIN);
     outcome
+}
+
+/// `None` if somebody ends the demo while Postgres starts. Without this the signal would end the process at once and
+/// leave 25 MB of temporary files behind.
+fn start_unless_interrupted() -> Result<Option<Embedded>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::runtime("cannot start", error))?;
+    runtime.block_on(async {
+        let mut terminate =
+            signal(SignalKind::terminate()).map_err(|error| Failure::runtime("cannot hear signals", error))?;
+        // Goes on after an interruption; the runtime waits for it at the end of this function and drops what it made.
+        let start = tokio::task::spawn_blocking(Embedded::start);
+        tokio::select! {
+            started = start => match started {
+                Ok(Ok(embedded)) => Ok(Some(embedded)),
+                Ok(Err(error)) => Err(Failure::Runtime(error.to_string())),
+                Err(panic) => Err(Failure::runtime("the embedded Postgres does not start", panic)),
+            },
+            _ = tokio::signal::ctrl_c() => Ok(None),
+            _ = terminate.recv() => Ok(None),
+        }
+    })
 }
 
 fn describe(redis: Option<&PrivateRedis>) -> &'static str {
