@@ -193,6 +193,12 @@ impl NodeProcess {
         self.admin_listen
     }
 
+    /// Everything it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
     /// The process itself.
     #[must_use]
     pub fn process(&mut self) -> &mut Process {

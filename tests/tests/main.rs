@@ -8,3 +8,7 @@ mod haproxy;
 
 mod main_job;
 mod faults;
+mod operations;
+mod admin;
+mod commands;
+mod readme;
