@@ -146,7 +146,6 @@ impl Response {
     ///
     /// # Panics
     /// If it has another; the message shows the answer.
-    #[expect(clippy::return_self_not_must_use, reason = "the claim is the point, and the rest may not matter")]
     pub fn expect_status(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{:?} {}", self.headers, self.text());
         self
