@@ -100,7 +100,7 @@ fn strictest<'t>(cache: &config::Cache, tables: impl Iterator<Item = &'t TableId
 }
 
 /// The second index of L1: from the bytes of a request to the question in it. Bounded to a share of L1's bytes.
-pub(super) struct Questions(Cache<Box<[u8]>, Arc<Question>>);
+pub(super) struct Questions(Cache<Arc<[u8]>, Arc<Question>>);
 
 /// One byte of questions for so many bytes of answers.
 const SHARE: u64 = 8;
@@ -111,7 +111,7 @@ impl Questions {
     pub(super) fn new(l1_bytes_max: u64) -> Self {
         let cache = Cache::builder()
             .max_capacity(l1_bytes_max / SHARE)
-            .weigher(|raw: &Box<[u8]>, question: &Arc<Question>| {
+            .weigher(|raw: &Arc<[u8]>, question: &Arc<Question>| {
                 let statement = &question.plan.statement;
                 let params: usize = statement.params.iter().map(|param| param.0.as_deref().map_or(0, str::len)).sum();
                 let texts = raw.len() + statement.sql.len() + question.key.canonical().len() + params;
