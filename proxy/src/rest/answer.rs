@@ -122,7 +122,8 @@ impl WriteShape {
 
     /// Where the one inserted row can be read: a filter on its key.
     fn location_of(&self, row: &Answer) -> Option<String> {
-        let values = row.location.as_ref().filter(|values| !values.is_empty() && values.len() == self.location.len())?;
+        let values =
+            row.location.as_ref().filter(|values| !values.is_empty() && values.len() == self.location.len())?;
         let filters: Vec<String> = self
             .location
             .iter()

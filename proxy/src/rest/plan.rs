@@ -62,7 +62,7 @@ fn plan_read(request: &Request, body: Body, schema: &SchemaCache, settings: &Set
             body,
             offset: node.range.offset,
             profile: request.profile.clone(),
-            applied: request.preferences.applied(Kinds::OfReads),
+            applied: request.preferences.applied(Kinds::Reads),
         },
         reads: node.dependencies(),
         schema: request.schema.clone(),
@@ -138,6 +138,9 @@ fn refuse_upsert(request: &Request, mutation: &Mutation) -> Result<(), Error> {
 /// The types of the columns are needed for the statement, so here the cache has the last word, as in PostgREST.
 fn check_columns(node: &Node<'_>, payload: &Payload) -> Result<(), Error> {
     let Some(relation) = node.known else {
+        if payload.columns.is_empty() {
+            return Ok(());
+        }
         return Err(Error::TableNotFound { schema: node.schema.to_owned(), table: node.name.to_owned() });
     };
     match payload.columns.iter().find(|column| relation.column(column).is_none()) {
@@ -158,7 +161,10 @@ fn write_shape(request: &Request, mutation: &Mutation, location: &[&str]) -> Wri
         returns: request.preferences.returns,
         count: request.preferences.count,
         profile: request.profile.clone(),
-        applied: request.preferences.applied(Kinds::OfWrites),
+        applied: request.preferences.applied(match mutation {
+            Mutation::Insert(_) | Mutation::Update(_) => Kinds::Payloads,
+            Mutation::Delete => Kinds::Deletes,
+        }),
         table: request.table.clone(),
         location: location.iter().map(|column| (*column).to_owned()).collect(),
     }

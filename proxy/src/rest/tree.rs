@@ -53,12 +53,13 @@ impl Node<'_> {
     fn opacity(&self, relation: &Relation) -> Option<Opaque> {
         let selected = self.select.iter().find_map(|output| match output {
             Output::Star => None,
-            Output::Column { field, cast, .. } => {
-                unknown(relation, field).or_else(|| cast.as_deref().and_then(|cast| opacity_of_cast(relation, field, cast)))
-            }
+            Output::Column { field, cast, .. } => unknown(relation, field)
+                .or_else(|| cast.as_deref().and_then(|cast| opacity_of_cast(relation, field, cast))),
         });
         let ordered = || self.order.iter().find_map(|term| unknown(relation, &term.field));
-        selected.or_else(ordered).or_else(|| self.conditions.iter().find_map(|tree| opacity_of_condition(relation, tree)))
+        selected
+            .or_else(ordered)
+            .or_else(|| self.conditions.iter().find_map(|tree| opacity_of_condition(relation, tree)))
     }
 }
 
@@ -114,18 +115,44 @@ fn names_a_moment(value: &str) -> bool {
 /// Casts whose result follows from the value alone. Any other may run a function of the user's, or read the clock.
 fn opacity_of_cast(relation: &Relation, field: &Field, cast: &str) -> Option<Opaque> {
     const PURE: [&str; 24] = [
-        "int", "int2", "int4", "int8", "integer", "smallint", "bigint", "numeric", "decimal", "real", "float4",
-        "float8", "double precision", "text", "varchar", "character varying", "char", "bpchar", "bool", "boolean",
-        "uuid", "json", "jsonb", "bytea",
+        "int",
+        "int2",
+        "int4",
+        "int8",
+        "integer",
+        "smallint",
+        "bigint",
+        "numeric",
+        "decimal",
+        "real",
+        "float4",
+        "float8",
+        "double precision",
+        "text",
+        "varchar",
+        "character varying",
+        "char",
+        "bpchar",
+        "bool",
+        "boolean",
+        "uuid",
+        "json",
+        "jsonb",
+        "bytea",
     ];
     const TIMES: [&str; 8] = [
-        "date", "time", "timetz", "timestamp", "timestamptz", "timestamp with time zone",
-        "timestamp without time zone", "interval",
+        "date",
+        "time",
+        "timetz",
+        "timestamp",
+        "timestamptz",
+        "timestamp with time zone",
+        "timestamp without time zone",
+        "interval",
     ];
     let cast = cast.to_ascii_lowercase();
     let is_time = || {
-        field.path.is_empty()
-            && relation.column(&field.column).is_some_and(|column| column.family == TypeFamily::Time)
+        field.path.is_empty() && relation.column(&field.column).is_some_and(|column| column.family == TypeFamily::Time)
     };
     let pure = PURE.contains(&cast.as_str()) || TIMES.contains(&cast.as_str()) && is_time();
     (!pure).then_some(Opaque::Cast)

@@ -78,9 +78,7 @@ impl<'a> Cursor<'a> {
 
     /// Reads `text` without regard to ASCII case, as far as it goes.
     pub(super) fn keyword(&mut self, text: &str, expected: &'static str) -> Parsed<()> {
-        text.chars().try_for_each(|wanted| {
-            self.one(|found| found.eq_ignore_ascii_case(&wanted), expected).map(|_| ())
-        })
+        text.chars().try_for_each(|wanted| self.one(|found| found.eq_ignore_ascii_case(&wanted), expected).map(|_| ()))
     }
 
     /// Reads as many characters as satisfy `accepts`, possibly none.

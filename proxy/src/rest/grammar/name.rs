@@ -79,10 +79,7 @@ fn is_identifier(found: char) -> bool {
 }
 
 /// Parts with dashes between them; the dash of an arrow `->` is not one of those.
-fn dashed(
-    cursor: &mut Cursor<'_>,
-    mut part: impl FnMut(&mut Cursor<'_>) -> Parsed<String>,
-) -> Parsed<String> {
+fn dashed(cursor: &mut Cursor<'_>, mut part: impl FnMut(&mut Cursor<'_>) -> Parsed<String>) -> Parsed<String> {
     let mut text = part(cursor)?;
     while cursor.rest().starts_with('-') && !cursor.rest().starts_with("->") {
         cursor.literal("-", "\"-\"")?;

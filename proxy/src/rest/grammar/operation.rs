@@ -124,9 +124,7 @@ fn truth(cursor: &mut Cursor<'_>) -> Parsed<Truth> {
     const WORDS: [(&str, Truth); 4] =
         [("null", Truth::Null), ("unknown", Truth::Unknown), ("true", Truth::True), ("false", Truth::False)];
     for (text, meaning) in WORDS {
-        let read = |cursor: &mut Cursor<'_>| {
-            cursor.keyword(text, "null or trilean value (unknown, true, false)")
-        };
+        let read = |cursor: &mut Cursor<'_>| cursor.keyword(text, "null or trilean value (unknown, true, false)");
         if cursor.optional(read)?.is_some() {
             return Ok(meaning);
         }

@@ -120,7 +120,8 @@ fn cast(cursor: &mut Cursor<'_>) -> Parsed<Option<String>> {
 fn aggregate(cursor: &mut Cursor<'_>) -> Parsed<Option<()>> {
     cursor.optional(|cursor| {
         cursor.literal(".", "\".\"")?;
-        let known = [("sum", "\"sum\""), ("avg", "\"avg\""), ("count", "\"count\""), ("max", "\"max\""), ("min", "\"min\"")];
+        let known =
+            [("sum", "\"sum\""), ("avg", "\"avg\""), ("count", "\"count\""), ("max", "\"max\""), ("min", "\"min\"")];
         if !known.iter().any(|(word, expected)| cursor.literal(word, expected).is_ok()) {
             return Err(Failed::Mismatch);
         }

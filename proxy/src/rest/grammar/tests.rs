@@ -12,9 +12,23 @@ fn message(result: Result<impl std::fmt::Debug, Error>) -> String {
 #[test]
 fn filters_fail_at_the_column_of_postgrest() {
     for (value, column) in [
-        ("noop.1", 1), ("eq", 3), ("1", 1), ("", 1), ("eqq.1", 3), ("not.noop.1", 5), ("not.eq", 7), ("not", 4),
-        ("in.1,2", 4), ("in.(1,2", 8), ("is.nul", 7), ("is.not_null", 5), ("fts(english.x", 12), ("fts", 4),
-        ("eq(foo).{1}", 4), ("ov(any).{red}", 3), ("neq(any).{1,2}", 4),
+        ("noop.1", 1),
+        ("eq", 3),
+        ("1", 1),
+        ("", 1),
+        ("eqq.1", 3),
+        ("not.noop.1", 5),
+        ("not.eq", 7),
+        ("not", 4),
+        ("in.1,2", 4),
+        ("in.(1,2", 8),
+        ("is.nul", 7),
+        ("is.not_null", 5),
+        ("fts(english.x", 12),
+        ("fts", 4),
+        ("eq(foo).{1}", 4),
+        ("ov(any).{red}", 3),
+        ("neq(any).{1,2}", 4),
     ] {
         let expected = format!("\"failed to parse filter ({value})\" (line 1, column {column})");
         assert_eq!(message(parse_filter("id", value)), expected);
@@ -24,8 +38,18 @@ fn filters_fail_at_the_column_of_postgrest() {
 #[test]
 fn select_fails_at_the_column_of_postgrest() {
     for (value, column) in [
-        ("id,", 4), ("id!x", 3), ("id::", 5), ("id::varchar(3)", 12), ("a(", 3), ("id.foo()", 4), ("id.sum(", 7),
-        ("data->", 7), ("x:*", 3), ("a\"b", 2), ("\"a", 3), ("id,na\nme!", 6),
+        ("id,", 4),
+        ("id!x", 3),
+        ("id::", 5),
+        ("id::varchar(3)", 12),
+        ("a(", 3),
+        ("id.foo()", 4),
+        ("id.sum(", 7),
+        ("data->", 7),
+        ("x:*", 3),
+        ("a\"b", 2),
+        ("\"a", 3),
+        ("id,na\nme!", 6),
     ] {
         let expected = format!("\"failed to parse select parameter ({value})\" (line 1, column {column})");
         assert_eq!(message(parse_select(value)), expected);
@@ -44,10 +68,9 @@ fn order_fails_at_the_column_of_postgrest() {
 
 #[test]
 fn logic_fails_at_the_column_of_postgrest() {
-    for (value, column) in [
-        ("()", 4), ("(id.eq.1", 11), ("(id.noop.1)", 7), ("(id.in.1,2)", 10), ("(id.eq.1,)", 12),
-        ("(not.id.eq.1)", 8),
-    ] {
+    for (value, column) in
+        [("()", 4), ("(id.eq.1", 11), ("(id.noop.1)", 7), ("(id.in.1,2)", 10), ("(id.eq.1,)", 12), ("(not.id.eq.1)", 8)]
+    {
         let expected = format!("\"failed to parse logic tree ({value})\" (line 1, column {column})");
         assert_eq!(message(parse_logic("or", value)), expected);
     }
@@ -67,13 +90,16 @@ fn what_follows_a_complete_value_is_ignored() {
 fn json_paths_tell_keys_from_indexes() {
     let step = |arrow, operand| JsonStep { arrow, operand };
     let (_, filter) = parse_filter("data->a-b->>-1", "eq.x").unwrap();
-    assert_eq!(filter.field, Field {
-        column: "data".into(),
-        path: vec![
-            step(Arrow::Json, JsonOperand::Key("a-b".into())),
-            step(Arrow::Text, JsonOperand::Index("-1".into())),
-        ],
-    });
+    assert_eq!(
+        filter.field,
+        Field {
+            column: "data".into(),
+            path: vec![
+                step(Arrow::Json, JsonOperand::Key("a-b".into())),
+                step(Arrow::Text, JsonOperand::Index("-1".into())),
+            ],
+        }
+    );
     let (_, filter) = parse_filter("data->0x", "eq.x").unwrap();
     assert_eq!(filter.field.path, [step(Arrow::Json, JsonOperand::Key("0x".into()))]);
 }
@@ -90,11 +116,14 @@ fn values_in_trees_may_be_quoted_or_arrays() {
         })
         .collect();
     let compare = |operator, value: &str| Operation::Compare { operator, quantifier: None, value: value.into() };
-    assert_eq!(operations, [
-        compare(Operator::Eq, "x,\"y)"),
-        compare(Operator::Contains, "{1,2}"),
-        Operation::In(vec!["p,q".into(), "r".into()]),
-    ]);
+    assert_eq!(
+        operations,
+        [
+            compare(Operator::Eq, "x,\"y)"),
+            compare(Operator::Contains, "{1,2}"),
+            Operation::In(vec!["p,q".into(), "r".into()]),
+        ]
+    );
 }
 
 #[test]

@@ -177,8 +177,20 @@ mod tests {
     #[test]
     fn the_list_is_sorted_and_what_reads_the_clock_is_not_on_it() {
         assert!(HARMLESS.is_sorted());
-        for harmful in ["now", "age", "current_setting", "statement_timestamp", "timestamptz_in", "date_in", "version",
-            "session_user", "pg_typeof", "row_security_active", "table_to_xml", "to_regclass"] {
+        for harmful in [
+            "now",
+            "age",
+            "current_setting",
+            "statement_timestamp",
+            "timestamptz_in",
+            "date_in",
+            "version",
+            "session_user",
+            "pg_typeof",
+            "row_security_active",
+            "table_to_xml",
+            "to_regclass",
+        ] {
             assert!(!is_harmless(harmful), "{harmful}");
         }
         for harmless in ["to_char", "date_lt_timestamptz", "timestamptz_cmp_date", "timestamptz", "array_in"] {

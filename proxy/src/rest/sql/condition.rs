@@ -132,7 +132,8 @@ mod tests {
 
     #[test]
     fn array_elements_are_quoted() {
-        let literal = |values: &[&str]| array_literal(&values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>());
+        let literal =
+            |values: &[&str]| array_literal(&values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>());
         assert_eq!(literal(&["1", "x\"y\\", "null", "a,b"]), r#"{"1","x\"y\\","null","a,b"}"#);
         assert_eq!(literal(&[""]), "{}");
         assert_eq!(literal(&["", ""]), r#"{"",""}"#);

@@ -54,7 +54,7 @@ impl<'a> Source<'a> {
                 Arrow::Text => "->>",
             });
             match &step.operand {
-                JsonOperand::Key(key) => sql.bind(key.clone()).push("::text"),
+                JsonOperand::Key(key) => sql.bind(key.clone()),
                 JsonOperand::Index(index) => sql.bind(index.clone()).push("::int"),
             };
         }
@@ -84,7 +84,8 @@ impl<'a> Source<'a> {
         // A type may be several words, so it cannot be quoted; the grammar lets only letters, digits, `_`, `$` and
         // spaces through, and this repeats it, because it is the one place where such text enters the SQL.
         sql.join(cast.split_whitespace(), " ", |sql, word| {
-            let safe: String = word.chars().filter(|found| found.is_alphanumeric() || matches!(found, '_' | '$')).collect();
+            let safe: String =
+                word.chars().filter(|found| found.is_alphanumeric() || matches!(found, '_' | '$')).collect();
             sql.push(&safe);
         });
         sql.push(")");

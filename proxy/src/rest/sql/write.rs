@@ -101,10 +101,14 @@ fn write_returned(
     location: &[&str],
 ) {
     let columns: Option<BTreeSet<&str>> = match returns {
-        Some(Return::Representation) => node.select.iter().map(|output| match output {
-            Output::Star => None,
-            Output::Column { field, .. } => Some(field.column.as_str()),
-        }).collect(),
+        Some(Return::Representation) => node
+            .select
+            .iter()
+            .map(|output| match output {
+                Output::Star => None,
+                Output::Column { field, .. } => Some(field.column.as_str()),
+            })
+            .collect(),
         _ => Some(location.iter().copied().collect()),
     };
     match columns {
@@ -125,9 +129,15 @@ fn write_insert(sql: &mut SqlWriter, node: &Node<'_>, payload: Payload, missing:
     sql.push("INSERT INTO ");
     Source::of(node).write_name(sql);
     if !payload.columns.is_empty() {
-        sql.push("(").join(&payload.columns, ", ", |sql, column| { sql.ident(column); }).push(")");
+        sql.push("(")
+            .join(&payload.columns, ", ", |sql, column| {
+                sql.ident(column);
+            })
+            .push(")");
     }
-    sql.push(" SELECT ").join(&payload.columns, ", ", |sql, column| { sql.push("_transom_body.").ident(column); });
+    sql.push(" SELECT ").join(&payload.columns, ", ", |sql, column| {
+        sql.push("_transom_body.").ident(column);
+    });
     sql.push(" FROM ");
     write_payload(sql, node, payload, missing);
 }
@@ -200,7 +210,11 @@ fn write_payload(sql: &mut SqlWriter, node: &Node<'_>, payload: Payload, missing
     // Defaults are merged into each object, which only the binary form of JSON can do.
     let defaults = if missing == Some(Missing::Default) { defaults_of(node, &columns) } else { Vec::new() };
     let json_type = if defaults.is_empty() { "json" } else { "jsonb" };
-    sql.push("(SELECT ").bind(json).push("::").push(json_type).push(" AS data) _transom_payload, LATERAL (SELECT CASE WHEN ");
+    sql.push("(SELECT ")
+        .bind(json)
+        .push("::")
+        .push(json_type)
+        .push(" AS data) _transom_payload, LATERAL (SELECT CASE WHEN ");
     sql.push(json_type).push("_typeof(_transom_payload.data) = 'array' THEN _transom_payload.data ELSE ");
     sql.push(json_type).push("_build_array(_transom_payload.data) END AS val) _transom_uniform, ");
     let rows = if defaults.is_empty() {
@@ -214,7 +228,11 @@ fn write_payload(sql: &mut SqlWriter, node: &Node<'_>, payload: Payload, missing
         sql.push(") || elem) AS val FROM jsonb_array_elements(_transom_uniform.val) elem) _transom_filled, ");
         "_transom_filled.val"
     };
-    sql.push("LATERAL (SELECT ").join(&columns, ", ", |sql, column| { sql.ident(column); }).push(" FROM ");
+    sql.push("LATERAL (SELECT ")
+        .join(&columns, ", ", |sql, column| {
+            sql.ident(column);
+        })
+        .push(" FROM ");
     if columns.is_empty() {
         sql.push(json_type).push("_array_elements(").push(rows).push(") _");
     } else {
