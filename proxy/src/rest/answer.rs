@@ -184,3 +184,6 @@ fn push(headers: &mut Headers, name: HeaderName, value: &str) {
         headers.push((name, value));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -120,8 +120,8 @@ fn node<'a>(request: &'a Request, schema: &'a SchemaCache) -> Result<Node<'a>, E
         name: &request.table,
         known: schema.relation(&request.schema, &request.table),
         select,
-        conditions: request.query.conditions.clone(),
-        order: request.query.order.clone(),
+        conditions: &request.query.conditions,
+        order: &request.query.order,
         range: request.range,
         children: Vec::new(),
     })

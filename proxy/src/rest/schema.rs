@@ -76,6 +76,23 @@ pub enum Opaque {
     Cast,
 }
 
+impl Opaque {
+    /// The reason as one word, for headers, logs and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownRelation => "unknown-relation",
+            Self::UnknownColumn => "unknown-column",
+            Self::ForeignTable => "foreign-table",
+            Self::UnloggedTable => "unlogged-table",
+            Self::SystemCatalog => "system-catalog",
+            Self::Function(_) => "function",
+            Self::RowLevelSecurity => "row-level-security",
+            Self::CurrentTime => "current-time",
+            Self::Cast => "cast",
+        }
+    }
+}
+
 /// Which tables a write changes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Changes {

@@ -76,6 +76,31 @@ fn values_are_bound_and_pages_share_a_statement() {
 }
 
 #[test]
+fn statements_read_like_those_of_postgrest() {
+    let read = read("select=id,day:at::date,data->a->>0&id=not.in.(1,2)&order=data->a.desc.nullslast&limit=5");
+    assert_eq!(
+        &*read.statement.sql,
+        "WITH _transom_source AS (SELECT \"api\".\"flights\".\"id\", CAST(\"api\".\"flights\".\"at\" AS date) AS \"day\", \
+         \"api\".\"flights\".\"data\"->$1->>$2::int AS \"a\" FROM \"api\".\"flights\" \
+         WHERE NOT \"api\".\"flights\".\"id\" = ANY($3) \
+         ORDER BY \"api\".\"flights\".\"data\"->$4 DESC NULLS LAST LIMIT $5::bigint OFFSET $6::bigint) \
+         SELECT null::bigint AS total_result_set, pg_catalog.count(_transom_row) AS page_total, \
+         coalesce(json_agg(_transom_row), '[]')::text AS body FROM (SELECT * FROM _transom_source) _transom_row"
+    );
+    let delete = write(&Method::DELETE, "carrier=eq.UA&order=at&limit=1&select=id", "return=representation", "");
+    assert_eq!(
+        &*delete.statement.sql,
+        "WITH _transom_source AS (WITH _transom_affected AS (SELECT \"api\".\"flights\".\"id\" FROM \"api\".\"flights\" \
+         WHERE \"api\".\"flights\".\"carrier\" = $1 ORDER BY \"api\".\"flights\".\"at\" LIMIT $2::bigint OFFSET $3::bigint) \
+         DELETE FROM \"api\".\"flights\" USING _transom_affected \
+         WHERE \"api\".\"flights\".\"id\" = _transom_affected.\"id\" RETURNING \"api\".\"flights\".\"id\") \
+         SELECT null::bigint AS total_result_set, pg_catalog.count(_transom_row) AS page_total, \
+         coalesce(json_agg(_transom_row), '[]')::text AS body, null::text[] AS location \
+         FROM (SELECT \"flights\".\"id\" FROM _transom_source AS \"flights\") _transom_row"
+    );
+}
+
+#[test]
 fn spellings_of_one_request_have_one_plan() {
     let plan = read("id=gt.5&carrier=eq.UA&id=lt.9&select=id,data->a&order=id.desc");
     for spelling in [

@@ -61,15 +61,15 @@ impl<'a> Source<'a> {
     }
 
     /// Writes the list behind `SELECT`.
-    pub(super) fn write_outputs(self, sql: &mut SqlWriter, outputs: &[Output]) {
-        sql.join(outputs, ", ", |sql, output| match output {
+    pub(super) fn write_outputs(self, sql: &mut SqlWriter, outputs: &[Output<'_>]) {
+        sql.join(outputs, ", ", |sql, output| match *output {
             Output::Star => {
                 self.write_name(sql);
                 sql.push(".*");
             }
             Output::Column { field, alias, cast } => {
-                self.write_cast(sql, field, cast.as_deref());
-                if let Some(name) = alias.as_deref().or_else(|| implied_name(field, cast.as_deref())) {
+                self.write_cast(sql, field, cast);
+                if let Some(name) = alias.or_else(|| implied_name(field, cast)) {
                     sql.push(" AS ").ident(name);
                 }
             }
