@@ -7,6 +7,7 @@ use cache_core::{
     key::CacheKey,
     tag::{Slots, Tag},
 };
+use http::HeaderValue;
 use moka::sync::Cache;
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     config, key,
     origin::Session,
     reply::Forward,
-    rest::{Opaque, ReadPlan, TableId},
+    rest::{ReadPlan, TableId},
 };
 
 /// A read that was understood. Immutable and shared by all requests that ask it.
@@ -23,6 +24,8 @@ pub(super) struct Question {
     pub(super) plan: ReadPlan,
     pub(super) session: Session,
     pub(super) slots: Slots,
+    /// `Content-Location` of the reply
+    pub(super) location: HeaderValue,
     /// why the cache has no part in it, if so
     pub(super) bypass: Option<Forward>,
     lifetimes: Lifetimes,
@@ -47,13 +50,15 @@ impl Question {
     ) -> Self {
         let policy = strictest(context.policies, std::iter::once(&plan.target).chain(&plan.reads.tables));
         let bypass = match &plan.reads.opaque {
-            Some(opaque) => Some(Forward::Opaque(reason(opaque))),
+            Some(opaque) => Some(Forward::Opaque(opaque.reason())),
             None => (!policy.cache).then_some(Forward::Uncached),
         };
         Self {
             key: key::cache(context.namespace, context.fingerprint, &principal, &plan),
             session: Session::new(principal.role, &plan.target.schema, context.extra_search_path),
             slots: slots(key::tags_of_read(url, &plan.reads.tables).collect()),
+            // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
+            location: HeaderValue::try_from(&plan.location).unwrap_or_else(|_| HeaderValue::from_static("")),
             bypass,
             lifetimes: Lifetimes {
                 fresh_for: policy.ttl,
@@ -70,20 +75,6 @@ impl Question {
     pub(super) fn lifetimes(&self, chance: f64) -> Lifetimes {
         let shortened = 1.0 - chance.clamp(0.0, 1.0) * f64::from(self.jitter_percent.min(100)) / 100.0;
         Lifetimes { fresh_for: self.lifetimes.fresh_for.mul_f64(shortened), ..self.lifetimes }
-    }
-}
-
-/// Why no announcement covers the answer, in one word.
-fn reason(opaque: &Opaque) -> &'static str {
-    match opaque {
-        Opaque::UnknownRelation => "unknown-relation",
-        Opaque::UnknownColumn => "unknown-column",
-        Opaque::ForeignTable => "foreign-table",
-        Opaque::SystemCatalog => "system-catalog",
-        Opaque::Function(_) => "function",
-        Opaque::RowLevelSecurity => "row-level-security",
-        Opaque::CurrentTime => "current-time",
-        Opaque::Cast => "cast",
     }
 }
 
