@@ -177,10 +177,11 @@ impl<V: Value> TwoTier<V> {
         FillTicket { key, stamp: self.coherence.stamp(slots), began }
     }
 
-    /// A question that outlives the ticket: may a request that arrives later be answered by this fill?
-    pub fn joinable(&self, ticket: &FillTicket) -> impl Fn() -> bool + Send + Sync + 'static {
-        let (coherence, stamp) = (self.coherence.clone(), ticket.stamp.clone());
-        move || coherence.is_current(&stamp)
+    /// A question that outlives the ticket: may a request that arrives at that moment be answered by this fill? By the
+    /// same rule as by an entry that it stored (C3): a slow fill is no fresher than its beginning.
+    pub fn joinable(&self, ticket: &FillTicket) -> impl Fn(Moment) -> bool + Send + Sync + 'static {
+        let (coherence, stamp, began) = (self.coherence.clone(), ticket.stamp.clone(), ticket.began);
+        move |now| matches!(coherence.judge(&stamp, Filled::Here(began), now), Proof::Leased | Proof::Young)
     }
 
     /// Makes an entry of what was read, and stores it if it is worth it. The store to L2 goes on in the background.

@@ -284,9 +284,11 @@ impl Origin {
     async fn connection(&self) -> Result<bb8::PooledConnection<'_, Manager>, Error> {
         let mut health = self.health.clone();
         loop {
+            // New connections may be refused (a changed password) while those that there are go on working.
+            let idle = self.pool.state().idle_connections > 0;
             let connection = tokio::select! {
                 biased;
-                down = health.wait_for(Health::is_down) => {
+                down = health.wait_for(Health::is_down), if !idle => {
                     let reason = down.map(|health| health.reason()).unwrap_or_default();
                     return Err(Error::Unreachable { reason });
                 }

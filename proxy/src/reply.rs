@@ -49,6 +49,8 @@ pub struct Asked<'r> {
     pub method: &'r Method,
     /// for `If-None-Match`
     pub headers: &'r HeaderMap,
+    /// `Content-Location`: the canonical spelling of what was asked
+    pub location: &'r HeaderValue,
 }
 
 /// An answer to a read, from an entry of either tier or fresh from Postgres.
@@ -59,6 +61,7 @@ pub fn to_read(asked: Asked<'_>, entry: &Entry<StoredResponse>, status: CacheSta
     for (name, value) in &stored.headers {
         headers.append(name, value.clone());
     }
+    headers.insert(header::CONTENT_LOCATION, asked.location.clone());
     headers.insert(header::ETAG, stored.etag.clone());
     headers.insert(header::VARY, VARY);
     headers.insert(header::AGE, HeaderValue::from(entry.age(now).as_secs()));
@@ -71,9 +74,8 @@ pub fn to_read(asked: Asked<'_>, entry: &Entry<StoredResponse>, status: CacheSta
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
         *response.status_mut() = stored.status;
-        if asked.method == Method::HEAD {
-            headers.insert(header::CONTENT_LENGTH, HeaderValue::from(stored.body.len()));
-        } else {
+        // The body of a HEAD was never built (its plan leaves it out), so its length is not known either.
+        if asked.method != Method::HEAD {
             *response.body_mut() = Full::new(stored.body.clone());
         }
     }

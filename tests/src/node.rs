@@ -220,7 +220,7 @@ pub fn binary() -> PathBuf {
 }
 
 async fn metric(admin: &Http, series: &str) -> f64 {
-    let text = admin.get("/metrics").send().await.text().to_owned();
+    let text = admin.get("/metrics").send().await.text();
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     value.and_then(|value| value.parse().ok()).unwrap_or(0.0)
 }
