@@ -41,7 +41,10 @@ pub enum StartError {
         error: io::Error,
     },
     /// Postgres is not there
-    #[error("setting `database_url`: no connection to postgres after {attempts} attempts: {reason}")]
+    #[error(
+        "setting `database_url`: no connection to postgres after {attempts} attempts: {reason}; correct it, or wait \
+         longer with startup_retries and startup_retry_wait"
+    )]
     Postgres {
         /// how often it was tried
         attempts: u32,

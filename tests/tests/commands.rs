@@ -38,7 +38,7 @@ fn transom(arguments: &[&str], environment: &[(&str, &str)]) -> Said {
     let mut command = Command::new(binary());
     // Whatever is set where the tests run is no business of theirs.
     command.env_clear().args(arguments).envs(environment.iter().copied());
-    let Output { status, stdout, stderr } = command.output().unwrap();
+    let Output { status, stdout, stderr } = command.output().expect("the binary was just built");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it speaks UTF-8");
     Said { code: status.code(), stdout: text(stdout), stderr: text(stderr) }
 }
@@ -129,7 +129,12 @@ async fn a_port_that_is_taken_is_named_with_its_setting() {
 fn an_unreachable_postgres_is_tried_as_often_as_configured() {
     let url = format!("postgres://app:s3cret@127.0.0.1:{}/app", free_port());
     let patience = [("TRANSOM_STARTUP_RETRIES", "2"), ("TRANSOM_STARTUP_RETRY_WAIT", "30ms")];
-    let said = serve(&url, &patience).ends_with(1).says(&["setting `database_url`", "after 3 attempts", "refused"]);
+    let said = serve(&url, &patience).ends_with(1).says(&[
+        "setting `database_url`",
+        "after 3 attempts",
+        "refused",
+        "startup_retries",
+    ]);
     assert_eq!(said.stderr.matches("trying again").count(), 2, "{}", said.stderr);
     assert!(said.stderr.contains("30ms"), "{}", said.stderr);
     assert!(!said.stderr.contains("s3cret"), "{}", said.stderr);

@@ -12,7 +12,7 @@ const FILES: [&str; 4] = ["deploy/compose.yaml", "deploy/transom.env", "deploy/D
 
 /// The variables of a file that are settings by their name: `NAME: value`, `NAME=value` or `Environment=NAME=value`.
 fn variables(file: &str) -> BTreeMap<String, String> {
-    let text = std::fs::read_to_string(repository().join(file)).unwrap();
+    let text = std::fs::read_to_string(repository().join(file)).expect("it is in the repository");
     let bare: Vec<String> = SETTINGS.iter().flat_map(transom::config::Setting::variables).collect();
     let ours =
         |name: &str| name.starts_with("TRANSOM_") || name.starts_with("PGRST_") || bare.iter().any(|b| b == name);

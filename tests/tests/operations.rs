@@ -186,7 +186,7 @@ async fn slow_view(database: &Database) -> tokio_postgres::Client {
         )
         .await;
     let latch = database.client().await;
-    latch.batch_execute("select pg_advisory_lock(7)").await.unwrap();
+    latch.batch_execute("select pg_advisory_lock(7)").await.expect("nobody else holds it");
     latch
 }
 
