@@ -253,7 +253,7 @@ impl<V: Value> TwoTier<V> {
     /// Entries and bytes in L1.
     #[must_use]
     pub fn l1_size(&self) -> (u64, u64) {
-        (self.l1.entries(), self.l1.bytes())
+        self.l1.size()
     }
 
     /// Whether there is an L2, and if so whether its breaker is closed.
