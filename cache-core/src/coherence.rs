@@ -149,6 +149,9 @@ impl Coherence {
             return Proof::Incoherent;
         }
         match filled {
+            // A peer that was ahead of this node knew announcements that this node will only hear. To own up to such an
+            // entry is to skip what this node itself could not announce yet (see `apply_unannounced`).
+            Filled::ByPeer if stamp.as_of > self.watermark() => Proof::Unproven,
             _ if leased => Proof::Leased,
             Filled::Here(began) if now.since(began) <= self.max_staleness => Proof::Young,
             Filled::Here(_) | Filled::ByPeer => Proof::Unproven,

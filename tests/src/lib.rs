@@ -28,6 +28,8 @@ mod prometheus;
 mod redis;
 mod sample;
 
+pub mod simulator;
+
 pub use self::eventually::{Settle, eventually};
 pub use self::folder::Folder;
 pub use self::haproxy::{HaProxy, HaProxyBuilder};
