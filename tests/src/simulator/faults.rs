@@ -21,6 +21,8 @@ pub(super) enum Scenario {
     Connections,
     /// Redis is away, and comes back as it was
     Outages,
+    /// Redis is out of reach for just too short to be noticed by a lapsed lease, and then a node is cut off
+    Relapses,
     /// Redis forgets
     Amnesia,
     /// nodes are cut off, paused, restarted
@@ -34,6 +36,7 @@ enum Fault {
     Cut(Line),
     CutAllSubscribers,
     PauseRedis,
+    IsolateRedis,
     StopRedis(Keeps),
     FailOver,
     EvictTable,
@@ -55,7 +58,10 @@ pub(super) enum Keeps {
 #[derive(Debug)]
 pub(super) enum Heal {
     RedisGoesOn,
+    RedisReturns,
     RedisStarts(Keeps),
+    /// no healing at all: what hits a node that has just begun to trust Redis again
+    Relapse(usize),
     Reunite(usize),
     NodeGoesOn(usize),
     NodeStarts(usize),
@@ -63,7 +69,7 @@ pub(super) enum Heal {
 
 const PUBSUB: &[Fault] = &[Fault::Cut(Line::Subscriber), Fault::CutAllSubscribers];
 const CONNECTIONS: &[Fault] = &[Fault::Cut(Line::Subscriber), Fault::Cut(Line::Control), Fault::Cut(Line::Data)];
-const OUTAGES: &[Fault] = &[Fault::PauseRedis, Fault::PauseRedis, Fault::Cut(Line::Control)];
+const OUTAGES: &[Fault] = &[Fault::PauseRedis, Fault::IsolateRedis, Fault::IsolateRedis];
 const AMNESIA: &[Fault] = &[
     Fault::StopRedis(Keeps::Nothing),
     Fault::StopRedis(Keeps::Disk),
@@ -77,8 +83,8 @@ const NODES: &[Fault] = &[Fault::Partition, Fault::PauseNode, Fault::RestartNode
 
 impl Scenario {
     pub(super) fn pick(rng: &mut StdRng) -> Self {
-        use Scenario::{Amnesia, Calm, Connections, Everything, Nodes, Outages, Pubsub};
-        *pick(rng, &[Calm, Pubsub, Connections, Outages, Outages, Amnesia, Amnesia, Nodes, Everything, Everything])
+        use Scenario::{Amnesia, Calm, Connections, Everything, Nodes, Outages, Pubsub, Relapses};
+        *pick(rng, &[Calm, Pubsub, Connections, Outages, Relapses, Amnesia, Amnesia, Nodes, Everything, Everything])
     }
 
     fn faults(self) -> &'static [&'static [Fault]] {
@@ -87,6 +93,7 @@ impl Scenario {
             Self::Pubsub => &[PUBSUB],
             Self::Connections => &[CONNECTIONS],
             Self::Outages => &[OUTAGES],
+            Self::Relapses => &[&[Fault::IsolateRedis]],
             Self::Amnesia => &[AMNESIA],
             Self::Nodes => &[NODES],
             Self::Everything => &[PUBSUB, CONNECTIONS, OUTAGES, AMNESIA, NODES],
@@ -100,6 +107,7 @@ impl Fault {
             Self::Cut(_) => "connection cut",
             Self::CutAllSubscribers => "all subscribers cut",
             Self::PauseRedis => "redis paused",
+            Self::IsolateRedis => "redis isolated",
             Self::StopRedis(Keeps::Nothing) => "redis restarted empty",
             Self::StopRedis(Keeps::Disk) => "redis restarted from disk",
             Self::FailOver => "failover to a lagging replica",
@@ -153,6 +161,10 @@ impl World {
                 self.redis.state = State::Paused;
                 self.later(lasts, Event::Heal(Heal::RedisGoesOn));
             }
+            Fault::IsolateRedis => {
+                self.redis.state = State::Isolated;
+                self.later(lasts, Event::Heal(Heal::RedisReturns));
+            }
             Fault::StopRedis(keeps) => {
                 self.redis.state = State::Down;
                 // What it was asked and has not read dies with it.
@@ -188,8 +200,12 @@ impl World {
 
     /// Around the times that the protocol knows: a timeout, the quiet period, a lease, and beyond.
     fn duration(&mut self) -> Duration {
-        let most = *pick(&mut self.rng, &[60_000, 300_000, 600_000, 1_200_000, 3_000_000]);
-        self.micros(5_000..most)
+        if self.scenario == Scenario::Relapses {
+            return self.micros(330_000..500_000);
+        }
+        let (least, most) =
+            *pick(&mut self.rng, &[(5_000, 60_000), (5_000, 300_000), (5_000, 1_200_000), (1_000_000, 3_000_000)]);
+        self.micros(least..most)
     }
 
     fn trouble(&mut self, n: usize, lasts: Duration) {
@@ -218,6 +234,19 @@ impl World {
                     self.arrive(envelope);
                 }
             }
+            Heal::RedisReturns => {
+                self.redis.state = State::Up;
+                self.cut_all();
+                let (n, soon) = (self.rng.random_range(0..self.nodes.len()), self.micros(60_000..250_000));
+                if self.scenario == Scenario::Relapses || self.chance(0.5) {
+                    self.later(soon, Event::Heal(Heal::Relapse(n)));
+                }
+            }
+            Heal::Relapse(n) => {
+                if self.nodes[n].health == Health::Running && !self.nodes[n].partitioned {
+                    self.strike(Fault::Partition, n);
+                }
+            }
             Heal::RedisStarts(Keeps::Nothing) => self.redis_starts(Copy::default()),
             Heal::RedisStarts(Keeps::Disk) => self.redis_starts(self.redis.on_disk.clone()),
             Heal::Reunite(n) => {
@@ -234,9 +263,9 @@ impl World {
         }
     }
 
-    /// The replica is close behind, the disk is not.
+    /// The replica lags behind, and the disk more so.
     pub(super) fn copy(&mut self) {
-        let next = self.micros(2_000..80_000);
+        let next = self.micros(2_000..self.network.lag);
         self.later(next, Event::Copy);
         if self.redis.state == State::Up {
             self.redis.on_replica = self.redis.copy(self.now);

@@ -15,6 +15,8 @@ pub(super) enum State {
     Up,
     /// SIGSTOP: what arrives waits
     Paused,
+    /// out of reach of every node
+    Isolated,
     Down,
 }
 

@@ -92,7 +92,7 @@ impl World {
         let life = self.nodes[n].life;
         self.nodes[n].outstanding.insert(id, purpose);
         self.later(patience, Event::AtNode(life, Delivery::Answer(id, Answer::Failed)));
-        if self.nodes[n].partitioned {
+        if self.nodes[n].partitioned || self.redis.state == State::Isolated {
             return;
         }
         if self.redis.state == State::Down {
@@ -114,13 +114,14 @@ impl World {
     /// A request reaches Redis.
     pub(super) fn arrive(&mut self, envelope: Envelope) {
         let n = envelope.from.node;
-        let current = self.nodes[n].life == envelope.from && self.link(n, envelope.line).generation == envelope.generation;
+        let current =
+            self.nodes[n].life == envelope.from && self.link(n, envelope.line).generation == envelope.generation;
         // What was under way when its connection was cut may have been read before the cut.
         if self.nodes[n].partitioned || (!current && self.chance(0.5)) {
             return;
         }
         match self.redis.state {
-            State::Down => {}
+            State::Down | State::Isolated => {}
             State::Paused => self.redis.inbox.push(envelope),
             State::Up => {
                 let answer = self.execute(&envelope);

@@ -85,6 +85,8 @@ pub(super) struct Network {
     pub(super) slow: f64,
     /// microseconds
     pub(super) slowest: u64,
+    /// how far the replica is behind at most, in microseconds
+    pub(super) lag: u64,
     /// whether messages of one connection keep their order, as TCP promises
     pub(super) in_order: bool,
 }
@@ -170,6 +172,8 @@ pub(super) struct World {
     scheduled: u64,
     pub(super) scenario: Scenario,
     pub(super) network: Network,
+    /// how many of the clients write; where few do, what is stale stays stale
+    pub(super) writers: f64,
     pub(super) nodes: Vec<Node>,
     pub(super) redis: Redis,
     pub(super) truth: Truth,
@@ -190,6 +194,7 @@ impl World {
             repeat: *pick(&mut rng, &[0.0, 0.05, 0.3]),
             slow: *pick(&mut rng, &[0.0, 0.01, 0.1]),
             slowest: *pick(&mut rng, &[20_000, 45_000]),
+            lag: *pick(&mut rng, &[20_000, 80_000, 1_000_000]),
             in_order: rng.random_bool(0.7),
         };
         let nodes = (0..rng.random_range(3..=5))
@@ -201,6 +206,7 @@ impl World {
             now: START,
             scenario: Scenario::pick(&mut rng),
             network,
+            writers: *pick(&mut rng, &[0.001, 0.004, 0.015, 0.06]),
             nodes,
             rng,
             queue: BinaryHeap::new(),

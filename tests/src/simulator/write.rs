@@ -64,6 +64,6 @@ impl World {
 
     /// How long until a client does something again.
     pub(super) fn pause_between_clients(&mut self) -> Duration {
-        self.micros(200..6_000)
+        self.micros(100..4_000)
     }
 }
