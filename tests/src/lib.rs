@@ -38,7 +38,7 @@ pub use self::ports::{free_port, wait_for_port};
 pub use self::postgres::{Database, Postgres};
 pub use self::process::{Process, Signal, unprivileged};
 pub use self::prometheus::Prometheus;
-pub use self::redis::{Redis, RedisBuilder};
+pub use self::redis::{Redis, RedisBuilder, RedisCluster, RedisSentinel};
 pub use self::resp::Reply;
 pub use self::sample::load_sample;
 

@@ -163,6 +163,10 @@ impl World {
             }
             Fault::IsolateRedis => {
                 self.redis.state = State::Isolated;
+                if self.scenario == Scenario::Relapses && self.nodes[n].health == Health::Running {
+                    let key = self.rng.random_range(0..super::truth::KEYS);
+                    self.write(n, key);
+                }
                 self.later(lasts, Event::Heal(Heal::RedisReturns));
             }
             Fault::StopRedis(keeps) => {
@@ -201,7 +205,7 @@ impl World {
     /// Around the times that the protocol knows: a timeout, the quiet period, a lease, and beyond.
     fn duration(&mut self) -> Duration {
         if self.scenario == Scenario::Relapses {
-            return self.micros(330_000..500_000);
+            return self.micros(380_000..460_000);
         }
         let (least, most) =
             *pick(&mut self.rng, &[(5_000, 60_000), (5_000, 300_000), (5_000, 1_200_000), (1_000_000, 3_000_000)]);
@@ -237,7 +241,7 @@ impl World {
             Heal::RedisReturns => {
                 self.redis.state = State::Up;
                 self.cut_all();
-                let (n, soon) = (self.rng.random_range(0..self.nodes.len()), self.micros(60_000..250_000));
+                let (n, soon) = (self.rng.random_range(0..self.nodes.len()), self.micros(60_000..200_000));
                 if self.scenario == Scenario::Relapses || self.chance(0.5) {
                     self.later(soon, Event::Heal(Heal::Relapse(n)));
                 }
