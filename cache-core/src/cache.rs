@@ -17,7 +17,7 @@ use crate::{
     coherence::{Coherence, Filled, Kind, Proof, Reached, Stamp, Token},
     entry::{Entry, Lifetimes, Value},
     error::RedisError,
-    freshness::{self, Directives, Verdict},
+    freshness::{self, Directives, Right, Verdict},
     key::CacheKey,
     limits::Limits,
     outcome::{Tier, TierResult},
@@ -72,8 +72,8 @@ pub struct Found<V> {
     pub entry: Arc<Entry<V>>,
     /// where it was
     pub tier: Tier,
-    /// fresh or stale; never `Refuse`
-    pub verdict: Verdict,
+    /// fresh, or stale by somebody's leave
+    pub right: Right,
 }
 
 /// Why nothing may answer, and what might if the origin fails.
@@ -179,12 +179,11 @@ impl<V: Value> TwoTier<V> {
         FillTicket { key, stamp: self.coherence.stamp(slots), began }
     }
 
-    /// A question that outlives the ticket: may a request that arrives later be answered by this fill? Only if its entry
-    /// would be served as fresh at that moment: a slow fill may be as old as any entry (C3, C4).
-    pub fn joinable(&self, ticket: &FillTicket) -> impl Fn() -> bool + Send + Sync + 'static {
-        let (coherence, clock) = (self.coherence.clone(), self.clock);
-        let (stamp, began) = (ticket.stamp.clone(), ticket.began);
-        move || matches!(coherence.judge(&stamp, Filled::Here(began), clock.now()), Proof::Leased | Proof::Young)
+    /// A question that outlives the ticket: may a request that arrives at that moment be answered by this fill? By the
+    /// same rule as by an entry that it stored (C3): a slow fill is no fresher than its beginning.
+    pub fn joinable(&self, ticket: &FillTicket) -> impl Fn(Moment) -> bool + Send + Sync + 'static {
+        let (coherence, stamp, began) = (self.coherence.clone(), ticket.stamp.clone(), ticket.began);
+        move |now| matches!(coherence.judge(&stamp, Filled::Here(began), now), Proof::Leased | Proof::Young)
     }
 
     /// Makes an entry of what was read, and stores it if it is worth it. The store to L2 goes on in the background.
@@ -205,6 +204,18 @@ impl<V: Value> TwoTier<V> {
             self.stores.spawn(async move { l2.put(&key, &entry).await });
         }
         (entry, Stored::Yes)
+    }
+
+    /// Makes an entry of what was read without storing it.
+    #[must_use]
+    pub fn pass(&self, ticket: FillTicket, value: V) -> Arc<Entry<V>> {
+        let lifetimes = Lifetimes {
+            fresh_for: Duration::ZERO,
+            stale_while_revalidate_for: Duration::ZERO,
+            stale_if_error_for: Duration::ZERO,
+        };
+        let FillTicket { stamp, began, .. } = ticket;
+        Arc::new(Entry { value, stamp, began, filled: Filled::Here(began), lifetimes })
     }
 
     /// Announces that what carries these tags changed, and waits a moment for the announcement to come back, so that
@@ -280,7 +291,7 @@ impl<V: Value> TwoTier<V> {
             Verdict::Refuse { because, if_error, expired_for } => {
                 Lookup::Missing(Missing { because, if_error: if_error.then_some((entry, expired_for)) })
             }
-            verdict @ (Verdict::Fresh { .. } | Verdict::Stale { .. }) => Lookup::Found(Found { entry, tier, verdict }),
+            Verdict::Serve(right) => Lookup::Found(Found { entry, tier, right }),
         }
     }
 }

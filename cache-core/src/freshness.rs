@@ -28,24 +28,31 @@ pub struct Directives {
 /// What may be done with a stored entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// serve it; it stays fresh for `ttl` more, unless announced
-    Fresh {
-        /// what is left of the freshness lifetime
-        ttl: Duration,
-    },
-    /// serve it though its lifetime is over
-    Stale {
-        /// by whose leave
-        reason: StaleReason,
-        /// since when it is not fresh
-        expired_for: Duration,
-    },
+    /// serve it
+    Serve(Right),
     /// ask the origin
     Refuse {
         /// what is wrong with it
         because: TierResult,
         /// whether it may still answer if the origin fails
         if_error: bool,
+        /// since when it is not fresh
+        expired_for: Duration,
+    },
+}
+
+/// By which right an entry is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Right {
+    /// it is fresh, and stays so for `ttl` more, unless announced
+    Fresh {
+        /// what is left of the freshness lifetime
+        ttl: Duration,
+    },
+    /// its lifetime is over, and somebody allows it
+    Stale {
+        /// who
+        reason: StaleReason,
         /// since when it is not fresh
         expired_for: Duration,
     },
@@ -71,13 +78,13 @@ pub fn judge(age: Duration, lifetimes: &Lifetimes, proof: Proof, purged: bool, d
         return refuse(TierResult::Expired);
     }
     if age.saturating_add(directives.min_fresh) < lifetimes.fresh_for {
-        return Verdict::Fresh { ttl: lifetimes.fresh_for - age };
+        return Verdict::Serve(Right::Fresh { ttl: lifetimes.fresh_for - age });
     }
     if directives.max_stale.is_some_and(|max_stale| expired_for <= max_stale) {
-        return Verdict::Stale { reason: StaleReason::RequestAllows, expired_for };
+        return Verdict::Serve(Right::Stale { reason: StaleReason::RequestAllows, expired_for });
     }
     if directives.min_fresh.is_zero() && expired_for < lifetimes.stale_while_revalidate_for {
-        return Verdict::Stale { reason: StaleReason::WhileRevalidate, expired_for };
+        return Verdict::Serve(Right::Stale { reason: StaleReason::WhileRevalidate, expired_for });
     }
     refuse(TierResult::Expired)
 }
@@ -100,12 +107,19 @@ mod tests {
         Verdict::Refuse { because, if_error, expired_for: Duration::from_secs(expired_for) }
     }
 
+    fn fresh(ttl: u64) -> Verdict {
+        Verdict::Serve(Right::Fresh { ttl: Duration::from_secs(ttl) })
+    }
+
+    fn stale(reason: StaleReason, expired_for: u64) -> Verdict {
+        Verdict::Serve(Right::Stale { reason, expired_for: Duration::from_secs(expired_for) })
+    }
+
     #[test]
     fn fresh_then_stale_while_revalidate_then_only_if_error_then_never() {
         let plain = Directives::default();
-        assert_eq!(at(4, Proof::Leased, plain), Verdict::Fresh { ttl: Duration::from_secs(6) });
-        let stale = Verdict::Stale { reason: StaleReason::WhileRevalidate, expired_for: Duration::from_secs(1) };
-        assert_eq!(at(11, Proof::Young, plain), stale);
+        assert_eq!(at(4, Proof::Leased, plain), fresh(6));
+        assert_eq!(at(11, Proof::Young, plain), stale(StaleReason::WhileRevalidate, 1));
         assert_eq!(at(13, Proof::Leased, plain), refused(TierResult::Expired, true, 3));
         assert_eq!(at(16, Proof::Leased, plain), refused(TierResult::Expired, false, 6));
     }
@@ -124,11 +138,10 @@ mod tests {
         let seconds = Duration::from_secs;
         let max_age = Directives { max_age: Some(seconds(3)), ..Directives::default() };
         assert_eq!(at(4, Proof::Leased, max_age), refused(TierResult::Expired, true, 0));
-        assert_eq!(at(3, Proof::Leased, max_age), Verdict::Fresh { ttl: seconds(7) });
+        assert_eq!(at(3, Proof::Leased, max_age), fresh(7));
         let min_fresh = Directives { min_fresh: seconds(8), ..Directives::default() };
         assert_eq!(at(4, Proof::Leased, min_fresh), refused(TierResult::Expired, true, 0));
         let max_stale = Directives { max_stale: Some(seconds(20)), ..Directives::default() };
-        let stale = Verdict::Stale { reason: StaleReason::RequestAllows, expired_for: seconds(6) };
-        assert_eq!(at(16, Proof::Leased, max_stale), stale);
+        assert_eq!(at(16, Proof::Leased, max_stale), stale(StaleReason::RequestAllows, 6));
     }
 }

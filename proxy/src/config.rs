@@ -1,1 +1,287 @@
-//! Settings: as written, and as used.
+//! Settings, in two types: as written (texts with their sources, in layers) and as used ([`Config`]: read, bounded and
+//! checked against each other). One table, [`SETTINGS`], drives flags, environment, TOML, help, README and `/config`.
+
+mod build;
+mod environment;
+mod file;
+mod tables;
+mod markdown;
+mod view;
+mod problem;
+mod written;
+mod settings;
+mod kind;
+mod suggest;
+mod units;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+pub use self::kind::Kind;
+pub use self::markdown::settings_markdown;
+pub use self::problem::{ConfigError, ConfigErrors};
+pub use self::settings::{Alias, Group, Preset, SETTINGS, Setting, setting};
+pub use self::tables::TablePolicy;
+pub use self::view::{Shown, View};
+pub use self::written::Source;
+use self::written::Written;
+use crate::telemetry::logs::Format;
+
+/// The settings of one node, as used: every value is valid, and valid beside the others.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// where it listens
+    pub listeners: Listeners,
+    /// which nodes it shares L2 and coherence with
+    pub namespace: String,
+    /// Postgres
+    pub database: Database,
+    /// Redis; `None` means L1 only
+    pub redis: Option<Redis>,
+    /// the two tiers
+    pub cache: Cache,
+    /// how fresh entries are
+    pub coherence: Coherence,
+    /// patience with fills
+    pub collapse: Collapse,
+    /// what it refuses to exceed
+    pub limits: Limits,
+    /// logs
+    pub logs: Logs,
+    /// threads that serve requests, at least 1
+    pub workers: usize,
+    /// all settings with their sources, secrets redacted: what `/config` shows
+    pub view: View,
+}
+
+/// Where a node listens. Port 0 asks the system for a free port.
+#[derive(Debug, Clone)]
+pub struct Listeners {
+    /// for services
+    pub listen: SocketAddr,
+    /// for operators and health checks
+    pub admin_listen: SocketAddr,
+    /// prefix of the REST API without a final slash; empty at the root
+    pub rest_path: String,
+}
+
+/// How a node uses Postgres.
+#[derive(Debug, Clone)]
+pub struct Database {
+    /// hosts, user, password, database
+    pub connection: tokio_postgres::Config,
+    /// schemas that are served, at least one; the first is the default
+    pub schemas: Vec<String>,
+    /// role of a request that does not say who it is; `None` means the role of the connection
+    pub anon_role: Option<String>,
+    /// schemas added to the search path
+    pub extra_search_path: Vec<String>,
+    /// most rows in one response; `None` means no limit
+    pub max_rows: Option<NonZeroU64>,
+    /// most connections, at least 1
+    pub pool_max: u32,
+    /// longest wait for one of them
+    pub pool_wait_max: Duration,
+    /// how often to try again at startup
+    pub startup_retries: u32,
+    /// pause before each of these tries
+    pub startup_retry_wait: Duration,
+    /// queries that take longer are logged and counted
+    pub slow_query: Duration,
+}
+
+/// How a node uses Redis.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    /// standalone, Sentinel or Cluster URL, in the form that fred reads
+    pub url: Secret,
+    /// longest wait for one command
+    pub timeout: Duration,
+}
+
+/// What the tiers store, and for how long.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    /// what holds for tables without their own policy
+    pub policy: TablePolicy,
+    /// share of a lifetime that is random, 0 to 100
+    pub ttl_jitter_percent: u32,
+    /// memory for entries of L1
+    pub l1_bytes_max: u64,
+    /// largest entry that is stored, in either tier; never more than `l1_bytes_max`
+    pub entry_bytes_max: u64,
+    /// policies of single tables and views, by schema and name
+    pub tables: BTreeMap<(String, String), TablePolicy>,
+}
+
+impl Cache {
+    /// The policy of a table or view. Allocates: meant for loading the schema, not for each request.
+    #[must_use]
+    pub fn policy_of(&self, schema: &str, table: &str) -> TablePolicy {
+        self.tables.get(&(schema.to_owned(), table.to_owned())).copied().unwrap_or(self.policy)
+    }
+}
+
+/// How fresh entries are.
+#[derive(Debug, Clone)]
+pub struct Coherence {
+    /// bound on staleness when coherence cannot be proven
+    pub max_staleness: Duration,
+    /// slots of the coherence table; a power of two
+    pub slots: u32,
+    /// how changes made past the proxy are noticed
+    pub feed: Feed,
+}
+
+/// How changes made past the proxy are noticed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Feed {
+    /// not at all: only writes through the proxy and purges invalidate, and lifetimes bound the rest
+    None,
+}
+
+/// Patience with fills of the same key.
+#[derive(Debug, Clone)]
+pub struct Collapse {
+    /// age of a fill after which a second one may start
+    pub leader_max: Duration,
+    /// longest wait for somebody else's fill
+    pub wait_max: Duration,
+}
+
+/// What a node refuses to exceed.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// budget of one request
+    pub request_deadline: Duration,
+    /// most requests at the same time
+    pub in_flight_max: usize,
+    /// most client connections at the same time
+    pub connections_max: usize,
+    /// largest request body
+    pub body_bytes_max: usize,
+    /// largest response body taken from Postgres
+    pub response_bytes_max: usize,
+    /// longest wait for the head of a request
+    pub header_read_timeout: Duration,
+    /// how long requests in flight may take to finish after SIGTERM
+    pub drain_timeout: Duration,
+    /// how long a draining node still accepts before that, so that its balancer notices
+    pub drain_notice: Duration,
+}
+
+/// How a node logs.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    /// least severe events that are logged
+    pub level: LevelFilter,
+    /// how lines are written
+    pub format: Format,
+}
+
+/// A text that never shows itself.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides a text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself, for the one place that needs it.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(***)")
+    }
+}
+
+/// Everything that settings are read from. Collected by the caller, so that reading them is a pure function.
+#[derive(Debug, Default)]
+pub struct Inputs {
+    /// the TOML file and its text, if one was named
+    pub file: Option<(PathBuf, String)>,
+    /// the environment
+    pub environment: BTreeMap<String, String>,
+    /// flags that were given, by the name of the setting
+    pub flags: BTreeMap<&'static str, String>,
+    /// what the command itself insists on, by the name of the setting
+    pub command: BTreeMap<&'static str, String>,
+}
+
+/// Settings as used, and oddities that somebody should hear about.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// the settings
+    pub config: Config,
+    /// one sentence each
+    pub warnings: Vec<String>,
+}
+
+impl Config {
+    /// Lays file, environment, flags and the command's own values over the defaults, weakest first.
+    ///
+    /// # Errors
+    /// Everything that is wrong, not only the first thing.
+    pub fn load(inputs: &Inputs) -> Result<Loaded, ConfigErrors> {
+        let mut written = Written::default();
+        let mut errors = Vec::new();
+        if let Some((path, text)) = &inputs.file {
+            errors.extend(file::lay(&mut written, path, text));
+        }
+        environment::lay(&mut written, &inputs.environment);
+        for setting in SETTINGS {
+            if let Some(text) = inputs.flags.get(setting.name) {
+                written.cover(setting, text, Source::Flag(setting.flag()));
+            }
+            if let Some(text) = inputs.command.get(setting.name) {
+                written.cover(setting, text, Source::Command);
+            }
+        }
+        match build::build(&written) {
+            Ok(config) if errors.is_empty() => Ok(Loaded { config, warnings: written.warnings }),
+            Ok(_) => Err(ConfigErrors(errors)),
+            Err(more) => {
+                errors.extend(more.0);
+                Err(ConfigErrors(errors))
+            }
+        }
+    }
+
+    /// Defaults, except for the settings named here: for tests and for programs that embed a node.
+    ///
+    /// # Errors
+    /// As [`Config::load`]; a name that is no setting is an error too.
+    pub fn from_settings<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Result<Self, ConfigErrors> {
+        let mut inputs = Inputs::default();
+        for (name, text) in pairs {
+            let setting = setting(name).ok_or_else(|| ConfigError::Setting {
+                setting: name.to_owned(),
+                source_of: Source::Command,
+                problem: "there is no such setting".to_owned(),
+                remedy: "name one of the table".to_owned(),
+            })?;
+            inputs.command.insert(setting.name, text.to_owned());
+        }
+        Self::load(&inputs).map(|loaded| loaded.config)
+    }
+
+    /// The variable that names the TOML file.
+    pub const FILE_VARIABLE: &'static str = environment::CONFIG_VARIABLE;
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,20 @@
 //! The order of the `mod` lines is reading order and dependency order: a module uses only modules named below it.
 
 pub mod cli;
-pub mod config;
+pub mod app;
+mod listener;
+mod admin;
+mod stack;
+mod layers;
+mod route;
+pub mod serve;
+pub mod key;
+pub mod auth;
+pub mod reply;
+pub mod origin;
 pub mod rest;
+pub mod config;
+#[cfg(feature = "embedded")]
+pub mod embedded;
 pub mod telemetry;
 pub mod error;

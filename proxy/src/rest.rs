@@ -1,1 +1,47 @@
 //! The PostgREST API: request grammar -> schema -> plan -> SQL -> answer. Pure, except for loading the schema.
+//!
+//! [`plan`] reads a request and looks its names up in a [`SchemaCache`]; the [`Plan`] holds one [`Statement`] whose text
+//! depends only on the shape of the request, every value a bound parameter; PostgreSQL builds the body and returns one
+//! row; [`ReadShape::answer`] or [`WriteShape::answer`] makes status and headers of it. PostgREST 12.0.2 is the reference
+//! throughout. Embedding, functions, upserts and tokens are refused by name until they have their place here.
+
+mod plan;
+mod answer;
+mod sql;
+mod tree;
+mod statement;
+mod request;
+mod grammar;
+mod ast;
+mod schema;
+mod error;
+
+pub use answer::{Answer, Headers, ReadShape, Rendered, WriteShape};
+pub use error::{Caller, Error, problem_of_db_error};
+pub use plan::{Plan, ReadPlan, WritePlan, plan};
+pub use schema::{
+    CHANGED_TABLES_SQL, Changes, Column, Dependencies, Fill, ForeignKey, Opaque, Relation, RelationKind, SchemaCache,
+    TableId, TypeFamily, load_schema,
+};
+pub use statement::{Statement, TextParam};
+
+/// A request as it came in, below the path where the API is mounted.
+#[derive(Debug, Clone, Copy)]
+pub struct Inbound<'a> {
+    pub method: &'a http::Method,
+    /// not yet percent-decoded: `flights`
+    pub path: &'a str,
+    /// not yet percent-decoded, without the question mark
+    pub query: Option<&'a str>,
+    pub headers: &'a http::HeaderMap,
+    pub body: &'a bytes::Bytes,
+}
+
+/// The settings that planning depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// `db_schemas`: the exposed schemas, the first of which is the default
+    pub schemas: Vec<String>,
+    /// `db_max_rows`: bounds the rows of every read
+    pub max_rows: Option<u64>,
+}

@@ -1,1 +1,11 @@
-//! Metrics, logs, request ids.
+//! Metrics, logs, request ids. Labels come only from enums, so the number of series is bounded by construction.
+
+mod metrics;
+mod family;
+mod labels;
+mod request_id;
+pub mod logs;
+
+pub use self::labels::{Operation, RequestOutcome, Route};
+pub use self::metrics::{Gauges, Metrics};
+pub use self::request_id::{REQUEST_ID, RequestId};

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+
 use crate::process::{Process, Signal, unprivileged};
-use crate::{Folder, free_port, repository, wait_for_port};
+use crate::{Folder, eventually, free_port, repository};
 
 const READY_WITHIN: Duration = Duration::from_secs(20);
 
@@ -40,9 +42,13 @@ impl HaProxyBuilder {
         let config = self.copy(&folder);
         let mut command = unprivileged("haproxy");
         command.envs(self.variables).arg("-db").arg("-f").arg(config);
-        let process = Process::start("haproxy", command, &folder, Signal::Kill);
+        let mut process = Process::start("haproxy", command, &folder, Signal::Kill);
         for (_, port) in &self.ports {
-            wait_for_port(*port, READY_WITHIN).await;
+            eventually("HAProxy listens", READY_WITHIN, || {
+                process.expect_running();
+                TcpStream::connect(("127.0.0.1", *port))
+            })
+            .await;
         }
         HaProxy { process, ports: self.ports, _folder: folder }
     }
@@ -87,7 +93,7 @@ impl HaProxy {
     /// A config by its path in the repository.
     #[must_use]
     pub fn config(path: &str) -> HaProxyBuilder {
-        HaProxyBuilder { config: PathBuf::from(path), variables: Vec::new(), ports: Vec::new() }
+        HaProxyBuilder { config: PathBuf::from(path), variables: Vec::new(), ports: Vec::new() }.set("MAXCONN", 200)
     }
 
     /// The private port behind a variable.

@@ -21,19 +21,26 @@ mod ports;
 mod process;
 mod resp;
 
+mod dashboard;
 mod haproxy;
+mod judge;
 mod http;
 mod postgres;
 mod prometheus;
 mod redis;
+mod node;
 mod sample;
+mod stub;
 
 pub mod simulator;
 
+pub use self::dashboard::{PanelQuery, dashboard_queries};
 pub use self::eventually::{Settle, eventually};
 pub use self::folder::Folder;
 pub use self::haproxy::{HaProxy, HaProxyBuilder};
 pub use self::http::{Http, Request, Response};
+pub use self::judge::Judge;
+pub use self::node::{Lease, Node, NodeBuilder, NodeProcess, binary};
 pub use self::ports::{free_port, wait_for_port};
 pub use self::postgres::{Database, Postgres};
 pub use self::process::{Process, Signal, unprivileged};
@@ -41,6 +48,7 @@ pub use self::prometheus::Prometheus;
 pub use self::redis::{Redis, RedisBuilder, RedisCluster, RedisSentinel};
 pub use self::resp::Reply;
 pub use self::sample::load_sample;
+pub use self::stub::Stub;
 
 use std::path::{Path, PathBuf};
 

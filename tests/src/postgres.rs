@@ -33,6 +33,9 @@ track_counts = on
 timezone = 'UTC'
 ";
 
+/// Out of `public`, which the tests serve as the API.
+const STATEMENTS: &str = "create schema statements; create extension pg_stat_statements schema statements";
+
 /// A cluster. The template database in it holds the sample.
 #[derive(Debug)]
 pub struct Postgres {
@@ -78,6 +81,20 @@ impl Postgres {
         self.folder.path()
     }
 
+    /// Where the cluster lies: what the postgres image calls `PGDATA`.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
+    /// A session in the maintenance database, for what concerns the whole cluster.
+    ///
+    /// # Panics
+    /// If Postgres refuses.
+    pub async fn admin(&self) -> Client {
+        connect(self.port, "postgres").await.expect("it runs")
+    }
+
     /// Starts it after [`Postgres::stop`] or [`Postgres::crash`] and waits until it takes queries.
     pub async fn start(&mut self) {
         let mut command = unprivileged(program("postgres"));
@@ -117,12 +134,25 @@ impl Postgres {
         self.running().signal(Signal::Cont);
     }
 
-    fn running(&self) -> &Process {
-        self.process.as_ref().expect("postgres was not stopped before")
+    /// Restarts it as a hot standby that follows nobody: it says that it is in recovery, and it refuses writes.
+    pub async fn demote(&mut self) {
+        self.stop().await;
+        std::fs::write(self.data().join("standby.signal"), "").expect("the folder is ours");
+        self.start().await;
     }
 
-    fn data(&self) -> PathBuf {
-        self.folder.path().join("data")
+    /// Ends the recovery that [`Postgres::demote`] began.
+    ///
+    /// # Panics
+    /// If Postgres does not manage within a minute.
+    pub async fn promote(&self) {
+        let promoted: bool =
+            self.admin().await.query_one("select pg_promote()", &[]).await.expect("it is a standby").get(0);
+        assert!(promoted, "it is still a standby");
+    }
+
+    fn running(&self) -> &Process {
+        self.process.as_ref().expect("postgres was not stopped before")
     }
 
     fn initialize(&self) {
@@ -137,10 +167,10 @@ impl Postgres {
     }
 
     async fn make_template(&self) {
-        let admin = connect(self.port, "postgres").await.expect("it just started");
+        let admin = self.admin().await;
         admin.batch_execute("create database nyc").await.expect("the cluster is empty");
         let nyc = connect(self.port, "nyc").await.expect("it was just made");
-        nyc.batch_execute("create extension pg_stat_statements").await.expect("the contrib modules are installed");
+        nyc.batch_execute(STATEMENTS).await.expect("the contrib modules are installed");
         load_sample(&nyc).await;
         drop(nyc);
         // Nobody may be connected to a database that is being copied.

@@ -34,11 +34,15 @@ impl Prometheus {
         command.arg(format!("--config.file={}", config.display()));
         command.arg(format!("--storage.tsdb.path={}", data.display()));
         command.arg(format!("--web.listen-address=127.0.0.1:{port}"));
-        let process = Process::start("prometheus", command, &folder, Signal::Kill);
+        let mut process = Process::start("prometheus", command, &folder, Signal::Kill);
         let http = Http::new(format!("http://127.0.0.1:{port}"));
-        eventually("Prometheus is ready", READY_WITHIN, async || {
-            let response = http.get("/-/ready").try_send().await.map_err(|error| error.to_string())?;
-            if response.status == 200 { Ok(()) } else { Err(response.text()) }
+        eventually("Prometheus is ready", READY_WITHIN, || {
+            process.expect_running();
+            let request = http.get("/-/ready").try_send();
+            async {
+                let response = request.await.map_err(|error| error.to_string())?;
+                if response.status == 200 { Ok(()) } else { Err(response.text()) }
+            }
         })
         .await;
         Self { process, _folder: folder, http }

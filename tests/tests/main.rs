@@ -2,3 +2,11 @@
 
 mod harness;
 mod simulation;
+mod backplane;
+
+mod deploy;
+mod grafana;
+mod haproxy;
+
+mod main_job;
+mod faults;

@@ -71,6 +71,14 @@ impl Database {
         connect(self.port, &self.name).await.expect("the cluster runs")
     }
 
+    /// A session through another port, such as that of an HAProxy.
+    ///
+    /// # Errors
+    /// What the connection said.
+    pub async fn client_through(&self, port: u16) -> Result<Client, tokio_postgres::Error> {
+        connect(port, &self.name).await
+    }
+
     /// Runs statements behind the proxy's back.
     ///
     /// # Panics
@@ -96,9 +104,9 @@ impl Database {
     /// # Panics
     /// If Postgres refuses.
     pub async fn calls(&self, like: &str) -> i64 {
-        let sql = "select coalesce(sum(calls), 0)::bigint from pg_stat_statements \
+        let sql = "select coalesce(sum(calls), 0)::bigint from statements.pg_stat_statements \
                    where dbid = (select oid from pg_database where datname = current_database()) \
-                   and query like $1 and query not like '%pg_stat_statements%'";
+                   and query ilike $1 and query not like '%pg_stat_statements%'";
         let parameters: [&(dyn ToSql + Sync); 1] = [&like];
         self.client().await.query_one(sql, &parameters).await.expect("the extension is installed").get(0)
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Redis;
 use crate::process::{Process, Signal, unprivileged};
-use crate::{Folder, eventually, free_port, resp};
+use crate::{Folder, Reply, eventually, free_port, resp};
 
 const READY_WITHIN: Duration = Duration::from_secs(40);
 
@@ -39,10 +39,14 @@ impl RedisSentinel {
         let mut command = unprivileged("redis-sentinel");
         command.arg(file);
         let mut sentinel = Process::start("sentinel", command, &folder, Signal::Kill);
-        eventually("the sentinel knows the replica", READY_WITHIN, async || {
+        eventually("the sentinel knows the replica", READY_WITHIN, || {
             sentinel.expect_running();
-            let answer = resp::command(port, &["SENTINEL", "REPLICAS", "pillar"]).await.ok()?;
-            format!("{answer:?}").contains("master-link-status").then_some(())
+            async move {
+                let Reply::Array(replicas) = resp::command(port, &["SENTINEL", "REPLICAS", "pillar"]).await.ok()? else {
+                    return None;
+                };
+                (replicas.len() == 1).then_some(())
+            }
         })
         .await;
         eventually("the replica follows", READY_WITHIN, async || {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cache_core::coherence::{Filled, Proof, Reached};
 use cache_core::entry::Lifetimes;
-use cache_core::freshness::{self, Directives, Verdict};
+use cache_core::freshness::{self, Directives, Right, Verdict};
 
 use super::Protection;
 use super::invariants::{self, From, Judged, Served};
@@ -74,7 +74,7 @@ impl World {
             proof = Proof::Leased;
         }
         let verdict = freshness::judge(now.since(entry.began), &LIFETIMES, proof, false, &Directives::default());
-        matches!(verdict, Verdict::Fresh { .. }).then(|| self.judged(n, entry.filled))
+        matches!(verdict, Verdict::Serve(Right::Fresh { .. })).then(|| self.judged(n, entry.filled))
     }
 
     fn judged(&self, n: usize, filled: Filled) -> Judged {

@@ -1,0 +1,205 @@
+//! One node: bound eagerly, started late, drained by handle.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use cache_core::{
+    backplane::Observer, cache::TwoTier, clock::Clock, limits::Limits, outcome::ResyncReason, redis::RedisLink,
+    tag::SlotCount,
+};
+use tokio::{signal::unix, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admin::{Admin, Readiness},
+    config::Config,
+    error::Error,
+    listener::{Allowance, Listener},
+    origin::{Origin, describe},
+    reply::StoredResponse,
+    serve::Serve,
+    stack::stack,
+    telemetry::Metrics,
+};
+
+/// Why a node did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// a listener's address is not to be had
+    #[error("setting `{setting}`: cannot listen on {address}: {error}")]
+    Bind {
+        /// which listener
+        setting: &'static str,
+        /// its address
+        address: SocketAddr,
+        /// what the system says
+        error: io::Error,
+    },
+    /// Postgres is not there
+    #[error("setting `database_url`: postgres is not reachable after {attempts} attempts: {reason}")]
+    Postgres {
+        /// how often it was tried
+        attempts: u32,
+        /// what the last attempt ended in
+        reason: String,
+    },
+    /// Postgres does not tell its schema
+    #[error("the schema cannot be loaded: {0}")]
+    Schema(Error),
+    /// the Redis URL is none
+    #[error("setting `redis_url`: {0}")]
+    Redis(cache_core::error::RedisError),
+    /// signals cannot be heard
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+}
+
+/// A node that is serving.
+pub struct Node {
+    listen: SocketAddr,
+    admin_listen: SocketAddr,
+    serve: Arc<Serve>,
+    readiness: Arc<Readiness>,
+    /// stops the service listener, then the admin listener
+    drains: [CancellationToken; 2],
+    listeners: [JoinHandle<()>; 2],
+    drain_timeout: Duration,
+}
+
+/// How long a start waits for the first lease, in multiples of `max_staleness`. Without it the node serves all the same.
+const LEASE_PATIENCE: u32 = 2;
+
+impl Node {
+    /// Binds, waits for Postgres, loads the schema, joins the peers, and serves.
+    ///
+    /// # Errors
+    /// See [`StartError`]. Redis is no reason: without it the node runs and says so.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let service = bind("listen", config.listeners.listen)?;
+        let admin = bind("admin_listen", config.listeners.admin_listen)?;
+        let metrics = Arc::new(Metrics::new(config.database.slow_query));
+        let origin = connect(&config, &metrics).await?;
+        let schema = origin.load_schema(&config.database.schemas).await.map_err(StartError::Schema)?;
+        let cache = open_cache(&config, &metrics)?;
+        await_lease(&cache).await;
+        let (limits, view) = (config.limits.clone(), config.view.clone());
+        let serve = Arc::new(Serve::new(config, cache, origin, schema, metrics));
+        let readiness = Arc::new(Readiness::default());
+        let drains = [CancellationToken::new(), CancellationToken::new()];
+        let allowance =
+            Allowance { connections_max: limits.connections_max, header_read_timeout: limits.header_read_timeout };
+        let (listen, admin_listen) = (service.address(), admin.address());
+        let listeners = [
+            tokio::spawn(service.serve(stack(serve.clone(), &limits), allowance, drains[0].clone())),
+            tokio::spawn(admin.serve(Admin::new(serve.clone(), readiness.clone(), view), allowance, drains[1].clone())),
+        ];
+        readiness.raise();
+        tracing::info!(%listen, %admin_listen, "ready");
+        Ok(Self { listen, admin_listen, serve, readiness, drains, listeners, drain_timeout: limits.drain_timeout })
+    }
+
+    /// Where services connect.
+    #[must_use]
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Where operators connect.
+    #[must_use]
+    pub fn admin_listen(&self) -> SocketAddr {
+        self.admin_listen
+    }
+
+    /// Stops in order: readiness drops, and for `notice` traffic is still served, so that whoever balances it can see;
+    /// then nothing is accepted any more, requests in flight finish, and what they started too.
+    pub async fn drain(self, notice: Duration) {
+        tracing::info!(?notice, "draining");
+        self.readiness.lower();
+        tokio::time::sleep(notice).await;
+        let [service, admin] = self.listeners;
+        self.drains[0].cancel();
+        let finished = tokio::time::timeout(self.drain_timeout, async {
+            drop(service.await);
+            self.serve.finish().await;
+        });
+        if finished.await.is_err() {
+            tracing::warn!(drain_timeout = ?self.drain_timeout, "some requests did not finish in time");
+        }
+        // Last, so that the drain can be watched.
+        self.drains[1].cancel();
+        drop(tokio::time::timeout(Duration::from_secs(1), admin).await);
+        tracing::info!("drained");
+    }
+}
+
+/// Runs a node until SIGTERM or SIGINT. The latter is somebody at a keyboard, who need not be given notice of.
+///
+/// # Errors
+/// See [`StartError`].
+pub async fn run(config: Config) -> Result<(), StartError> {
+    let mut terminate = unix::signal(unix::SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = unix::signal(unix::SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let notice = config.limits.drain_notice;
+    let node = tokio::select! {
+        started = Node::start(config) => started?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
+    let notice = tokio::select! {
+        _ = terminate.recv() => notice,
+        _ = interrupt.recv() => Duration::ZERO,
+    };
+    node.drain(notice).await;
+    Ok(())
+}
+
+fn bind(setting: &'static str, address: SocketAddr) -> Result<Listener, StartError> {
+    Listener::bind(address).map_err(|error| StartError::Bind { setting, address, error })
+}
+
+async fn connect(config: &Config, metrics: &Arc<Metrics>) -> Result<Origin, StartError> {
+    let (database, limits) = (&config.database, &config.limits);
+    let origin = Origin::new(database, limits.request_deadline, limits.response_bytes_max, metrics.clone());
+    let retries = database.startup_retries;
+    match origin.wait_until_up(retries, database.startup_retry_wait).await {
+        Ok(()) => Ok(origin),
+        Err(error) => Err(StartError::Postgres { attempts: retries + 1, reason: describe(&error) }),
+    }
+}
+
+fn open_cache(config: &Config, metrics: &Arc<Metrics>) -> Result<TwoTier<StoredResponse>, StartError> {
+    let clock = Clock::start();
+    let limits = Limits {
+        l1_bytes_max: config.cache.l1_bytes_max,
+        entry_bytes_max: usize::try_from(config.cache.entry_bytes_max).unwrap_or(usize::MAX),
+        slots: SlotCount::new(config.coherence.slots).unwrap_or(SlotCount::DEFAULT),
+        max_staleness: config.coherence.max_staleness,
+        redis_timeout: config.redis.as_ref().map_or(Duration::ZERO, |redis| redis.timeout),
+    };
+    let Some(redis) = &config.redis else {
+        tracing::info!("no redis_url: L1 only, and no peers");
+        return Ok(TwoTier::alone(limits, clock));
+    };
+    let link = RedisLink::open(redis.url.expose(), redis.timeout).map_err(StartError::Redis)?;
+    Ok(TwoTier::shared(limits, clock, link, &config.namespace, Arc::new(Resyncs(metrics.clone()))))
+}
+
+/// A node that joins wants its first answers from L2, and for that it needs a lease; but not at any price.
+async fn await_lease(cache: &TwoTier<StoredResponse>) {
+    let patience = cache.coherence().max_staleness() * LEASE_PATIENCE;
+    let held = async {
+        while !cache.coherence().lease_held(cache.clock().now()) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    if tokio::time::timeout(patience, held).await.is_err() {
+        tracing::warn!("starting without a lease of freshness: redis does not answer as it should");
+    }
+}
+
+struct Resyncs(Arc<Metrics>);
+
+impl Observer for Resyncs {
+    fn resynced(&self, reason: ResyncReason) {
+        self.0.resync(reason);
+    }
+}

@@ -1,0 +1,30 @@
+//! `transom check`: one line per thing that a node needs, and what to fix.
+
+mod postgres;
+mod redis;
+mod finding;
+
+use self::finding::{Finding, Level};
+use super::failure::Failure;
+use super::serve;
+use crate::config::{Config, Inputs, Loaded};
+
+pub(super) fn run(inputs: &Inputs) -> Result<(), Failure> {
+    let Loaded { config, warnings } = Config::load(inputs)?;
+    let mut findings = settings(&config, warnings);
+    let runtime = serve::runtime(1)?;
+    findings.extend(runtime.block_on(postgres::check(&config.database)));
+    findings.extend(runtime.block_on(redis::check(config.redis.as_ref(), &config.namespace)));
+    for finding in &findings {
+        println!("{finding}");
+    }
+    let failed = findings.iter().any(|finding| finding.level == Level::Fail);
+    if failed { Err(Failure::Reported) } else { Ok(()) }
+}
+
+fn settings(config: &Config, warnings: Vec<String>) -> Vec<Finding> {
+    let given = config.view.values().filter(|shown| shown.source != "default").count();
+    let sound = Finding::ok("settings", format!("{given} given, {} by default", config.view.len() - given));
+    let odd = warnings.into_iter().map(|warning| Finding::warn("settings", warning, "remove or correct it"));
+    std::iter::once(sound).chain(odd).collect()
+}

@@ -1,0 +1,226 @@
+//! What a node needs from Postgres.
+
+use std::time::Duration;
+
+use tokio_postgres::{Client, NoTls};
+
+use super::finding::Finding;
+use crate::config::Database;
+
+/// Longest wait for the connection and for each answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Older ones lack what the queries of a node use.
+const VERSION_MIN: i32 = 120_000;
+
+type Answer<T> = Result<T, String>;
+
+pub(super) async fn check(database: &Database) -> Vec<Finding> {
+    let client = match connect(database).await {
+        Ok(client) => client,
+        Err(why) => {
+            let fix = "check `database_url`, that the server runs, and that pg_hba.conf lets this host in";
+            return vec![Finding::fail("postgres", format!("cannot connect: {why}"), fix)];
+        }
+    };
+    let mut findings = match within(server(&client)).await {
+        Ok(server) => judge(&server, database.pool_max),
+        Err(why) => vec![Finding::fail("postgres", why, "look at the log of the server")],
+    };
+    findings.extend(role(&client, database).await);
+    for schema in &database.schemas {
+        findings.push(schema_of(&client, database, schema).await);
+    }
+    findings
+}
+
+/// What the server says about itself.
+#[derive(Debug, Clone)]
+struct Server {
+    version: String,
+    version_number: i32,
+    user: String,
+    connections_max: i32,
+    connections_reserved: i32,
+    track_counts: bool,
+    wal_level: String,
+}
+
+fn judge(server: &Server, pool_max: u32) -> Vec<Finding> {
+    let mut findings = vec![if server.version_number >= VERSION_MIN {
+        Finding::ok("postgres", format!("version {} as {}", server.version, server.user))
+    } else {
+        Finding::fail("postgres", format!("version {}", server.version), "upgrade to 12 or later")
+    }];
+    let free = server.connections_max - server.connections_reserved;
+    let found = format!("db_pool_max is {pool_max} a node, the server takes {free}");
+    findings.push(if i64::from(pool_max) <= i64::from(free) / 2 {
+        Finding::ok("connections", found)
+    } else if i64::from(pool_max) <= i64::from(free) {
+        Finding::warn("connections", found, "a second node will not fit; lower db_pool_max or raise max_connections")
+    } else {
+        Finding::fail("connections", found, "lower db_pool_max or raise max_connections")
+    });
+    findings.push(if server.track_counts {
+        Finding::ok("track_counts", "on")
+    } else {
+        let fix = "set track_counts = on: without it a write cannot tell which tables it changed through triggers";
+        Finding::warn("track_counts", "off", fix)
+    });
+    findings.push(Finding::info(
+        "wal_level",
+        match server.wal_level.as_str() {
+            "logical" => "logical: ready for a later version's change feed".to_owned(),
+            other => format!("{other}: a later version's change feed wants logical"),
+        },
+    ));
+    findings
+}
+
+async fn connect(database: &Database) -> Answer<Client> {
+    let (client, connection) = within(async { database.connection.connect(NoTls).await }).await?;
+    // Ends with the client; its errors reach whoever waits for an answer.
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+async fn server(client: &Client) -> Result<Server, tokio_postgres::Error> {
+    let sql = "select current_setting('server_version'), current_setting('server_version_num')::int, \
+               current_user::text, current_setting('max_connections')::int, \
+               current_setting('superuser_reserved_connections')::int, current_setting('track_counts')::bool, \
+               current_setting('wal_level')";
+    let row = client.query_one(sql, &[]).await?;
+    Ok(Server {
+        version: row.try_get(0)?,
+        version_number: row.try_get(1)?,
+        user: row.try_get(2)?,
+        connections_max: row.try_get(3)?,
+        connections_reserved: row.try_get(4)?,
+        track_counts: row.try_get(5)?,
+        wal_level: row.try_get(6)?,
+    })
+}
+
+/// Tries what every request will do.
+async fn role(client: &Client, database: &Database) -> Option<Finding> {
+    let role = database.anon_role.as_ref()?;
+    let switch = format!("set role {}", quoted(role));
+    Some(match within(client.batch_execute(&switch)).await {
+        Ok(()) => {
+            // Privileges are asked about by name below; only the switch itself is tried here.
+            drop(within(client.batch_execute("reset role")).await);
+            Finding::ok("db_anon_role", format!("may become {role}"))
+        }
+        Err(why) => {
+            let fix = format!("grant {} to the role of database_url, or correct db_anon_role", quoted(role));
+            Finding::fail("db_anon_role", format!("may not become {role}: {why}"), fix)
+        }
+    })
+}
+
+async fn schema_of(client: &Client, database: &Database, schema: &String) -> Finding {
+    let role = database.anon_role.as_deref();
+    match within(readable(client, role, schema)).await {
+        Ok(Some(Readable { usage: true, tables, all })) if tables > 0 => {
+            Finding::ok("db_schemas", format!("{schema}: {tables} of {all} tables and views readable"))
+        }
+        Ok(Some(Readable { usage: true, all, .. })) => Finding::warn(
+            "db_schemas",
+            format!("{schema}: none of {all} tables and views readable"),
+            format!("grant select on all tables in schema {} to {}", quoted(schema), shown_role(role)),
+        ),
+        Ok(Some(_)) => Finding::fail(
+            "db_schemas",
+            format!("{schema}: no usage"),
+            format!("grant usage on schema {} to {}", quoted(schema), shown_role(role)),
+        ),
+        Ok(None) => Finding::fail("db_schemas", format!("{schema} does not exist"), "create it or correct db_schemas"),
+        Err(why) => Finding::fail("db_schemas", format!("{schema}: {why}"), "check that db_anon_role exists"),
+    }
+}
+
+fn shown_role(role: Option<&str>) -> String {
+    role.map_or_else(|| "the role of database_url".to_owned(), quoted)
+}
+
+struct Readable {
+    usage: bool,
+    tables: i64,
+    all: i64,
+}
+
+async fn readable(
+    client: &Client,
+    role: Option<&str>,
+    schema: &String,
+) -> Result<Option<Readable>, tokio_postgres::Error> {
+    let sql = "select has_schema_privilege(r, n.oid, 'usage'), \
+               count(c.oid) filter (where has_table_privilege(r, c.oid, 'select')), count(c.oid) \
+               from (select coalesce($2::text, current_user::text)::name) as role(r), pg_namespace n \
+               left join pg_class c on c.relnamespace = n.oid and c.relkind in ('r', 'v', 'm', 'f', 'p') \
+               where n.nspname = $1::text group by 1";
+    let row = client.query_opt(sql, &[schema, &role]).await?;
+    row.map(|row| Ok(Readable { usage: row.try_get(0)?, tables: row.try_get(1)?, all: row.try_get(2)? })).transpose()
+}
+
+async fn within<T>(answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Answer<T> {
+    match tokio::time::timeout(TIMEOUT, answer).await {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(said(&error)),
+        Err(_) => Err(format!("no answer within {} seconds", TIMEOUT.as_secs())),
+    }
+}
+
+/// The driver's own words are "db error"; what the server said is one level down.
+fn said(error: &tokio_postgres::Error) -> String {
+    match (error.as_db_error(), std::error::Error::source(error)) {
+        (Some(db), _) => db.message().to_owned(),
+        (None, Some(source)) => format!("{error}: {source}"),
+        (None, None) => error.to_string(),
+    }
+}
+
+fn quoted(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Level;
+    use super::*;
+
+    fn server() -> Server {
+        Server {
+            version: "17.5".to_owned(),
+            version_number: 170_005,
+            user: "app".to_owned(),
+            connections_max: 100,
+            connections_reserved: 3,
+            track_counts: true,
+            wal_level: "replica".to_owned(),
+        }
+    }
+
+    fn levels(server: &Server, pool_max: u32) -> Vec<Level> {
+        judge(server, pool_max).iter().map(|finding| finding.level).collect()
+    }
+
+    #[test]
+    fn a_sound_server_has_nothing_to_fix() {
+        assert_eq!(levels(&server(), 10), [Level::Ok, Level::Ok, Level::Ok, Level::Info]);
+    }
+
+    #[test]
+    fn each_shortcoming_has_its_line() {
+        let old = Server { version_number: 110_000, ..server() };
+        assert_eq!(levels(&old, 10)[0], Level::Fail);
+        assert_eq!(levels(&server(), 60)[1], Level::Warn);
+        assert_eq!(levels(&server(), 98)[1], Level::Fail);
+        let blind = Server { track_counts: false, ..server() };
+        assert_eq!(levels(&blind, 10)[2], Level::Warn);
+    }
+
+    #[test]
+    fn identifiers_cannot_break_out() {
+        assert_eq!(quoted("a\"; drop table b; --"), "\"a\"\"; drop table b; --\"");
+    }
+}

@@ -1,0 +1,238 @@
+//! From settings as written to settings as used: every value is read by its kind, then values are checked against
+//! each other.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::num::NonZeroU64;
+use std::time::Duration;
+
+use tracing::level_filters::LevelFilter;
+
+use super::kind::Value;
+use super::problem::{ConfigError, ConfigErrors};
+use super::settings::{Preset, SETTINGS, Setting, setting};
+use super::tables::{self, TablePolicy};
+use super::written::{Source, Written};
+use super::{Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, view};
+use crate::telemetry::logs::Format;
+
+/// Builds the settings as used, or says everything that is wrong.
+pub(super) fn build(written: &Written) -> Result<Config, ConfigErrors> {
+    let (values, mut errors) = read_all(written);
+    let general = values.as_ref().map(Values::general_policy);
+    // Sections are checked even if something else is wrong already, against any policy: one restart is enough.
+    let fallback = TablePolicy {
+        cache: true,
+        ttl: Duration::ZERO,
+        stale_while_revalidate: Duration::ZERO,
+        stale_if_error: Duration::ZERO,
+    };
+    let tables = tables::policies(&written.tables, general.unwrap_or(fallback), &mut errors);
+    let Some(values) = values else {
+        return Err(ConfigErrors(errors));
+    };
+    let config = assemble(&values, tables, written);
+    cross_check(&config, written, &mut errors);
+    if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
+}
+
+fn assemble(v: &Values, tables: BTreeMap<(String, String), TablePolicy>, written: &Written) -> Config {
+    Config {
+        listeners: Listeners {
+            listen: v.address("listen"),
+            admin_listen: v.address("admin_listen"),
+            rest_path: v.text("rest_path"),
+        },
+        namespace: v.text("namespace"),
+        database: Database {
+            connection: v.postgres("database_url"),
+            schemas: v.list("db_schemas"),
+            anon_role: v.optional_text("db_anon_role"),
+            extra_search_path: v.list("db_extra_search_path"),
+            max_rows: v.optional_number("db_max_rows").and_then(NonZeroU64::new),
+            pool_max: v.small("db_pool_max"),
+            pool_wait_max: v.duration("db_pool_wait_max"),
+            startup_retries: v.small("startup_retries"),
+            startup_retry_wait: v.duration("startup_retry_wait"),
+            slow_query: v.duration("slow_query"),
+        },
+        redis: v
+            .optional_text("redis_url")
+            .map(|url| Redis { url: Secret::new(url), timeout: v.duration("redis_timeout") }),
+        cache: Cache {
+            policy: v.general_policy(),
+            ttl_jitter_percent: v.small("ttl_jitter"),
+            l1_bytes_max: v.number("l1_bytes_max"),
+            entry_bytes_max: v.number("entry_bytes_max"),
+            tables,
+        },
+        coherence: Coherence {
+            max_staleness: v.duration("max_staleness"),
+            slots: v.small("coherence_slots"),
+            feed: Feed::None,
+        },
+        collapse: Collapse { leader_max: v.duration("collapse_leader_max"), wait_max: v.duration("collapse_wait_max") },
+        limits: Limits {
+            request_deadline: v.duration("request_deadline"),
+            in_flight_max: v.size("in_flight_max"),
+            connections_max: v.size("connections_max"),
+            body_bytes_max: v.size("body_bytes_max"),
+            response_bytes_max: v.size("response_bytes_max"),
+            header_read_timeout: v.duration("header_read_timeout"),
+            drain_timeout: v.duration("drain_timeout"),
+            drain_notice: v.duration("drain_notice"),
+        },
+        logs: Logs { level: v.level("log_level"), format: v.format("log_format") },
+        workers: v.optional_number("workers").map_or_else(cores, |n| usize::try_from(n).unwrap_or(1)),
+        view: view::view(written),
+    }
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Rules about several settings at once.
+fn cross_check(config: &Config, written: &Written, errors: &mut Vec<ConfigError>) {
+    let mut refuse = |name: &'static str, problem: String, remedy: &str| {
+        let source = setting(name).and_then(|s| written.entry(s)).map_or(Source::Default, |e| e.source.clone());
+        let remedy = remedy.to_owned();
+        errors.push(ConfigError::Setting { setting: name.to_owned(), source_of: source, problem, remedy });
+    };
+    let Listeners { listen, admin_listen, .. } = config.listeners;
+    // Port 0 asks the system for a free port, so two of them never collide.
+    if listen == admin_listen && listen.port() != 0 {
+        refuse("admin_listen", format!("{admin_listen} is already `listen`"), "choose another port for one of them");
+    }
+    if config.cache.entry_bytes_max > config.cache.l1_bytes_max {
+        let problem = "one entry could be larger than the whole of L1".to_owned();
+        refuse("entry_bytes_max", problem, "write at most what `l1_bytes_max` says, or raise that");
+    }
+    if u64::try_from(config.limits.response_bytes_max).is_ok_and(|max| max < config.cache.entry_bytes_max) {
+        let problem = "a response that large is refused before it could be stored".to_owned();
+        refuse("entry_bytes_max", problem, "write at most what `response_bytes_max` says, or raise that");
+    }
+    if config.database.pool_wait_max > config.limits.request_deadline {
+        let problem = "the request would be over before the wait is".to_owned();
+        refuse("db_pool_wait_max", problem, "write at most what `request_deadline` says, or raise that");
+    }
+    if config.collapse.wait_max > config.limits.request_deadline {
+        let problem = "the request would be over before the wait is".to_owned();
+        refuse("collapse_wait_max", problem, "write at most what `request_deadline` says, or raise that");
+    }
+}
+
+/// Reads every setting; the values are `None` if a single one is unfit.
+fn read_all(written: &Written) -> (Option<Values>, Vec<ConfigError>) {
+    let mut values = BTreeMap::new();
+    let mut errors = Vec::new();
+    for setting in SETTINGS {
+        match read(setting, written) {
+            Ok(Some(value)) => drop(values.insert(setting.name, value)),
+            Ok(None) => {}
+            Err(error) => errors.push(error),
+        }
+    }
+    (errors.is_empty().then_some(Values(values)), errors)
+}
+
+fn read(setting: &'static Setting, written: &Written) -> Result<Option<Value>, ConfigError> {
+    let (text, source) = match (written.entry(setting), setting.default) {
+        (Some(entry), _) => (entry.text.as_str(), entry.source.clone()),
+        (None, Preset::Value(text)) => (text, Source::Default),
+        (None, Preset::Absent(_)) => return Ok(None),
+        (None, Preset::Required) => {
+            let variables = setting.variables().join(" or ");
+            let remedy = format!("set the environment variable {variables}, or --{}", setting.flag());
+            return Err(ConfigError::Missing { setting: setting.name, remedy });
+        }
+    };
+    setting.kind.read(text).map(Some).map_err(|unfit| ConfigError::Setting {
+        setting: setting.name.to_owned(),
+        source_of: source,
+        problem: unfit.problem,
+        remedy: unfit.remedy,
+    })
+}
+
+/// Every setting by name. That a name has the kind asked for is our own invariant; building any `Config` proves it
+/// for all of them.
+struct Values(BTreeMap<&'static str, Value>);
+
+impl Values {
+    fn general_policy(&self) -> TablePolicy {
+        TablePolicy {
+            cache: true,
+            ttl: self.duration("cache_ttl_seconds"),
+            stale_while_revalidate: self.duration("stale_while_revalidate"),
+            stale_if_error: self.duration("stale_if_error"),
+        }
+    }
+
+    fn address(&self, name: &str) -> SocketAddr {
+        match self.0.get(name) {
+            Some(Value::Address(address)) => *address,
+            _ => unreachable!("`{name}` is an address in the table"),
+        }
+    }
+
+    fn optional_text(&self, name: &str) -> Option<String> {
+        match self.0.get(name)? {
+            Value::Text(text) => Some(text.clone()),
+            _ => unreachable!("`{name}` is a text in the table"),
+        }
+    }
+
+    fn text(&self, name: &str) -> String {
+        self.optional_text(name).expect("the table gives it a default")
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        match self.0.get(name) {
+            Some(Value::List(list)) => list.clone(),
+            _ => unreachable!("`{name}` is a list in the table"),
+        }
+    }
+
+    fn postgres(&self, name: &str) -> tokio_postgres::Config {
+        match self.0.get(name) {
+            Some(Value::Postgres(config)) => (**config).clone(),
+            _ => unreachable!("`{name}` is a Postgres URL in the table"),
+        }
+    }
+
+    fn duration(&self, name: &str) -> Duration {
+        match self.0.get(name) {
+            Some(Value::Duration(duration)) => *duration,
+            _ => unreachable!("`{name}` is a duration in the table"),
+        }
+    }
+
+    fn optional_number(&self, name: &str) -> Option<u64> {
+        match self.0.get(name)? {
+            Value::Number(number) => Some(*number),
+            _ => unreachable!("`{name}` is a number in the table"),
+        }
+    }
+
+    fn number(&self, name: &str) -> u64 {
+        self.optional_number(name).expect("the table gives it a default")
+    }
+
+    fn small(&self, name: &str) -> u32 {
+        u32::try_from(self.number(name)).expect("the bounds in the table fit")
+    }
+
+    /// A number in memory terms. Saturates where addresses are narrower than 64 bits: nothing is larger there.
+    fn size(&self, name: &str) -> usize {
+        usize::try_from(self.number(name)).unwrap_or(usize::MAX)
+    }
+
+    fn level(&self, name: &str) -> LevelFilter {
+        self.text(name).parse().expect("the words in the table are levels")
+    }
+
+    fn format(&self, name: &str) -> Format {
+        if self.text(name) == "json" { Format::Json } else { Format::Text }
+    }
+}

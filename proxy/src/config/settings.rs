@@ -1,0 +1,270 @@
+//! The one table of settings. Flags, environment variables, TOML keys, `--help`, the README and `/config` all follow
+//! from it.
+
+use super::kind::Kind;
+
+/// One setting: `--max-staleness` = `TRANSOM_MAX_STALENESS` = `max_staleness` in the TOML file.
+#[derive(Debug)]
+pub struct Setting {
+    /// the name in the TOML file; flag and environment variable follow from it
+    pub name: &'static str,
+    /// under which heading it is listed
+    pub group: Group,
+    /// what it may hold
+    pub kind: Kind,
+    /// what holds when it is not given
+    pub default: Preset,
+    /// other environment variables that set it, strongest first; all are weaker than the `TRANSOM_` one
+    pub aliases: &'static [Alias],
+    /// what it means, in one line
+    pub help: &'static str,
+}
+
+/// What holds when a setting is not given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// this value, written as a person would write it
+    Value(&'static str),
+    /// no value; the text says what that means
+    Absent(&'static str),
+    /// it must be given
+    Required,
+}
+
+/// Another environment variable that sets a setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alias {
+    /// its value is written as ours
+    Same(&'static str),
+    /// its value is a bare number of seconds
+    Seconds(&'static str),
+    /// its value is a port; the second variable may name the host
+    Port(&'static str, &'static str),
+}
+
+impl Alias {
+    /// The variable to look for.
+    #[must_use]
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Same(name) | Self::Seconds(name) | Self::Port(name, _) => name,
+        }
+    }
+}
+
+/// The headings, in the order in which they are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Group {
+    /// where the node listens
+    Listeners,
+    /// Postgres
+    Database,
+    /// L1, L2 and how long entries live
+    Cache,
+    /// how fresh entries are
+    Coherence,
+    /// what the node refuses to exceed
+    Limits,
+    /// logs and threads
+    Process,
+}
+
+impl Group {
+    /// Every group, in the order in which they are shown.
+    pub const ALL: [Self; 6] =
+        [Self::Listeners, Self::Database, Self::Cache, Self::Coherence, Self::Limits, Self::Process];
+
+    /// The heading.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Listeners => "Listeners",
+            Self::Database => "Database",
+            Self::Cache => "Cache",
+            Self::Coherence => "Freshness",
+            Self::Limits => "Limits",
+            Self::Process => "Process",
+        }
+    }
+}
+
+impl Setting {
+    /// The environment variable that sets it.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("TRANSOM_{}", self.name.to_ascii_uppercase())
+    }
+
+    /// The flag that sets it, without the dashes in front.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.name.replace('_', "-")
+    }
+
+    /// The default as shown to people.
+    #[must_use]
+    pub fn shown_default(&self) -> &'static str {
+        match self.default {
+            Value(text) => text,
+            Absent(meaning) => meaning,
+            Required => "none: must be given",
+        }
+    }
+
+    /// Every environment variable that sets it, strongest first.
+    #[must_use]
+    pub fn variables(&self) -> Vec<String> {
+        let aliases = self.aliases.iter().map(|alias| alias.variable().to_owned());
+        std::iter::once(self.variable()).chain(aliases).collect()
+    }
+}
+
+/// The setting of this name.
+#[must_use]
+pub fn setting(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+const HOUR: u64 = 3_600_000;
+const YEAR: u64 = 365 * 24 * HOUR;
+const KIB: u64 = 1 << 10;
+const GIB: u64 = 1 << 30;
+const TIB: u64 = 1 << 40;
+
+const fn row(
+    name: &'static str,
+    group: Group,
+    kind: Kind,
+    default: Preset,
+    aliases: &'static [Alias],
+    help: &'static str,
+) -> Setting {
+    Setting { name, group, kind, default, aliases, help }
+}
+
+use Alias::{Port, Same, Seconds};
+use Preset::{Absent, Required, Value};
+
+/// Every setting, group by group.
+#[rustfmt::skip] // A table reads by its columns.
+pub static SETTINGS: &[Setting] = &[
+    row("listen", Group::Listeners, Kind::Address, Value("127.0.0.1:8000"),
+        &[Port("PGRST_SERVER_PORT", "PGRST_SERVER_HOST")],
+        "where services connect"),
+    row("admin_listen", Group::Listeners, Kind::Address, Value("127.0.0.1:8001"),
+        &[Port("PGRST_ADMIN_SERVER_PORT", "PGRST_ADMIN_SERVER_HOST")],
+        "where operators and health checks connect; keep it private"),
+    row("rest_path", Group::Listeners, Kind::MountPath, Value("/rest/v1"), &[],
+        "where the REST API is mounted; / serves it at the root"),
+
+    row("database_url", Group::Database, Kind::PostgresUrl, Required,
+        &[Same("DATABASE_URL"), Same("PGRST_DB_URI")],
+        "how to reach Postgres"),
+    row("db_schemas", Group::Database, Kind::Identifiers, Value("public"),
+        &[Same("PGRST_DB_SCHEMAS"), Same("PGRST_DB_SCHEMA")],
+        "schemas whose tables and views are served; the first is the default"),
+    row("db_anon_role", Group::Database, Kind::Identifier, Absent("the role of the connection"),
+        &[Same("PGRST_DB_ANON_ROLE")],
+        "role of a request that does not say who it is"),
+    row("db_extra_search_path", Group::Database, Kind::Identifiers, Value("public"),
+        &[Same("PGRST_DB_EXTRA_SEARCH_PATH")],
+        "schemas added to the search path, for functions and operators of extensions"),
+    row("db_max_rows", Group::Database, Kind::Count(1, u32::MAX as u64), Absent("no limit"),
+        &[Same("PGRST_DB_MAX_ROWS")],
+        "most rows in one response"),
+    row("db_pool_max", Group::Database, Kind::Count(1, 10_000), Value("10"), &[Same("PGRST_DB_POOL")],
+        "most connections to Postgres"),
+    row("db_pool_wait_max", Group::Database, Kind::Duration(1, HOUR), Value("5s"),
+        &[Seconds("PGRST_DB_POOL_ACQUISITION_TIMEOUT")],
+        "longest wait for one of them"),
+    row("startup_retries", Group::Database, Kind::Count(0, 10_000), Value("5"), &[],
+        "how often to try Postgres again at startup"),
+    row("startup_retry_wait", Group::Database, Kind::Duration(1, HOUR), Value("5s"), &[],
+        "pause before each of these tries"),
+    row("slow_query", Group::Database, Kind::Duration(0, HOUR), Value("100ms"), &[],
+        "queries that take longer are logged and counted"),
+
+    row("redis_url", Group::Cache, Kind::RedisUrl, Absent("L1 only"), &[Same("REDIS_URL")],
+        "Redis for L2 and for coherence between nodes; standalone, Sentinel and Cluster URLs"),
+    row("redis_timeout", Group::Cache, Kind::Duration(1, HOUR), Value("100ms"), &[],
+        "longest wait for one Redis command"),
+    row("namespace", Group::Cache, Kind::Namespace, Value("default"), &[],
+        "separates clusters of nodes that share one Redis"),
+    row("cache_ttl_seconds", Group::Cache, Kind::Seconds(YEAR / 1000), Value("3600"),
+        &[Same("CACHE_TTL_SECONDS")],
+        "freshness lifetime of an entry while coherent; 0 caches nothing"),
+    row("ttl_jitter", Group::Cache, Kind::Percent, Value("10%"), &[],
+        "share of that lifetime which is random, so that entries do not expire together"),
+    row("l1_bytes_max", Group::Cache, Kind::Bytes(0, TIB), Value("256MiB"), &[],
+        "memory for entries of L1"),
+    row("entry_bytes_max", Group::Cache, Kind::Bytes(0, GIB), Value("4MiB"), &[],
+        "largest entry that is stored, in either tier"),
+    row("stale_if_error", Group::Cache, Kind::Duration(0, YEAR), Value("1h"), &[],
+        "how long after its lifetime an entry may stand in while Postgres fails"),
+    row("stale_while_revalidate", Group::Cache, Kind::Duration(0, YEAR), Value("0s"), &[],
+        "how long after its lifetime an entry may be served while a new one is fetched"),
+
+    row("max_staleness", Group::Coherence, Kind::Duration(50, HOUR), Value("1s"), &[],
+        "bound on staleness when coherence cannot be proven"),
+    row("feed", Group::Coherence, Kind::Choice(&["none"], &["logical", "trigger"]), Value("none"), &[],
+        "how changes made past the proxy are noticed; none: only by lifetime and purge"),
+    row("coherence_slots", Group::Coherence, Kind::PowerOfTwo(1_024, 4_194_304), Value("262144"), &[],
+        "slots of the coherence table, 8 bytes each; the same on every node of a namespace"),
+    row("collapse_leader_max", Group::Coherence, Kind::Duration(1, HOUR), Value("5s"), &[],
+        "age of a fill after which a second one for the same key may start"),
+    row("collapse_wait_max", Group::Coherence, Kind::Duration(1, HOUR), Value("5s"), &[],
+        "longest wait of a request for somebody else's fill"),
+
+    row("request_deadline", Group::Limits, Kind::Duration(1, HOUR), Value("10s"), &[],
+        "budget of one request, from its head to the end of its answer"),
+    row("in_flight_max", Group::Limits, Kind::Count(1, 1_000_000), Value("4096"), &[],
+        "most requests at the same time"),
+    row("connections_max", Group::Limits, Kind::Count(1, 1_000_000), Value("16384"), &[],
+        "most client connections at the same time"),
+    row("body_bytes_max", Group::Limits, Kind::Bytes(0, GIB), Value("8MiB"), &[],
+        "largest request body"),
+    row("response_bytes_max", Group::Limits, Kind::Bytes(KIB, GIB), Value("64MiB"), &[],
+        "largest response body taken from Postgres"),
+    row("header_read_timeout", Group::Limits, Kind::Duration(1, HOUR), Value("10s"), &[],
+        "longest wait for the head of a request on an open connection"),
+    row("drain_timeout", Group::Limits, Kind::Duration(0, HOUR), Value("30s"), &[],
+        "how long requests in flight may take to finish after SIGTERM"),
+    row("drain_notice", Group::Limits, Kind::Duration(0, HOUR), Value("2s"), &[],
+        "how long a node that got SIGTERM still accepts, not ready any more, so that its balancer notices"),
+
+    row("log_level", Group::Process, Kind::Choice(&["error", "warn", "info", "debug", "trace"], &[]), Value("info"),
+        &[], "least severe events that are logged"),
+    row("log_format", Group::Process, Kind::Choice(&["text", "json"], &[]), Value("text"), &[],
+        "how log lines are written to stderr"),
+    row("workers", Group::Process, Kind::Count(1, 1_024), Absent("one per core"), &[],
+        "threads that serve requests"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_default_is_a_value_of_its_kind() {
+        for setting in SETTINGS {
+            if let Value(text) = setting.default {
+                assert!(setting.kind.read(text).is_ok(), "{} = {text}", setting.name);
+            }
+        }
+    }
+
+    #[test]
+    fn names_and_variables_are_unique() {
+        let mut seen = std::collections::BTreeSet::new();
+        for variable in SETTINGS.iter().flat_map(Setting::variables) {
+            assert!(seen.insert(variable.clone()), "{variable} twice");
+        }
+    }
+
+    #[test]
+    fn the_table_is_in_the_order_of_its_groups() {
+        let order: Vec<usize> =
+            SETTINGS.iter().map(|s| Group::ALL.iter().position(|g| *g == s.group).expect("ALL is complete")).collect();
+        assert!(order.is_sorted());
+    }
+}

@@ -1,0 +1,120 @@
+//! What makes two requests the same: the raw key (same bytes) and the cache key (same question), and what an answer
+//! depends on, as tags.
+
+use std::borrow::Cow;
+
+use cache_core::{key::CacheKey, tag::Tag};
+use http::{HeaderMap, HeaderName, Method, header};
+use percent_encoding::percent_decode_str;
+use smallvec::SmallVec;
+
+use crate::{
+    auth::Principal,
+    rest::{ReadPlan, TableId},
+};
+
+/// Version of the layout of a cache key: part of the key, so that two releases never share an entry by accident.
+const LAYOUT: u8 = 1;
+
+/// Request headers that may change what is asked. Everything else (`User-Agent`, cookies, ...) cannot.
+const SIGNIFICANT: [HeaderName; 6] = [
+    header::ACCEPT,
+    header::RANGE,
+    header::AUTHORIZATION,
+    HeaderName::from_static("prefer"),
+    HeaderName::from_static("range-unit"),
+    HeaderName::from_static("accept-profile"),
+];
+
+/// The bytes of a request that decide what it asks: method, target, significant headers. Built on the stack.
+pub type RawKey = SmallVec<[u8; 512]>;
+
+/// The raw key of a request.
+#[must_use]
+pub fn raw(method: &Method, target: &str, headers: &HeaderMap) -> RawKey {
+    let mut key = RawKey::new();
+    key.extend_from_slice(method.as_str().as_bytes());
+    key.push(b' ');
+    key.extend_from_slice(target.as_bytes());
+    for (number, name) in (0u8..).zip(&SIGNIFICANT) {
+        for value in headers.get_all(name) {
+            // A line break cannot be part of a target or of a header value, so parts cannot run into each other.
+            key.extend_from_slice(&[b'\n', number]);
+            key.extend_from_slice(value.as_bytes());
+        }
+    }
+    key
+}
+
+/// The cache key: everything the answer may depend on besides the data (DESIGN 3.6).
+#[must_use]
+pub fn cache(namespace: &str, fingerprint: u128, principal: &Principal, plan: &ReadPlan) -> CacheKey {
+    let mut key = Vec::with_capacity(plan.statement.sql.len() + 256);
+    key.push(LAYOUT);
+    key.extend_from_slice(&fingerprint.to_le_bytes());
+    part(&mut key, Some(namespace));
+    part(&mut key, principal.role.as_deref());
+    part(&mut key, Some(&format!("{:?}", plan.shape)));
+    part(&mut key, Some(&plan.statement.sql));
+    for param in &plan.statement.params {
+        part(&mut key, param.0.as_deref());
+    }
+    CacheKey::new(key)
+}
+
+/// Length first, so that parts cannot run into each other; absent is not empty.
+fn part(key: &mut Vec<u8>, text: Option<&str>) {
+    let length = text.map_or(u32::MAX, |text| u32::try_from(text.len()).unwrap_or(u32::MAX - 1));
+    key.extend_from_slice(&length.to_le_bytes());
+    key.extend_from_slice(text.unwrap_or_default().as_bytes());
+}
+
+/// The tags of an answer: everything, its URL, and each table it was read from.
+pub fn tags_of_read<'a>(url: Tag, tables: impl IntoIterator<Item = &'a TableId>) -> impl Iterator<Item = Tag> {
+    let tables = tables.into_iter().flat_map(|table| [any_row(table), whole_table(table)]);
+    [Tag::everything(), url].into_iter().chain(tables)
+}
+
+/// `schema.table(*)`: any row of the table changed.
+#[must_use]
+pub fn any_row(table: &TableId) -> Tag {
+    Tag::named(&format!("{table}(*)"))
+}
+
+/// `schema.table(all)`: the table as a whole changed, or was purged.
+#[must_use]
+pub fn whole_table(table: &TableId) -> Tag {
+    Tag::named(&format!("{table}(all)"))
+}
+
+/// The tag of a URL: the same for every way to write it and for every variant (`Accept`, `Range`, ...) of its answer.
+#[must_use]
+pub fn url(path: &str, query: Option<&str>) -> Tag {
+    let decode = |text| percent_decode_str(text).decode_utf8_lossy();
+    let mut parameters: Vec<Cow<'_, str>> = query.unwrap_or_default().split('&').map(decode).collect();
+    parameters.sort_unstable();
+    Tag::named(&format!("url:{}?{}", decode(path), parameters.join("&")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_raw_key_sees_significant_headers_only() {
+        let mut headers = HeaderMap::new();
+        let plain = raw(&Method::GET, "/rest/v1/flights", &headers);
+        headers.insert(header::USER_AGENT, "curl".parse().unwrap());
+        assert_eq!(raw(&Method::GET, "/rest/v1/flights", &headers), plain);
+        headers.insert(header::ACCEPT, "text/csv".parse().unwrap());
+        assert_ne!(raw(&Method::GET, "/rest/v1/flights", &headers), plain);
+        assert_ne!(raw(&Method::HEAD, "/rest/v1/flights", &HeaderMap::new()), plain);
+    }
+
+    #[test]
+    fn a_url_has_one_tag_however_it_is_written() {
+        let tag = url("/flights", Some("id=eq.1&select=id"));
+        assert_eq!(url("/flights", Some("select=id&id=eq%2E1")), tag);
+        assert_ne!(url("/flights", Some("id=eq.2&select=id")), tag);
+    }
+}

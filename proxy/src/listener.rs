@@ -1,0 +1,155 @@
+//! Accepts connections, serves HTTP/1.1 and h2c on them, and drains.
+
+use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    service::TowerToHyperService,
+};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tower::Service;
+
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4_096;
+/// Pause after an error of `accept` that is not the connection's own fault (no file descriptors left).
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What a connection beyond the limit gets before it is closed.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json; charset=utf-8\r\n\
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 118\r\n\r\n\
+    {\"code\":\"TRANSOM11\",\"message\":\"Too many connections\",\"details\":null,\"hint\":\"the limit is the setting connections_max\"}";
+
+/// A bound socket: the address is known, nothing is accepted yet.
+pub(crate) struct Listener {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+/// What a listener allows its connections.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Allowance {
+    /// at the same time
+    pub(crate) connections_max: usize,
+    /// for the head of a request to arrive
+    pub(crate) header_read_timeout: Duration,
+}
+
+impl Listener {
+    pub(crate) fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        // A node that restarts takes its address back from connections that are still being closed.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        Ok(Self { address: listener.local_addr()?, listener })
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts until `drain` is cancelled; then closes idle connections and waits until the others have finished the
+    /// requests that they are at.
+    pub(crate) async fn serve<S>(self, service: S, allowance: Allowance, drain: CancellationToken)
+    where
+        S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
+            + Clone
+            + Send
+            + 'static,
+    {
+        let places = Arc::new(Semaphore::new(allowance.connections_max));
+        let connections = TaskTracker::new();
+        let builder = connection_builder(allowance.header_read_timeout);
+        loop {
+            let stream = tokio::select! {
+                biased;
+                () = drain.cancelled() => break,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        continue;
+                    }
+                },
+            };
+            match places.clone().try_acquire_owned() {
+                Ok(place) => {
+                    let connection = Connection { builder: builder.clone(), place };
+                    connections.spawn(connection.serve(stream, service.clone(), drain.clone()));
+                }
+                Err(_) => drop(connections.spawn(turn_away(stream))),
+            }
+        }
+        drop(self.listener);
+        connections.close();
+        connections.wait().await;
+    }
+}
+
+fn connection_builder(header_read_timeout: Duration) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_read_timeout);
+    builder.http2().timer(TokioTimer::new());
+    builder
+}
+
+struct Connection {
+    builder: auto::Builder<TokioExecutor>,
+    place: OwnedSemaphorePermit,
+}
+
+impl Connection {
+    async fn serve<S>(self, stream: TcpStream, service: S, drain: CancellationToken)
+    where
+        S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
+            + Clone
+            + Send
+            + 'static,
+    {
+        // Answers are written whole: waiting to fill a packet only delays them.
+        drop(stream.set_nodelay(true));
+        let service = TowerToHyperService::new(service);
+        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
+        let end = tokio::select! {
+            biased;
+            end = connection.as_mut() => end,
+            () = drain.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = end {
+            tracing::debug!(%error, "a connection broke");
+        }
+        drop(self.place);
+    }
+}
+
+/// Says why, instead of leaving the client to guess.
+async fn turn_away(mut stream: TcpStream) {
+    // The client may be gone, or never read: neither matters here.
+    drop(tokio::time::timeout(Duration::from_secs(1), stream.write_all(FULL)).await);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_of_a_full_listener_is_well_formed() {
+        let text = std::str::from_utf8(FULL).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{}", body.len());
+        assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
+    }
+}

@@ -1,0 +1,280 @@
+//! Postgres: the only truth. Reads and writes run in one transaction each, as the requesting role.
+
+mod connection;
+mod health;
+mod retry;
+mod transaction;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bb8::{Pool, RunError};
+use tokio::sync::watch;
+
+pub use self::health::Health;
+use self::{
+    connection::Manager,
+    health::Watchman,
+    retry::Backoff,
+    transaction::{Access, Transaction},
+};
+use crate::{
+    config::Database,
+    error::Error,
+    rest::{self, Answer, SchemaCache, Statement, TableId},
+    telemetry::{Metrics, Operation},
+};
+
+/// As whom a statement runs, and where it looks names up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Session {
+    /// `None`: the role of the connection
+    pub role: Option<Arc<str>>,
+    /// the value of `search_path`
+    pub search_path: Arc<str>,
+}
+
+impl Session {
+    /// A session of this role, which finds names in `schema` first and then in `extra`.
+    #[must_use]
+    pub fn new(role: Option<Arc<str>>, schema: &str, extra: &[String]) -> Self {
+        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
+        let schemas: Vec<String> =
+            std::iter::once(schema).chain(extra.iter().map(String::as_str)).map(quoted).collect();
+        Self { role, search_path: schemas.join(", ").into() }
+    }
+}
+
+/// A pool of connections, and what is known of Postgres' health.
+pub struct Origin {
+    pool: Pool<Manager>,
+    health: watch::Receiver<Health>,
+    watchman: Arc<Watchman>,
+    metrics: Arc<Metrics>,
+    wait_max: Duration,
+    statement_timeout: Duration,
+    response_bytes_max: usize,
+}
+
+/// A write that did not come to a known good end.
+#[derive(Debug)]
+pub struct Uncommitted {
+    /// why
+    pub error: Error,
+    /// tables that may have changed all the same: the connection broke during the commit. They must be announced.
+    pub maybe_changed: Vec<TableId>,
+}
+
+impl From<Error> for Uncommitted {
+    fn from(error: Error) -> Self {
+        Self { error, maybe_changed: Vec::new() }
+    }
+}
+
+/// What the driver says, down to the cause: its own words are as short as "error connecting to server".
+#[must_use]
+pub fn describe(error: &tokio_postgres::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// What a committed write brought about.
+pub struct Written<T> {
+    /// what [`Origin::write`]'s `accept` made of the answer
+    pub accepted: T,
+    /// the tables that changed
+    pub changed: Vec<TableId>,
+}
+
+impl Origin {
+    /// A pool for this database; connects when it is first asked.
+    #[must_use]
+    pub fn new(
+        database: &Database,
+        statement_timeout: Duration,
+        response_bytes_max: usize,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let manager = Manager::new(database.connection.clone());
+        let (watchman, health) = Watchman::new(manager.clone());
+        let pool = Pool::builder()
+            .max_size(database.pool_max)
+            .connection_timeout(database.pool_wait_max)
+            // A round trip per request to learn what the next one tells anyway.
+            .test_on_check_out(false)
+            .error_sink(watchman.sink())
+            .build_unchecked(manager);
+        Self {
+            pool,
+            health,
+            watchman,
+            metrics,
+            wait_max: database.pool_wait_max,
+            statement_timeout,
+            response_bytes_max,
+        }
+    }
+
+    /// Waits until Postgres accepts a connection: once, and then `retries` times more, `wait` apart.
+    ///
+    /// # Errors
+    /// With the reason of the last refusal.
+    pub async fn wait_until_up(&self, retries: u32, wait: Duration) -> Result<(), tokio_postgres::Error> {
+        for attempt in 1..=retries {
+            match self.watchman.try_connect().await {
+                Ok(()) => return Ok(()),
+                Err(error) => {
+                    let reason = describe(&error);
+                    tracing::warn!(%reason, attempt, of = retries, ?wait, "postgres is not reachable yet; trying again");
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+        self.watchman.try_connect().await
+    }
+
+    /// Reads the catalogs.
+    ///
+    /// # Errors
+    /// If Postgres is away, or refuses.
+    pub async fn load_schema(&self, schemas: &[String]) -> Result<SchemaCache, Error> {
+        let connection = self.connection().await?;
+        let began = Instant::now();
+        let schema = rest::load_schema(connection.client(), schemas).await;
+        self.metrics.origin(Operation::Schema, began.elapsed());
+        schema.map_err(|error| self.failure(&error))
+    }
+
+    /// Runs a read in a read-only transaction.
+    ///
+    /// # Errors
+    /// If Postgres is away, refuses, or is too slow.
+    pub async fn read(&self, session: &Session, statement: &Statement) -> Result<Answer, Error> {
+        let mut backoff = Backoff::default();
+        loop {
+            let answer = self.read_once(session, statement).await;
+            if !backoff.again(&answer).await {
+                return answer;
+            }
+        }
+    }
+
+    /// Runs a write. `accept` judges the answer before the commit: what it refuses is rolled back.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read), and whatever `accept` refuses. An error that leaves open whether the commit took place
+    /// names the tables that must be announced all the same.
+    pub async fn write<T: Send + Sync>(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        changes: &rest::Changes,
+        accept: impl Fn(Answer) -> Result<T, Error> + Sync,
+    ) -> Result<Written<T>, Uncommitted> {
+        let mut backoff = Backoff::default();
+        loop {
+            let written = self.write_once(session, statement, changes, &accept).await;
+            if !backoff.again(&written).await {
+                return written;
+            }
+        }
+    }
+
+    async fn read_once(&self, session: &Session, statement: &Statement) -> Result<Answer, Error> {
+        let mut connection = self.connection().await?;
+        let transaction = Transaction::new(&mut connection, session, Access::ReadOnly, self.statement_timeout);
+        let began = Instant::now();
+        let answer = transaction.read(statement).await;
+        self.measured(Operation::Read, began, statement);
+        self.bounded(answer.map_err(|error| self.failure(&error))?)
+    }
+
+    async fn write_once<T>(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        changes: &rest::Changes,
+        accept: &(impl Fn(Answer) -> Result<T, Error> + Sync),
+    ) -> Result<Written<T>, Uncommitted> {
+        let mut connection = self.connection().await?;
+        let transaction = Transaction::new(&mut connection, session, Access::ReadWrite, self.statement_timeout);
+        let began = Instant::now();
+        let written = transaction.write(statement, changes, accept, |error| self.failure(error)).await;
+        self.measured(Operation::Write, began, statement);
+        written
+    }
+
+    /// Up or down, as far as known.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.borrow().clone()
+    }
+
+    /// Connections idle and in use.
+    #[must_use]
+    pub fn connections(&self) -> (u32, u32) {
+        let state = self.pool.state();
+        (state.idle_connections, state.connections.saturating_sub(state.idle_connections))
+    }
+
+    /// A connection that is alive as far as this side knows. While Postgres is down nobody waits.
+    async fn connection(&self) -> Result<bb8::PooledConnection<'_, Manager>, Error> {
+        let mut health = self.health.clone();
+        loop {
+            // New connections may be refused (a changed password) while those that there are go on working.
+            let idle = self.pool.state().idle_connections > 0;
+            let connection = tokio::select! {
+                biased;
+                down = health.wait_for(Health::is_down), if !idle => {
+                    let reason = down.map(|health| health.reason()).unwrap_or_default();
+                    return Err(Error::Unreachable { reason });
+                }
+                connection = self.pool.get() => connection,
+            };
+            match connection {
+                // Dropped as broken: a restart of Postgres leaves a pool full of these.
+                Ok(connection) if connection.client().is_closed() => {}
+                Ok(connection) => return Ok(connection),
+                Err(RunError::TimedOut) => return Err(Error::PoolExhausted { waited: self.wait_max }),
+                Err(RunError::User(error)) => return Err(self.failure(&error)),
+            }
+        }
+    }
+
+    fn measured(&self, operation: Operation, began: Instant, statement: &Statement) {
+        let elapsed = began.elapsed();
+        if self.metrics.origin(operation, elapsed) {
+            // The text has no values in it: they are parameters, and stay out of the log.
+            tracing::warn!(operation = operation.as_str(), ?elapsed, sql = &*statement.sql, "slow query");
+        }
+    }
+
+    fn bounded(&self, answer: Answer) -> Result<Answer, Error> {
+        if answer.body.len() > self.response_bytes_max {
+            return Err(Error::ResponseTooLarge { bytes: answer.body.len(), bytes_max: self.response_bytes_max });
+        }
+        Ok(answer)
+    }
+
+    /// What an error of the driver means: Postgres refused, or Postgres is not there.
+    fn failure(&self, error: &tokio_postgres::Error) -> Error {
+        if let Some(refusal) = error.as_db_error() {
+            return Error::Database {
+                problem: Box::new(rest::problem_of_db_error(refusal, rest::Caller::Anonymous)),
+                state: refusal.code().clone(),
+            };
+        }
+        let reason = describe(error);
+        if error.is_closed() {
+            self.watchman.suspect(&reason);
+        }
+        Error::Unreachable { reason }
+    }
+}

@@ -1,0 +1,211 @@
+//! One transaction in as few round trips as it can be: a read whose statement is prepared takes exactly one.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio_postgres::{Client, Error as PgError, Row, Statement as Prepared, error::SqlState};
+
+use super::{Session, Uncommitted, Written, connection::Connection};
+use crate::{
+    error::Error,
+    rest::{Answer, CHANGED_TABLES_SQL, Changes, Statement, TableId},
+};
+
+/// What a transaction may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Access {
+    ReadOnly,
+    ReadWrite,
+}
+
+/// `set_config` and not `SET`: the values are parameters, and one statement sets them all.
+const SESSION_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true)";
+const ROLE_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true), \
+     set_config('role', $3, true)";
+
+pub(super) struct Transaction<'c> {
+    connection: &'c mut Connection,
+    session: &'c Session,
+    access: Access,
+    statement_timeout: Duration,
+}
+
+impl<'c> Transaction<'c> {
+    pub(super) fn new(
+        connection: &'c mut Connection,
+        session: &'c Session,
+        access: Access,
+        statement_timeout: Duration,
+    ) -> Self {
+        Self { connection, session, access, statement_timeout }
+    }
+
+    /// Reads, and tries once more if the statement was prepared for a table that has changed since.
+    pub(super) async fn read(mut self, statement: &Statement) -> Result<Answer, PgError> {
+        let row = match self.read_row(statement).await {
+            Err(error) if is_outdated(&error) => {
+                self.connection.forget(&statement.sql);
+                self.read_row(statement).await?
+            }
+            row => row?,
+        };
+        answer(&row)
+    }
+
+    /// The statements are sent without waiting for each other's answers; if one fails Postgres skips the rest up to the
+    /// COMMIT, which then rolls back. So the first error is the cause and the others only follow from it.
+    async fn read_row(&mut self, statement: &Statement) -> Result<Row, PgError> {
+        let session = self.session_statement().await?;
+        self.connection.begin();
+        let row = match self.connection.prepared(&statement.sql) {
+            Some(prepared) => {
+                let client = self.connection.client();
+                let (begun, set, row, ended) = tokio::join!(
+                    client.batch_execute(self.begin_sql()),
+                    self.set_session(client, &session),
+                    one_row(client, &prepared, statement),
+                    client.batch_execute("COMMIT"),
+                );
+                begun.and(set).and(row).and_then(|row| ended.map(|()| row))
+            }
+            None => {
+                let row = self.read_unprepared(&session, statement).await;
+                let ended = self.connection.client().batch_execute("COMMIT").await;
+                row.and_then(|row| ended.map(|()| row))
+            }
+        };
+        self.finish(row.as_ref().err());
+        row
+    }
+
+    /// Prepared inside the transaction, because the search path decides what the names in it mean.
+    async fn read_unprepared(&mut self, session: &Prepared, statement: &Statement) -> Result<Row, PgError> {
+        self.open(session).await?;
+        let prepared = self.connection.prepare(&statement.sql).await?;
+        one_row(self.connection.client(), &prepared, statement).await
+    }
+
+    /// Writes; see [`Origin::write`](super::Origin::write).
+    pub(super) async fn write<T>(
+        mut self,
+        statement: &Statement,
+        changes: &Changes,
+        accept: &impl Fn(Answer) -> Result<T, Error>,
+        failure: impl Fn(&PgError) -> Error,
+    ) -> Result<Written<T>, Uncommitted> {
+        let session = self.session_statement().await.map_err(|error| failure(&error))?;
+        self.connection.begin();
+        let judged = match self.write_row(&session, statement, changes).await {
+            Ok((answer, changed)) => accept(answer).map(|accepted| Written { accepted, changed }),
+            Err(error) => {
+                if is_outdated(&error) {
+                    self.connection.forget(&statement.sql);
+                }
+                Err(failure(&error))
+            }
+        };
+        let end = if judged.is_ok() { "COMMIT" } else { "ROLLBACK" };
+        let ended = self.connection.client().batch_execute(end).await;
+        self.finish(ended.as_ref().err());
+        let written = judged?;
+        match ended {
+            Ok(()) => Ok(written),
+            // The connection broke while the commit was on its way: nobody knows whether it took place.
+            Err(error) if error.as_db_error().is_none() => {
+                Err(Uncommitted { error: failure(&error), maybe_changed: written.changed })
+            }
+            Err(error) => Err(failure(&error).into()),
+        }
+    }
+
+    async fn write_row(
+        &mut self,
+        session: &Prepared,
+        statement: &Statement,
+        changes: &Changes,
+    ) -> Result<(Answer, Vec<TableId>), PgError> {
+        self.open(session).await?;
+        let prepared = match self.connection.prepared(&statement.sql) {
+            Some(prepared) => prepared,
+            None => self.connection.prepare(&statement.sql).await?,
+        };
+        let answer = answer(&one_row(self.connection.client(), &prepared, statement).await?)?;
+        let changed = match changes {
+            Changes::Known(_) if answer.page == 0 => Vec::new(),
+            Changes::Known(tables) => tables.clone(),
+            Changes::Ask => self.changed_tables().await?,
+        };
+        Ok((answer, changed))
+    }
+
+    /// Asks Postgres what this transaction changed, after the deferred triggers, which may change more.
+    async fn changed_tables(&mut self) -> Result<Vec<TableId>, PgError> {
+        let client = self.connection.client();
+        client.batch_execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
+        let rows = client.query(CHANGED_TABLES_SQL, &[]).await?;
+        rows.iter()
+            .map(|row| {
+                Ok(TableId { schema: row.try_get::<_, &str>(0)?.into(), name: row.try_get::<_, &str>(1)?.into() })
+            })
+            .collect()
+    }
+
+    async fn open(&self, session: &Prepared) -> Result<(), PgError> {
+        let client = self.connection.client();
+        let (begun, set) = tokio::join!(client.batch_execute(self.begin_sql()), self.set_session(client, session));
+        begun.and(set)
+    }
+
+    fn begin_sql(&self) -> &'static str {
+        match self.access {
+            Access::ReadOnly => "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY",
+            Access::ReadWrite => "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE",
+        }
+    }
+
+    async fn session_statement(&mut self) -> Result<Prepared, PgError> {
+        let sql = if self.session.role.is_some() { ROLE_SQL } else { SESSION_SQL };
+        match self.connection.prepared(sql) {
+            Some(prepared) => Ok(prepared),
+            None => self.connection.prepare(&sql.into()).await,
+        }
+    }
+
+    async fn set_session(&self, client: &Client, prepared: &Prepared) -> Result<(), PgError> {
+        let search_path = &*self.session.search_path;
+        let timeout = self.statement_timeout.as_millis().to_string();
+        let set = match &self.session.role {
+            Some(role) => client.query_one(prepared, &[&search_path, &timeout, &&**role]).await,
+            None => client.query_one(prepared, &[&search_path, &timeout]).await,
+        };
+        set.map(drop)
+    }
+
+    /// A transaction whose end was answered is over, whether by commit or not; one that broke off is not.
+    fn finish(&mut self, error: Option<&PgError>) {
+        if error.is_none_or(|error| error.as_db_error().is_some()) {
+            self.connection.end();
+        }
+    }
+}
+
+async fn one_row(client: &Client, prepared: &Prepared, statement: &Statement) -> Result<Row, PgError> {
+    let params: Vec<_> = statement.params().collect();
+    client.query_one(prepared, &params).await
+}
+
+/// Reads the one row by position: `total_result_set`, `page_total`, `body`, and for inserts `location`.
+fn answer(row: &Row) -> Result<Answer, PgError> {
+    Ok(Answer {
+        total: row.try_get(0)?,
+        page: row.try_get(1)?,
+        body: Bytes::copy_from_slice(row.try_get::<_, &str>(2)?.as_bytes()),
+        location: if row.len() > 3 { row.try_get(3)? } else { None },
+    })
+}
+
+/// "cached plan must not change result type", or the statement is gone.
+fn is_outdated(error: &PgError) -> bool {
+    let state = error.code();
+    state == Some(&SqlState::FEATURE_NOT_SUPPORTED) || state == Some(&SqlState::INVALID_SQL_STATEMENT_NAME)
+}

@@ -1,0 +1,147 @@
+//! What goes back: a stored answer dressed for this request.
+
+mod cache_status;
+mod stored;
+
+use std::{
+    fmt::{self, Write},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use cache_core::{clock::Moment, entry::Entry};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::Full;
+
+pub use self::{
+    cache_status::{CacheStatus, Forward},
+    stored::StoredResponse,
+};
+use crate::{
+    error::Error,
+    telemetry::{RequestOutcome, Route},
+};
+
+/// `Cache-Status` (RFC 9211).
+pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+/// Proof of a write, see DESIGN 3.5.
+pub const TRANSOM_TOKEN: HeaderName = HeaderName::from_static("transom-token");
+/// What a read must not be older than.
+pub const TRANSOM_MIN_TOKEN: HeaderName = HeaderName::from_static("transom-min-token");
+const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
+/// The request headers that select among the answers of one URL.
+const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Profile, Authorization, Prefer, Range");
+
+/// A response, and what it is called in metrics and logs.
+pub struct Reply {
+    /// as it is sent
+    pub response: Response<Full<Bytes>>,
+    /// which part of the proxy made it
+    pub route: Route,
+    /// how
+    pub outcome: RequestOutcome,
+}
+
+/// The parts of a request that matter to its answer's form.
+#[derive(Clone, Copy)]
+pub struct Asked<'r> {
+    /// GET or HEAD
+    pub method: &'r Method,
+    /// for `If-None-Match`
+    pub headers: &'r HeaderMap,
+    /// `Content-Location`: the canonical spelling of what was asked
+    pub location: &'r HeaderValue,
+}
+
+/// An answer to a read, from an entry of either tier or fresh from Postgres.
+#[must_use]
+pub fn to_read(asked: Asked<'_>, entry: &Entry<StoredResponse>, status: CacheStatus, now: Moment) -> Reply {
+    let stored = &entry.value;
+    let mut headers = HeaderMap::with_capacity(16);
+    for (name, value) in &stored.headers {
+        headers.append(name, value.clone());
+    }
+    headers.insert(header::CONTENT_LOCATION, asked.location.clone());
+    headers.insert(header::ETAG, stored.etag.clone());
+    headers.insert(header::VARY, VARY);
+    headers.insert(header::AGE, HeaderValue::from(entry.age(now).as_secs()));
+    headers.insert(CACHE_STATUS, status.header());
+    let unchanged = is_unchanged(asked.headers, &stored.etag);
+    let mut response = Response::new(Full::new(Bytes::new()));
+    if unchanged {
+        // RFC 9110, section 15.4.5: what describes the representation stays out, what selects and dates it stays in.
+        headers.remove(header::CONTENT_TYPE);
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    } else {
+        *response.status_mut() = stored.status;
+        // The body of a HEAD was never built (its plan leaves it out), so its length is not known either.
+        if asked.method != Method::HEAD {
+            *response.body_mut() = Full::new(stored.body.clone());
+        }
+    }
+    *response.headers_mut() = headers;
+    Reply { response, route: Route::Rest, outcome: status.outcome() }
+}
+
+/// An answer to a write.
+#[must_use]
+pub fn to_write(
+    status: StatusCode,
+    headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
+    body: Bytes,
+) -> Reply {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().extend(headers);
+    response.headers_mut().insert(CACHE_STATUS, HeaderValue::from_static("transom; fwd=method"));
+    Reply { response, route: Route::Rest, outcome: RequestOutcome::Write }
+}
+
+/// An error in PostgREST's shape.
+#[must_use]
+pub fn to_error(error: &Error) -> Reply {
+    let problem = error.problem();
+    let body = serde_json::json!({
+        "code": problem.code, "message": problem.message, "details": problem.details, "hint": problem.hint,
+    });
+    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    *response.status_mut() = problem.status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.insert(CACHE_STATUS, cache_status::of_error(error));
+    if problem.status == StatusCode::UNAUTHORIZED {
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    if let Some(seconds) = error.retry_after_seconds() {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+    }
+    let route = if matches!(error, Error::NoSuchPath) { Route::Other } else { Route::Rest };
+    Reply { response, route, outcome: RequestOutcome::Error }
+}
+
+/// Adds `Server-Timing` (W3C): how long the proxy took, in milliseconds.
+pub fn add_timing(headers: &mut HeaderMap, outcome: RequestOutcome, elapsed: Duration) {
+    let micros = elapsed.as_micros();
+    let value =
+        format_value(format_args!("transom;desc={};dur={}.{:03}", outcome.as_str(), micros / 1_000, micros % 1_000));
+    headers.insert(SERVER_TIMING, value);
+}
+
+/// A header value of our own making: visible ASCII only.
+fn format_value(text: fmt::Arguments<'_>) -> HeaderValue {
+    let mut value = BytesMut::with_capacity(80);
+    value.write_fmt(text).expect("writing to memory does not fail");
+    HeaderValue::from_maybe_shared(value.freeze()).expect("our own words are visible ASCII")
+}
+
+/// `If-None-Match` (RFC 9110, section 13.1.2): weak comparison, a list, or `*`.
+fn is_unchanged(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let etag = etag.as_bytes();
+    headers.get_all(header::IF_NONE_MATCH).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .map(<[u8]>::trim_ascii)
+            .any(|candidate| candidate == b"*" || candidate.strip_prefix(b"W/").unwrap_or(candidate) == etag)
+    })
+}

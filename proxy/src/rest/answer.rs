@@ -1,0 +1,188 @@
+//! From the one row that a statement returns to status, headers and body, as PostgREST 12.0.2 answers.
+
+use bytes::Bytes;
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION};
+use http::{HeaderName, HeaderValue, StatusCode};
+use smallvec::SmallVec;
+
+use super::Error;
+use super::request::{Body, Count, Format, Return, encode};
+
+/// The row that a statement returns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// `total_result_set`
+    pub total: Option<i64>,
+    /// `page_total`
+    pub page: i64,
+    /// `body`
+    pub body: Bytes,
+    /// `location`, which only writes have; an element is null where the key column is
+    pub location: Option<Vec<Option<String>>>,
+}
+
+/// An answer, ready to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rendered {
+    pub status: StatusCode,
+    pub headers: Headers,
+    pub body: Bytes,
+}
+
+pub type Headers = SmallVec<[(HeaderName, HeaderValue); 6]>;
+
+const CONTENT_PROFILE: HeaderName = HeaderName::from_static("content-profile");
+const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const JSON: &str = "application/json; charset=utf-8";
+
+/// What the answer to a read depends on beside the statement: part of its cache key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ReadShape {
+    pub(super) format: Format,
+    pub(super) body: Body,
+    pub(super) offset: i128,
+    pub(super) profile: Option<String>,
+    pub(super) applied: String,
+}
+
+impl ReadShape {
+    /// Renders the answer to a read. `Content-Location` is the reply's to add: it is the request's, not the answer's.
+    ///
+    /// # Errors
+    /// [`Error::Singularity`] if one object was asked for and there is another number of rows.
+    pub fn answer(&self, row: Answer) -> Result<Rendered, Error> {
+        check_singular(self.format, row.page)?;
+        let last = self.offset.saturating_add(i128::from(row.page)).saturating_sub(1);
+        let status = range_status(self.offset, last, row.total);
+        let mut headers = Headers::new();
+        push(&mut headers, CONTENT_RANGE, &content_range(self.offset, last, row.total));
+        let unsatisfiable = status == StatusCode::RANGE_NOT_SATISFIABLE;
+        push(&mut headers, CONTENT_TYPE, if unsatisfiable { JSON } else { self.format.content_type() });
+        push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
+        push_some(&mut headers, PREFERENCE_APPLIED, Some(&self.applied));
+        let body = match (self.body, row.total) {
+            (Body::Omitted, _) => Bytes::new(),
+            (Body::Sent, Some(total)) if unsatisfiable => out_of_bounds(self.offset, total),
+            (Body::Sent, _) => row.body,
+        };
+        Ok(Rendered { status, headers, body })
+    }
+}
+
+/// What the answer to a write depends on beside the statement.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct WriteShape {
+    pub(super) kind: WriteKind,
+    pub(super) format: Format,
+    pub(super) returns: Option<Return>,
+    pub(super) count: Option<Count>,
+    pub(super) profile: Option<String>,
+    pub(super) applied: String,
+    pub(super) table: String,
+    /// the key columns whose values the row's `location` has
+    pub(super) location: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum WriteKind {
+    Insert,
+    Update,
+    Delete,
+}
+
+impl WriteShape {
+    /// Renders the answer to a write.
+    ///
+    /// # Errors
+    /// [`Error::Singularity`] if one object was asked for and another number of rows changed: roll back.
+    pub fn answer(&self, row: Answer) -> Result<Rendered, Error> {
+        check_singular(self.format, row.page)?;
+        let represented = self.returns == Some(Return::Representation);
+        let mut headers = Headers::new();
+        push_some(&mut headers, LOCATION, self.location_of(&row).as_deref());
+        let total = self.count.map(|_| row.page);
+        let last = match self.kind {
+            WriteKind::Update => i128::from(row.page) - 1,
+            WriteKind::Insert | WriteKind::Delete => -1,
+        };
+        push(&mut headers, CONTENT_RANGE, &content_range(0, last, total));
+        push_some(&mut headers, PREFERENCE_APPLIED, Some(&self.applied));
+        if represented {
+            push(&mut headers, CONTENT_TYPE, self.format.content_type());
+            push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
+        }
+        let status = match (self.kind, represented) {
+            (WriteKind::Insert, _) => StatusCode::CREATED,
+            (_, true) => StatusCode::OK,
+            (_, false) => StatusCode::NO_CONTENT,
+        };
+        Ok(Rendered { status, headers, body: if represented { row.body } else { Bytes::new() } })
+    }
+
+    /// Where the one inserted row can be read: a filter on its key.
+    fn location_of(&self, row: &Answer) -> Option<String> {
+        let values =
+            row.location.as_ref().filter(|values| !values.is_empty() && values.len() == self.location.len())?;
+        let filters: Vec<String> = self
+            .location
+            .iter()
+            .zip(values)
+            .map(|(column, value)| match value {
+                Some(value) => format!("{}=eq.{}", encode(column), encode(value)),
+                None => format!("{}=is.null", encode(column)),
+            })
+            .collect();
+        Some(format!("/{}?{}", encode(&self.table), filters.join("&")))
+    }
+}
+
+fn check_singular(format: Format, rows: i64) -> Result<(), Error> {
+    match format {
+        Format::Singular(_) if rows != 1 => Err(Error::Singularity { rows }),
+        _ => Ok(()),
+    }
+}
+
+/// The status that a range deserves; only a counted total can tell that it is partial or beyond the end.
+fn range_status(first: i128, last: i128, total: Option<i64>) -> StatusCode {
+    let Some(total) = total.map(i128::from) else { return StatusCode::OK };
+    if first > total {
+        StatusCode::RANGE_NOT_SATISFIABLE
+    } else if last.saturating_sub(first).saturating_add(1) < total {
+        StatusCode::PARTIAL_CONTENT
+    } else {
+        StatusCode::OK
+    }
+}
+
+fn content_range(first: i128, last: i128, total: Option<i64>) -> String {
+    let total_text = total.map_or_else(|| "*".to_owned(), |total| total.to_string());
+    if total != Some(0) && first <= last { format!("{first}-{last}/{total_text}") } else { format!("*/{total_text}") }
+}
+
+fn out_of_bounds(offset: i128, total: i64) -> Bytes {
+    let details = format!("An offset of {offset} was requested, but there are only {total} rows.");
+    let problem = serde_json::json!({
+        "code": "PGRST103",
+        "details": details,
+        "hint": null,
+        "message": "Requested range not satisfiable",
+    });
+    problem.to_string().into()
+}
+
+fn push_some(headers: &mut Headers, name: HeaderName, value: Option<&str>) {
+    if let Some(value) = value.filter(|value| !value.is_empty()) {
+        push(headers, name, value);
+    }
+}
+
+/// A value that cannot stand in a header is left out: it could only be a schema's name with a control character.
+fn push(headers: &mut Headers, name: HeaderName, value: &str) {
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.push((name, value));
+    }
+}
+
+#[cfg(test)]
+mod tests;

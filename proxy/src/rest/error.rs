@@ -1,0 +1,233 @@
+//! Why a request was refused, and how PostgREST words it.
+
+use http::StatusCode;
+use tokio_postgres::error::DbError;
+
+use crate::error::Problem;
+
+/// A refusal that needs no database to be known.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// the query string does not follow the grammar (PGRST100)
+    #[error("{message}")]
+    Grammar { message: String, details: String },
+    /// text that PostgreSQL cannot hold: a NUL character, or bytes that are not UTF-8 (22021)
+    #[error("invalid byte sequence for encoding \"UTF8\": {0}")]
+    Text(&'static str),
+    /// the request is larger than what Transom plans (TRANSOM400)
+    #[error("{what} exceeds the limit of {limit}")]
+    Limit { what: &'static str, limit: usize },
+    #[error("{0}")]
+    InvalidBody(String),
+    #[error("requested range not satisfiable: {0}")]
+    InvalidRange(&'static str),
+    #[error("unknown schema, exposed are {exposed}")]
+    UnacceptableSchema { exposed: String },
+    #[error("no acceptable media type among {asked}")]
+    MediaType { asked: String },
+    #[error("{0} is not embedded")]
+    NotEmbedded(String),
+    #[error("limit without order")]
+    LimitNoOrder,
+    /// other than exactly one row where one object was asked for; after a write the transaction must be rolled back
+    #[error("{rows} rows for a singular answer")]
+    Singularity { rows: i64 },
+    #[error("unsupported method {0}")]
+    UnsupportedMethod(String),
+    #[error("invalid preferences {0}")]
+    InvalidPreferences(String),
+    #[error("aggregate functions are off")]
+    AggregatesNotAllowed,
+    #[error("no column {column} in {relation}")]
+    ColumnNotFound { relation: String, column: String },
+    #[error("no table {schema}.{table}")]
+    TableNotFound { schema: String, table: String },
+    #[error("invalid path")]
+    InvalidPath,
+    /// part of PostgREST's API that Transom does not have yet
+    #[error("{0}")]
+    NotImplemented(&'static str),
+}
+
+impl Error {
+    /// The refusal in PostgREST's shape: status, code and words as 12.0.2 has them, or as a later version has them where
+    /// 12.0.2 answers with an empty object.
+    pub fn problem(&self) -> Problem {
+        let (status, code) = self.status_and_code();
+        Problem {
+            status,
+            code: code.into(),
+            message: self.message().into(),
+            details: self.details().map(Into::into),
+            hint: self.hint().map(Into::into),
+        }
+    }
+
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::Grammar { .. } => (StatusCode::BAD_REQUEST, "PGRST100"),
+            Self::Text(_) => (StatusCode::BAD_REQUEST, "22021"),
+            Self::Limit { .. } => (StatusCode::BAD_REQUEST, "TRANSOM400"),
+            Self::InvalidBody(_) => (StatusCode::BAD_REQUEST, "PGRST102"),
+            Self::InvalidRange(_) => (StatusCode::RANGE_NOT_SATISFIABLE, "PGRST103"),
+            Self::UnacceptableSchema { .. } => (StatusCode::NOT_ACCEPTABLE, "PGRST106"),
+            Self::MediaType { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "PGRST107"),
+            Self::NotEmbedded(_) => (StatusCode::BAD_REQUEST, "PGRST108"),
+            Self::LimitNoOrder => (StatusCode::BAD_REQUEST, "PGRST109"),
+            Self::Singularity { .. } => (StatusCode::NOT_ACCEPTABLE, "PGRST116"),
+            Self::UnsupportedMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "PGRST117"),
+            Self::InvalidPreferences(_) => (StatusCode::BAD_REQUEST, "PGRST122"),
+            Self::AggregatesNotAllowed => (StatusCode::BAD_REQUEST, "PGRST123"),
+            Self::ColumnNotFound { .. } => (StatusCode::BAD_REQUEST, "PGRST204"),
+            Self::TableNotFound { .. } => (StatusCode::NOT_FOUND, "PGRST205"),
+            Self::InvalidPath => (StatusCode::NOT_FOUND, "PGRST125"),
+            Self::NotImplemented(_) => (StatusCode::BAD_REQUEST, "PGRST127"),
+        }
+    }
+
+    fn message(&self) -> String {
+        match self {
+            Self::Grammar { message, .. } | Self::InvalidBody(message) => message.clone(),
+            Self::Text(_) | Self::Limit { .. } => self.to_string(),
+            Self::InvalidRange(_) => "Requested range not satisfiable".to_owned(),
+            Self::UnacceptableSchema { exposed } => format!("The schema must be one of the following: {exposed}"),
+            Self::MediaType { asked } => format!("None of these media types are available: {asked}"),
+            Self::NotEmbedded(name) => format!("'{name}' is not an embedded resource in this request"),
+            Self::LimitNoOrder => "A 'limit' was applied without an explicit 'order'".to_owned(),
+            Self::Singularity { .. } => "JSON object requested, multiple (or no) rows returned".to_owned(),
+            Self::UnsupportedMethod(method) => format!("Unsupported HTTP method: {method}"),
+            Self::InvalidPreferences(_) => "Invalid preferences given with handling=strict".to_owned(),
+            Self::AggregatesNotAllowed => "Use of aggregate functions is not allowed".to_owned(),
+            Self::ColumnNotFound { relation, column } => {
+                format!("Column '{column}' of relation '{relation}' does not exist")
+            }
+            Self::TableNotFound { schema, table } => {
+                format!("Could not find the table '{schema}.{table}' in the schema cache")
+            }
+            Self::InvalidPath => "Invalid path specified in request URL".to_owned(),
+            Self::NotImplemented(_) => "Feature not implemented".to_owned(),
+        }
+    }
+
+    fn details(&self) -> Option<String> {
+        match self {
+            Self::Grammar { details, .. } => Some(details.clone()),
+            Self::InvalidRange(why) | Self::NotImplemented(why) => Some((*why).to_owned()),
+            Self::Singularity { rows } => Some(format!("The result contains {rows} rows")),
+            Self::InvalidPreferences(which) => Some(format!("Invalid preferences: {which}")),
+            _ => None,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NotEmbedded(name) => {
+                Some(format!("Verify that '{name}' is included in the 'select' query parameter."))
+            }
+            Self::LimitNoOrder => Some("Apply an 'order' using unique column(s)".to_owned()),
+            _ => None,
+        }
+    }
+}
+
+impl From<Error> for crate::error::Error {
+    fn from(error: Error) -> Self {
+        Self::Refused(Box::new(error.problem()))
+    }
+}
+
+/// Whether the request carried credentials: the difference between "log in" (401) and "you may not" (403).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Caller {
+    Anonymous,
+    Authenticated,
+}
+
+/// An error that PostgreSQL raised, as PostgREST passes it on: its code, message, details and hint unchanged.
+///
+/// A 401 goes out with `WWW-Authenticate: Bearer`; the caller adds that header.
+pub fn problem_of_db_error(db: &DbError, caller: Caller) -> Problem {
+    Problem {
+        status: status_of_sqlstate(db.code().code(), db.message(), caller),
+        code: db.code().code().to_owned().into(),
+        message: db.message().to_owned().into(),
+        details: db.detail().map(|text| text.to_owned().into()),
+        hint: db.hint().map(|text| text.to_owned().into()),
+    }
+}
+
+/// PostgREST's table of HTTP statuses
+/// (<https://docs.postgrest.org/en/v12/references/errors.html#errors-from-postgresql>).
+fn status_of_sqlstate(code: &str, message: &str, caller: Caller) -> StatusCode {
+    match code {
+        "23503" | "23505" => StatusCode::CONFLICT,
+        "25006" => StatusCode::METHOD_NOT_ALLOWED,
+        "21000" if message.ends_with("requires a WHERE clause") => StatusCode::BAD_REQUEST,
+        "21000" | "42P17" | "53400" => StatusCode::INTERNAL_SERVER_ERROR,
+        "57P01" => StatusCode::SERVICE_UNAVAILABLE,
+        "P0001" => StatusCode::BAD_REQUEST,
+        "42883" if message.starts_with("function xmlagg(") => StatusCode::NOT_ACCEPTABLE,
+        "42883" | "42P01" => StatusCode::NOT_FOUND,
+        "42501" => match caller {
+            Caller::Authenticated => StatusCode::FORBIDDEN,
+            Caller::Anonymous => StatusCode::UNAUTHORIZED,
+        },
+        _ => status_of_class(code),
+    }
+}
+
+fn status_of_class(code: &str) -> StatusCode {
+    let (class, rest) = code.split_at_checked(2).unwrap_or((code, ""));
+    match class {
+        "PT" => raised_status(rest),
+        "08" | "53" => StatusCode::SERVICE_UNAVAILABLE,
+        "0L" | "0P" | "28" => StatusCode::FORBIDDEN,
+        "09" | "25" | "2D" | "38" | "39" | "3B" | "40" | "54" | "55" | "57" | "58" | "F0" | "HV" | "P0" | "XX" => {
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+        _ => StatusCode::BAD_REQUEST,
+    }
+}
+
+/// `RAISE SQLSTATE 'PT402'` answers 402. An informational status cannot be a final answer, so it counts as nonsense.
+fn raised_status(digits: &str) -> StatusCode {
+    digits
+        .parse::<u16>()
+        .ok()
+        .filter(|status| (200..1000).contains(status))
+        .and_then(|status| StatusCode::from_u16(status).ok())
+        .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlstates_map_as_in_postgrest() {
+        let status = |code, caller| status_of_sqlstate(code, "", caller).as_u16();
+        for (code, expected) in [
+            ("42P01", 404),
+            ("42703", 400),
+            ("22P02", 400),
+            ("23505", 409),
+            ("23502", 400),
+            ("42883", 404),
+            ("08006", 503),
+            ("40001", 500),
+            ("PT402", 402),
+            ("PT1", 500),
+            ("PTabc", 500),
+            ("PT099", 500),
+            ("", 400),
+            ("P0001", 400),
+            ("P0002", 500),
+            ("25006", 405),
+            ("\u{e9}x", 400),
+        ] {
+            assert_eq!(status(code, Caller::Anonymous), expected, "{code}");
+        }
+        assert_eq!(status("42501", Caller::Anonymous), 401);
+        assert_eq!(status("42501", Caller::Authenticated), 403);
+    }
+}

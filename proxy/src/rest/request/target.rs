@@ -1,0 +1,75 @@
+//! Which table of which schema a request is about.
+
+use http::HeaderMap;
+use percent_encoding::percent_decode_str;
+
+use crate::rest::Error;
+
+/// The methods that the API answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Method {
+    Get,
+    Head,
+    Post,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    pub(super) fn read(method: &http::Method) -> Result<Self, Error> {
+        match method.as_str() {
+            "GET" => Ok(Self::Get),
+            "HEAD" => Ok(Self::Head),
+            "POST" => Ok(Self::Post),
+            "PATCH" => Ok(Self::Patch),
+            "DELETE" => Ok(Self::Delete),
+            "PUT" => Err(Error::NotImplemented("PUT is not supported yet")),
+            other => Err(Error::UnsupportedMethod(other.to_owned())),
+        }
+    }
+}
+
+/// The table that `path` names: its one segment, percent-decoded.
+pub(super) fn table(path: &str) -> Result<String, Error> {
+    let path = path.trim_start_matches('/');
+    if path == "rpc" || path.starts_with("rpc/") {
+        return Err(Error::NotImplemented("calling functions under /rpc is not supported yet"));
+    }
+    if path.is_empty() || path.contains('/') {
+        return Err(Error::InvalidPath);
+    }
+    text(percent_decode_str(path).collect())
+}
+
+/// The schema that the profile headers choose, and its name again if the answer is to repeat it.
+///
+/// With one exposed schema there is nothing to choose, and the headers mean nothing.
+pub(super) fn schema(
+    method: Method,
+    headers: &HeaderMap,
+    exposed: &[String],
+) -> Result<(String, Option<String>), Error> {
+    let default = exposed.first().cloned().unwrap_or_default();
+    if exposed.len() < 2 {
+        return Ok((default, None));
+    }
+    let header = match method {
+        Method::Get | Method::Head => "accept-profile",
+        Method::Post | Method::Patch | Method::Delete => "content-profile",
+    };
+    let chosen = match headers.get(header) {
+        None => default,
+        Some(value) => exposed
+            .iter()
+            .find(|name| name.as_bytes() == value.as_bytes())
+            .cloned()
+            .ok_or_else(|| Error::UnacceptableSchema { exposed: exposed.join(", ") })?,
+    };
+    Ok((chosen.clone(), Some(chosen)))
+}
+
+/// Text as PostgreSQL can hold it.
+pub(super) fn text(bytes: Vec<u8>) -> Result<String, Error> {
+    let text = String::from_utf8(bytes).map_err(|_| Error::Text("not UTF-8"))?;
+    if text.contains('\0') { Err(Error::Text("0x00")) } else { Ok(text) }
+}

@@ -1,0 +1,224 @@
+//! The schema cache: what the exposed schemas hold, and what an answer about it depends on.
+
+mod load;
+mod graph;
+mod opacity;
+mod expression;
+
+pub use load::load_schema;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::hash::Hash;
+use std::sync::Arc;
+
+use xxhash_rust::xxh3::Xxh3;
+
+/// Lists schema and name of every table that the current transaction has changed, to be run before it commits, after
+/// `SET CONSTRAINTS ALL IMMEDIATE`.
+///
+/// The locks that a transaction holds until its end name every table it wrote to, also by cascades and triggers, and also
+/// by TRUNCATE, which no counter shows. The counters then drop what was locked by a statement that found no row. They may
+/// still count the session's earlier transactions, so the list can be longer than the truth but never shorter. Both are
+/// open to every role. With `track_counts` off only the locks decide.
+pub const CHANGED_TABLES_SQL: &str = "\
+SELECT n.nspname::text AS schema, c.relname::text AS name \
+FROM (SELECT l.relation, bool_or(l.mode <> 'RowExclusiveLock') AS whole \
+FROM pg_catalog.pg_locks AS l \
+WHERE l.pid = pg_catalog.pg_backend_pid() AND l.locktype = 'relation' AND l.granted \
+AND l.mode IN ('RowExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock') \
+AND l.database = (SELECT d.oid FROM pg_catalog.pg_database AS d WHERE d.datname = pg_catalog.current_database()) \
+GROUP BY l.relation) AS held \
+JOIN pg_catalog.pg_class AS c ON c.oid = held.relation \
+JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace \
+WHERE c.relkind IN ('r', 'm', 'f') AND c.relpersistence <> 't' AND c.oid >= 16384 \
+AND (held.whole OR c.relkind = 'f' OR pg_catalog.current_setting('track_counts') = 'off' \
+OR pg_catalog.pg_stat_get_xact_tuples_inserted(c.oid) > 0 \
+OR pg_catalog.pg_stat_get_xact_tuples_updated(c.oid) > 0 \
+OR pg_catalog.pg_stat_get_xact_tuples_deleted(c.oid) > 0) \
+ORDER BY 1, 2";
+
+/// A table by its qualified name: the unit in which changes are announced.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TableId {
+    pub schema: Arc<str>,
+    pub name: Arc<str>,
+}
+
+impl fmt::Display for TableId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.name)
+    }
+}
+
+/// What the rows of an answer depend on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Dependencies {
+    /// every table in the closure, sorted; a materialized view stands for itself
+    pub tables: Vec<TableId>,
+    /// why the answer must not be cached, if so
+    pub opaque: Option<Opaque>,
+}
+
+/// Why an answer depends on something that no table change announces.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Opaque {
+    /// the schema cache does not know the relation: it may be new, or not exist
+    UnknownRelation,
+    /// the schema cache does not know the column: it may be new, or be computed by a function
+    UnknownColumn,
+    /// a foreign table changes elsewhere
+    ForeignTable,
+    /// an unlogged table leaves no trace in the change feed
+    UnloggedTable,
+    /// a view reads a system catalog, or a column's text is looked up in one (`regclass`)
+    SystemCatalog,
+    /// a view calls a function whose result depends on more than tables
+    Function(Arc<str>),
+    /// a row-level security policy does
+    RowLevelSecurity,
+    /// a value such as `now` that a date column reads as the current time
+    CurrentTime,
+    /// a cast whose result may depend on more than the value
+    Cast,
+}
+
+impl Opaque {
+    /// The reason as one word, for headers, logs and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownRelation => "unknown-relation",
+            Self::UnknownColumn => "unknown-column",
+            Self::ForeignTable => "foreign-table",
+            Self::UnloggedTable => "unlogged-table",
+            Self::SystemCatalog => "system-catalog",
+            Self::Function(_) => "function",
+            Self::RowLevelSecurity => "row-level-security",
+            Self::CurrentTime => "current-time",
+            Self::Cast => "cast",
+        }
+    }
+}
+
+/// Which tables a write changes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Changes {
+    /// exactly these: no trigger, rule, cascade or partition is involved
+    Known(Vec<TableId>),
+    /// unknown before it ran: run [`CHANGED_TABLES_SQL`] in the same transaction, before `COMMIT`
+    Ask,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RelationKind {
+    Table,
+    PartitionedTable,
+    View,
+    MaterializedView,
+    ForeignTable,
+}
+
+/// A table or view of an exposed schema.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Relation {
+    pub id: TableId,
+    pub kind: RelationKind,
+    pub columns: Vec<Column>,
+    pub primary_key: Vec<Arc<str>>,
+    pub unique_keys: Vec<Vec<Arc<str>>>,
+    pub reads: Dependencies,
+    pub changes_of_insert: Changes,
+    pub changes_of_update: Changes,
+}
+
+impl Relation {
+    /// The column of that name.
+    pub fn column(&self, name: &str) -> Option<&Column> {
+        self.columns.iter().find(|column| &*column.name == name)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Column {
+    pub name: Arc<str>,
+    /// the type as SQL, qualified unless it is built in
+    pub sql_type: Arc<str>,
+    pub family: TypeFamily,
+    pub nullable: bool,
+    pub fill: Fill,
+    /// the default as SQL
+    pub default: Option<Arc<str>>,
+}
+
+/// What the planner needs to know of a type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum TypeFamily {
+    Json,
+    /// dates and times, also in arrays and ranges: their input accepts `now` and its like
+    Time,
+    Other,
+}
+
+/// How a column gets a value that no client sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fill {
+    Plain,
+    Identity,
+    Generated,
+}
+
+/// A foreign key between two tables, one of which may be outside the exposed schemas.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ForeignKey {
+    pub name: Arc<str>,
+    pub table: TableId,
+    pub columns: Vec<Arc<str>>,
+    pub referenced: TableId,
+    pub referenced_columns: Vec<Arc<str>>,
+}
+
+/// Everything the planner knows of the database, as of one moment.
+#[derive(Debug, Clone, Default)]
+pub struct SchemaCache {
+    relations: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Relation>>,
+    foreign_keys: Vec<ForeignKey>,
+    fingerprint: u128,
+}
+
+impl SchemaCache {
+    /// Puts a cache together from its parts.
+    ///
+    /// `definitions` is what the answers depend on beside the shape of the relations: privileges, policies, functions.
+    pub fn new(relations: Vec<Relation>, mut foreign_keys: Vec<ForeignKey>, definitions: &[String]) -> Self {
+        let mut by_schema: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Relation>> = BTreeMap::new();
+        for relation in relations {
+            let TableId { schema, name } = relation.id.clone();
+            by_schema.entry(schema).or_default().insert(name, relation);
+        }
+        foreign_keys.sort_by(|a, b| (&a.table, &a.name).cmp(&(&b.table, &b.name)));
+        let mut hasher = Xxh3::new();
+        (&by_schema, &foreign_keys, definitions).hash(&mut hasher);
+        Self { relations: by_schema, foreign_keys, fingerprint: hasher.digest128() }
+    }
+
+    /// The relation of that name.
+    pub fn relation(&self, schema: &str, name: &str) -> Option<&Relation> {
+        self.relations.get(schema)?.get(name)
+    }
+
+    /// All relations, sorted by name.
+    pub fn relations(&self) -> impl Iterator<Item = &Relation> {
+        self.relations.values().flat_map(BTreeMap::values)
+    }
+
+    /// All foreign keys that touch an exposed relation.
+    pub fn foreign_keys(&self) -> &[ForeignKey] {
+        &self.foreign_keys
+    }
+
+    /// Differs whenever anything differs that an answer may depend on beside the rows: columns, keys, definitions of
+    /// views, policies and functions, privileges, roles.
+    pub fn fingerprint(&self) -> u128 {
+        self.fingerprint
+    }
+}

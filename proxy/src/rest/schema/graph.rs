@@ -1,0 +1,190 @@
+//! The graph of relations, and what follows from it: the dependency closure and the reach of a write.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::expression::References;
+use super::opacity::Objects;
+use super::{Changes, Dependencies, Opaque, RelationKind, TableId};
+
+/// Every relation of the database outside the system schemas, by object id.
+#[derive(Debug, Default)]
+pub(super) struct Graph {
+    pub(super) nodes: BTreeMap<u32, Node>,
+    pub(super) objects: Objects,
+}
+
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) id: TableId,
+    pub(super) kind: RelationKind,
+    /// whether row-level security is enabled
+    pub(super) row_security: RowSecurity,
+    /// partitions and inheriting tables
+    pub(super) descendants: Vec<u32>,
+    /// what the definition of a view mentions
+    pub(super) definition: References,
+    /// what the policies that guard reads mention
+    pub(super) policies: References,
+    pub(super) side_effects: SideEffects,
+    pub(super) durability: Durability,
+}
+
+/// Whether changes reach the write-ahead log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    Logged,
+    Unlogged,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RowSecurity {
+    Off,
+    On,
+}
+
+/// What a write to a table sets off in other tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum SideEffects {
+    None,
+    /// updates and deletes cascade along foreign keys
+    Cascades,
+    /// triggers or rules run, or rows land in partitions
+    Any,
+}
+
+impl Graph {
+    /// Everything that the rows of a relation depend on.
+    pub(super) fn closure(&self, relation: u32) -> Dependencies {
+        let mut tables = BTreeSet::new();
+        let mut opaque = None;
+        let mut seen = BTreeSet::from([relation]);
+        let mut open = vec![relation];
+        while let Some(current) = open.pop() {
+            let Some(node) = self.nodes.get(&current) else {
+                // A sequence, or a table created after the nodes were read.
+                opaque = opaque.or(Some(Opaque::UnknownRelation));
+                continue;
+            };
+            if node.kind != RelationKind::View {
+                tables.insert(node.id.clone());
+            }
+            opaque = opaque.or_else(|| self.opacity_of(node));
+            open.extend(node.neighbors().filter(|next| seen.insert(*next)));
+        }
+        Dependencies { tables: tables.into_iter().collect(), opaque }
+    }
+
+    /// What inserts, and what updates and deletes change.
+    pub(super) fn changes(&self, relation: u32) -> (Changes, Changes) {
+        let Some(node) = self.nodes.get(&relation).filter(|node| node.kind == RelationKind::Table) else {
+            return (Changes::Ask, Changes::Ask);
+        };
+        let only = || Changes::Known(vec![node.id.clone()]);
+        let inherited = !node.descendants.is_empty();
+        match node.side_effects {
+            SideEffects::None if !inherited => (only(), only()),
+            SideEffects::None | SideEffects::Cascades => (only(), Changes::Ask),
+            SideEffects::Any => (Changes::Ask, Changes::Ask),
+        }
+    }
+
+    fn opacity_of(&self, node: &Node) -> Option<Opaque> {
+        if node.kind == RelationKind::ForeignTable {
+            return Some(Opaque::ForeignTable);
+        }
+        if node.durability == Durability::Unlogged {
+            return Some(Opaque::UnloggedTable);
+        }
+        let guarded = node.row_security == RowSecurity::On && self.objects.opacity_of(&node.policies).is_some();
+        if guarded {
+            return Some(Opaque::RowLevelSecurity);
+        }
+        if node.kind == RelationKind::View { self.objects.opacity_of(&node.definition) } else { None }
+    }
+}
+
+impl Node {
+    /// The relations whose rows show through this one. A materialized view shows its own.
+    fn neighbors(&self) -> impl Iterator<Item = u32> {
+        let shown = (self.kind == RelationKind::View).then_some(&self.definition.relations);
+        let guards = (self.row_security == RowSecurity::On).then_some(&self.policies.relations);
+        let mentioned = shown.into_iter().chain(guards).flatten();
+        self.descendants.iter().chain(mentioned).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn node(name: &str, kind: RelationKind) -> Node {
+        Node {
+            id: TableId { schema: "s".into(), name: name.into() },
+            kind,
+            row_security: RowSecurity::Off,
+            descendants: Vec::new(),
+            definition: References::default(),
+            policies: References::default(),
+            side_effects: SideEffects::None,
+            durability: Durability::Logged,
+        }
+    }
+
+    fn names(dependencies: &Dependencies) -> Vec<&str> {
+        dependencies.tables.iter().map(|table| &*table.name).collect()
+    }
+
+    #[test]
+    fn a_view_over_views_partitions_and_policies_depends_on_all_their_tables() {
+        let mut graph = Graph::default();
+        let mut outer = node("outer", RelationKind::View);
+        outer.definition.relations.extend([20_002, 20_003, 20_001]);
+        let mut inner = node("inner", RelationKind::View);
+        inner.definition.relations.extend([20_004]);
+        let mut partitioned = node("parent", RelationKind::PartitionedTable);
+        partitioned.descendants.push(20_005);
+        let mut guarded = node("guarded", RelationKind::Table);
+        guarded.row_security = RowSecurity::On;
+        guarded.policies.relations.insert(20_006);
+        graph.nodes.insert(20_001, outer);
+        graph.nodes.insert(20_002, inner);
+        graph.nodes.insert(20_003, partitioned);
+        graph.nodes.insert(20_004, guarded);
+        graph.nodes.insert(20_005, node("child", RelationKind::Table));
+        graph.nodes.insert(20_006, node("permission", RelationKind::Table));
+        let closure = graph.closure(20_001);
+        assert_eq!(names(&closure), ["child", "guarded", "parent", "permission"]);
+        assert_eq!(closure.opaque, None);
+        assert_eq!(graph.closure(1).opaque, Some(Opaque::UnknownRelation));
+    }
+
+    #[test]
+    fn a_policy_that_calls_an_unknown_function_makes_every_view_over_the_table_opaque() {
+        let mut graph = Graph::default();
+        let mut view = node("view", RelationKind::View);
+        view.definition.relations.insert(20_002);
+        let mut guarded = node("guarded", RelationKind::Table);
+        guarded.row_security = RowSecurity::On;
+        guarded.policies.functions.insert(20_009);
+        graph.nodes.insert(20_001, view);
+        graph.nodes.insert(20_002, guarded);
+        assert_eq!(graph.closure(20_001).opaque, Some(Opaque::RowLevelSecurity));
+    }
+
+    #[test]
+    fn only_a_plain_table_has_known_changes() {
+        let mut graph = Graph::default();
+        for (id, effects) in [(20_001, SideEffects::None), (20_002, SideEffects::Cascades), (20_003, SideEffects::Any)]
+        {
+            let mut table = node("t", RelationKind::Table);
+            table.side_effects = effects;
+            graph.nodes.insert(id, table);
+        }
+        graph.nodes.insert(20_004, node("v", RelationKind::View));
+        let known = Changes::Known(vec![TableId { schema: "s".into(), name: "t".into() }]);
+        assert_eq!(graph.changes(20_001), (known.clone(), known.clone()));
+        assert_eq!(graph.changes(20_002), (known, Changes::Ask));
+        assert_eq!(graph.changes(20_003), (Changes::Ask, Changes::Ask));
+        assert_eq!(graph.changes(20_004), (Changes::Ask, Changes::Ask));
+    }
+}

@@ -1,0 +1,271 @@
+//! Reading the schema cache from PostgreSQL's catalogs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio_postgres::{Client, Error, Row};
+
+use super::expression::References;
+use super::graph::{Durability, Graph, Node, RowSecurity, SideEffects};
+use super::opacity::{Function, Objects, Origin, Volatility};
+use super::{Column, Fill, ForeignKey, Opaque, Relation, RelationKind, SchemaCache, TableId, TypeFamily};
+
+/// Reads everything about `schemas` that planning needs, in one snapshot.
+///
+/// Any role may do it: the catalogs are open to all. Cancelling it leaves a transaction open on `client`, which must then
+/// be thrown away.
+pub async fn load_schema(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error> {
+    // With an empty search path PostgreSQL writes out the schema of every type and function that is not its own.
+    client.batch_execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; SET LOCAL search_path = pg_catalog").await?;
+    let loaded = load(client, schemas).await;
+    client.batch_execute("ROLLBACK").await?;
+    loaded
+}
+
+async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error> {
+    let (graph, mut definitions) = load_graph(client).await?;
+    let mut columns = load_columns(client, schemas).await?;
+    let mut keys = load_keys(client, schemas).await?;
+    let mut relations = Vec::new();
+    for (oid, node) in graph.nodes.iter().filter(|(_, node)| schemas.iter().any(|name| **name == *node.id.schema)) {
+        let (primary_key, unique_keys) = keys.remove(oid).unwrap_or_default();
+        let (changes_of_insert, changes_of_update) = graph.changes(*oid);
+        let columns = columns.remove(oid).unwrap_or_default();
+        let mut reads = graph.closure(*oid);
+        // The text of a `regclass` is the name that the catalog has for it at that moment.
+        let names_objects = columns.iter().any(|column| column.sql_type.starts_with("reg"));
+        reads.opaque = reads.opaque.or(names_objects.then_some(Opaque::SystemCatalog));
+        relations.push(Relation {
+            id: node.id.clone(),
+            kind: node.kind,
+            columns,
+            primary_key,
+            unique_keys,
+            reads,
+            changes_of_insert,
+            changes_of_update,
+        });
+    }
+    let foreign_keys = load_foreign_keys(client, &graph, schemas).await?;
+    let rows = client.query(PRIVILEGES, &[]).await?;
+    definitions.extend(rows.iter().map(|row| row.get::<_, String>(0)));
+    Ok(SchemaCache::new(relations, foreign_keys, &definitions))
+}
+
+const RELATIONS: &str = "\
+SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, c.relrowsecurity, \
+ARRAY(SELECT i.inhrelid FROM pg_inherits i WHERE i.inhparent = c.oid ORDER BY 1), \
+EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal) \
+OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type <> '1'), \
+EXISTS (SELECT FROM pg_constraint f WHERE f.confrelid = c.oid AND f.contype = 'f' \
+AND (f.confupdtype IN ('c', 'n', 'd') OR f.confdeltype IN ('c', 'n', 'd'))), \
+concat_ws(' ', c.oid, c.relowner, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relacl::text, c.reloptions::text), \
+c.relpersistence = 'u' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
+AND c.relpersistence <> 't' ORDER BY c.oid";
+
+/// The trees of views and of the policies that guard reads; the last column tells them apart.
+const EXPRESSIONS: &str = "\
+SELECT r.ev_class, r.ev_action::text, false FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class \
+WHERE r.ev_type = '1' AND c.relkind = 'v' AND c.oid >= 16384 \
+UNION ALL SELECT p.polrelid, coalesce(p.polqual::text, ''), true FROM pg_policy p \
+WHERE p.polcmd IN ('r', '*') ORDER BY 1, 2";
+
+async fn load_graph(client: &Client) -> Result<(Graph, Vec<String>), Error> {
+    let mut nodes = BTreeMap::new();
+    let mut definitions = Vec::new();
+    for row in client.query(RELATIONS, &[]).await? {
+        let Some(kind) = relation_kind(row.get(3)) else { continue };
+        nodes.insert(row.get(0), node(&row, kind));
+        definitions.push(row.get(8));
+    }
+    let mut all = References::default();
+    for row in client.query(EXPRESSIONS, &[]).await? {
+        let (oid, tree, is_policy): (u32, String, bool) = (row.get(0), row.get(1), row.get(2));
+        let Some(node) = nodes.get_mut(&oid) else { continue };
+        if is_policy { &mut node.policies } else { &mut node.definition }.add_tree(&tree);
+        all.add_tree(&tree);
+        definitions.push(tree);
+    }
+    let objects = load_objects(client, &all, &mut definitions).await?;
+    Ok((Graph { nodes, objects }, definitions))
+}
+
+fn node(row: &Row, kind: RelationKind) -> Node {
+    let (triggers, cascades): (bool, bool) = (row.get(6), row.get(7));
+    let side_effects = if triggers {
+        SideEffects::Any
+    } else if cascades {
+        SideEffects::Cascades
+    } else {
+        SideEffects::None
+    };
+    Node {
+        id: TableId { schema: row.get::<_, &str>(1).into(), name: row.get::<_, &str>(2).into() },
+        kind,
+        row_security: if row.get(4) { RowSecurity::On } else { RowSecurity::Off },
+        descendants: row.get(5),
+        definition: References::default(),
+        policies: References::default(),
+        side_effects,
+        durability: if row.get(9) { Durability::Unlogged } else { Durability::Logged },
+    }
+}
+
+fn relation_kind(code: &str) -> Option<RelationKind> {
+    match code {
+        "r" => Some(RelationKind::Table),
+        "p" => Some(RelationKind::PartitionedTable),
+        "v" => Some(RelationKind::View),
+        "m" => Some(RelationKind::MaterializedView),
+        "f" => Some(RelationKind::ForeignTable),
+        _ => None,
+    }
+}
+
+/// An aggregate is immutable in the catalog whatever its parts do, so a user's aggregate counts as volatile.
+const FUNCTIONS: &str = "\
+SELECT p.oid, p.proname::text, \
+CASE WHEN p.prokind = 'a' AND p.oid >= 16384 THEN 'v' ELSE p.provolatile::text END, p.oid < 16384, p.xmin::text \
+FROM pg_proc p WHERE p.oid = ANY ($1) ORDER BY p.oid";
+
+async fn load_objects(
+    client: &Client,
+    references: &References,
+    definitions: &mut Vec<String>,
+) -> Result<Objects, Error> {
+    let ids = |set: &BTreeSet<u32>| set.iter().copied().collect::<Vec<u32>>();
+    let operators = "SELECT oid, oprcode::oid FROM pg_operator WHERE oid = ANY ($1)";
+    let operators = pairs(&client.query(operators, &[&ids(&references.operators)]).await?);
+    let type_inputs = "SELECT oid, typinput::oid FROM pg_type WHERE oid = ANY ($1)";
+    let type_inputs = pairs(&client.query(type_inputs, &[&ids(&references.input_types)]).await?);
+    let mut used = ids(&references.functions);
+    used.extend(operators.values().chain(type_inputs.values()));
+    let mut functions = BTreeMap::new();
+    for row in client.query(FUNCTIONS, &[&used]).await? {
+        let volatility = match row.get(2) {
+            "i" => Volatility::Immutable,
+            "s" => Volatility::Stable,
+            _ => Volatility::Volatile,
+        };
+        let origin = if row.get(3) { Origin::Builtin } else { Origin::User };
+        let name: Arc<str> = row.get::<_, &str>(1).into();
+        // A function that is replaced keeps its id, but not the transaction that wrote its row.
+        definitions.push(format!("{name} {volatility:?} {}", row.get::<_, &str>(4)));
+        functions.insert(row.get(0), Function { name, volatility, origin });
+    }
+    Ok(Objects { functions, operators, type_inputs })
+}
+
+fn pairs(rows: &[Row]) -> BTreeMap<u32, u32> {
+    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+const COLUMNS: &str = "\
+SELECT a.attrelid, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, \
+a.attidentity <> '', a.attgenerated <> '', pg_get_expr(d.adbin, d.adrelid), \
+coalesce(e.typname, m.typname, b.typname, t.typname)::text, coalesce(a.attacl::text, '') \
+FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype \
+LEFT JOIN pg_type e ON t.typelem <> 0 AND t.typlen = -1 AND e.oid = t.typelem \
+LEFT JOIN pg_range r ON t.oid IN (r.rngtypid, r.rngmultitypid) LEFT JOIN pg_type m ON m.oid = r.rngsubtype \
+LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+WHERE n.nspname = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped \
+AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY a.attrelid, a.attnum";
+
+async fn load_columns(client: &Client, schemas: &[String]) -> Result<BTreeMap<u32, Vec<Column>>, Error> {
+    let mut columns: BTreeMap<u32, Vec<Column>> = BTreeMap::new();
+    for row in client.query(COLUMNS, &[&schemas]).await? {
+        columns.entry(row.get(0)).or_default().push(column(&row));
+    }
+    Ok(columns)
+}
+
+fn column(row: &Row) -> Column {
+    let fill = match (row.get(4), row.get(5)) {
+        (true, _) => Fill::Identity,
+        (false, true) => Fill::Generated,
+        (false, false) => Fill::Plain,
+    };
+    Column {
+        name: row.get::<_, &str>(1).into(),
+        sql_type: row.get::<_, &str>(2).into(),
+        family: type_family(row.get(2), row.get(7)),
+        nullable: !row.get::<_, bool>(3),
+        fill,
+        default: row.get::<_, Option<&str>>(6).map(Into::into),
+    }
+}
+
+/// `element` is the type inside an array, range or domain, or the type itself.
+fn type_family(sql_type: &str, element: &str) -> TypeFamily {
+    match (sql_type, element) {
+        ("json" | "jsonb", _) => TypeFamily::Json,
+        (_, "date" | "time" | "timetz" | "timestamp" | "timestamptz") => TypeFamily::Time,
+        _ => TypeFamily::Other,
+    }
+}
+
+const KEYS: &str = "\
+SELECT k.conrelid, k.contype = 'p', ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(num, pos) \
+JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.pos) \
+FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
+WHERE k.contype IN ('p', 'u') AND n.nspname = ANY ($1) ORDER BY k.conrelid, k.conname";
+
+type Keys = (Vec<Arc<str>>, Vec<Vec<Arc<str>>>);
+
+async fn load_keys(client: &Client, schemas: &[String]) -> Result<BTreeMap<u32, Keys>, Error> {
+    let mut keys: BTreeMap<u32, Keys> = BTreeMap::new();
+    for row in client.query(KEYS, &[&schemas]).await? {
+        let (primary, unique) = keys.entry(row.get(0)).or_default();
+        if row.get(1) {
+            *primary = names(&row, 2);
+        } else {
+            unique.push(names(&row, 2));
+        }
+    }
+    Ok(keys)
+}
+
+const FOREIGN_KEYS: &str = "\
+SELECT f.conname::text, f.conrelid, f.confrelid, \
+ARRAY(SELECT a.attname::text FROM unnest(f.conkey) WITH ORDINALITY AS u(num, pos) \
+JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = u.num ORDER BY u.pos), \
+ARRAY(SELECT a.attname::text FROM unnest(f.confkey) WITH ORDINALITY AS u(num, pos) \
+JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = u.num ORDER BY u.pos) \
+FROM pg_constraint f WHERE f.contype = 'f' AND f.conparentid = 0 ORDER BY f.conrelid, f.conname";
+
+async fn load_foreign_keys(client: &Client, graph: &Graph, schemas: &[String]) -> Result<Vec<ForeignKey>, Error> {
+    let exposed = |table: &TableId| schemas.iter().any(|name| **name == *table.schema);
+    let mut foreign_keys = Vec::new();
+    for row in client.query(FOREIGN_KEYS, &[]).await? {
+        let ends = (graph.nodes.get(&row.get(1)), graph.nodes.get(&row.get(2)));
+        let (Some(from), Some(to)) = ends else { continue };
+        if exposed(&from.id) || exposed(&to.id) {
+            foreign_keys.push(ForeignKey {
+                name: row.get::<_, &str>(0).into(),
+                table: from.id.clone(),
+                columns: names(&row, 3),
+                referenced: to.id.clone(),
+                referenced_columns: names(&row, 4),
+            });
+        }
+    }
+    Ok(foreign_keys)
+}
+
+/// Who may do what, beside the privileges on relations: an answer depends on it, though the planner does not.
+const PRIVILEGES: &str = "\
+SELECT 'role ' || concat_ws(' ', r.rolname, r.rolsuper, r.rolinherit, r.rolbypassrls, r.rolconfig::text) FROM pg_roles r \
+UNION ALL SELECT 'member ' || concat_ws(' ', m.roleid, m.member) FROM pg_auth_members m \
+UNION ALL SELECT 'setting ' || concat_ws(' ', s.setdatabase, s.setrole, s.setconfig::text) FROM pg_db_role_setting s \
+UNION ALL SELECT 'schema ' || concat_ws(' ', n.oid, n.nspname, n.nspowner, n.nspacl::text) FROM pg_namespace n \
+WHERE n.nspname !~ '^pg_(toast_)?temp_' \
+UNION ALL SELECT 'column ' || concat_ws(' ', a.attrelid, a.attnum, a.attacl::text) FROM pg_attribute a \
+WHERE a.attacl IS NOT NULL AND a.attrelid >= 16384 \
+UNION ALL SELECT 'policy ' || concat_ws(' ', p.polrelid, p.polname, p.polcmd, p.polpermissive, p.polroles::text) \
+FROM pg_policy p ORDER BY 1";
+
+fn names(row: &Row, index: usize) -> Vec<Arc<str>> {
+    row.get::<_, Vec<String>>(index).into_iter().map(Into::into).collect()
+}

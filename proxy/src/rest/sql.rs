@@ -1,0 +1,12 @@
+//! From plan to SQL: one statement, one row, the body built by PostgreSQL.
+//!
+//! The forms are those that PostgREST 12 sends, so that PostgreSQL's own complaints read the same.
+
+mod write;
+mod read;
+mod body;
+mod condition;
+mod source;
+
+pub(super) use read::read_statement;
+pub(super) use write::{Mutation, WriteParts, write_statement};

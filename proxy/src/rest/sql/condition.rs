@@ -1,0 +1,141 @@
+//! Filters and logic trees as SQL.
+
+use super::source::Source;
+use crate::rest::ast::{Condition, Filter, Logic, Operation, Operator, Polarity, Quantifier, TextQuery, Truth};
+use crate::rest::statement::SqlWriter;
+
+/// Writes ` WHERE ...`, or nothing.
+pub(super) fn write_where(sql: &mut SqlWriter, source: Source<'_>, conditions: &[Condition]) {
+    if !conditions.is_empty() {
+        sql.push(" WHERE ").join(conditions, " AND ", |sql, condition| write_condition(sql, source, condition));
+    }
+}
+
+/// Recurses as deep as the grammar let the tree nest.
+fn write_condition(sql: &mut SqlWriter, source: Source<'_>, condition: &Condition) {
+    match condition {
+        Condition::Filter(filter) => write_filter(sql, source, filter),
+        Condition::Group { polarity, logic, children } => {
+            write_polarity(sql, *polarity);
+            let separator = match logic {
+                Logic::And => " AND ",
+                Logic::Or => " OR ",
+            };
+            sql.push("(").join(children, separator, |sql, child| write_condition(sql, source, child)).push(")");
+        }
+    }
+}
+
+fn write_filter(sql: &mut SqlWriter, source: Source<'_>, filter: &Filter) {
+    write_polarity(sql, filter.polarity);
+    source.write_field(sql, &filter.field);
+    match &filter.operation {
+        Operation::Compare { operator, quantifier, value } => {
+            sql.push(" ").push(operator_sql(*operator)).push(" ");
+            let value = if matches!(operator, Operator::Like | Operator::Ilike) {
+                // `*` stands for `%`, which URLs would have to escape.
+                value.replace('*', "%")
+            } else {
+                value.clone()
+            };
+            match quantifier {
+                None => sql.bind(value),
+                Some(Quantifier::Any) => sql.push("ANY(").bind(value).push(")"),
+                Some(Quantifier::All) => sql.push("ALL(").bind(value).push(")"),
+            };
+        }
+        Operation::In(values) => {
+            sql.push(" = ANY(").bind(array_literal(values)).push(")");
+        }
+        Operation::Is(truth) => {
+            sql.push(match truth {
+                Truth::Null => " IS NULL",
+                Truth::Unknown => " IS UNKNOWN",
+                Truth::True => " IS TRUE",
+                Truth::False => " IS FALSE",
+            });
+        }
+        Operation::IsDistinct(value) => {
+            sql.push(" IS DISTINCT FROM ").bind(value.clone());
+        }
+        Operation::FullText { query, language, value } => {
+            sql.push(" @@ ").push(text_query_sql(*query)).push("(");
+            if let Some(language) = language {
+                sql.bind(language.clone()).push(", ");
+            }
+            sql.bind(value.clone()).push(")");
+        }
+    }
+}
+
+fn write_polarity(sql: &mut SqlWriter, polarity: Polarity) {
+    if polarity == Polarity::Negated {
+        sql.push("NOT ");
+    }
+}
+
+fn operator_sql(operator: Operator) -> &'static str {
+    match operator {
+        Operator::Eq => "=",
+        Operator::Neq => "<>",
+        Operator::Gt => ">",
+        Operator::Gte => ">=",
+        Operator::Lt => "<",
+        Operator::Lte => "<=",
+        Operator::Like => "like",
+        Operator::Ilike => "ilike",
+        Operator::Match => "~",
+        Operator::Imatch => "~*",
+        Operator::Contains => "@>",
+        Operator::Contained => "<@",
+        Operator::Overlaps => "&&",
+        Operator::StrictlyLeft => "<<",
+        Operator::StrictlyRight => ">>",
+        Operator::NotExtendsRight => "&<",
+        Operator::NotExtendsLeft => "&>",
+        Operator::Adjacent => "-|-",
+    }
+}
+
+fn text_query_sql(query: TextQuery) -> &'static str {
+    match query {
+        TextQuery::Boolean => "to_tsquery",
+        TextQuery::Plain => "plainto_tsquery",
+        TextQuery::Phrase => "phraseto_tsquery",
+        TextQuery::Websearch => "websearch_to_tsquery",
+    }
+}
+
+/// An array with every element quoted. One empty element is how the grammar reads `in.()`: no elements.
+fn array_literal(values: &[String]) -> String {
+    if matches!(values, [only] if only.is_empty()) {
+        return "{}".to_owned();
+    }
+    let mut literal = String::from("{");
+    for (index, value) in values.iter().enumerate() {
+        literal.push_str(if index == 0 { "\"" } else { ",\"" });
+        for found in value.chars() {
+            if matches!(found, '"' | '\\') {
+                literal.push('\\');
+            }
+            literal.push(found);
+        }
+        literal.push('"');
+    }
+    literal.push('}');
+    literal
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn array_elements_are_quoted() {
+        let literal =
+            |values: &[&str]| array_literal(&values.iter().map(|value| (*value).to_owned()).collect::<Vec<_>>());
+        assert_eq!(literal(&["1", "x\"y\\", "null", "a,b"]), r#"{"1","x\"y\\","null","a,b"}"#);
+        assert_eq!(literal(&[""]), "{}");
+        assert_eq!(literal(&["", ""]), r#"{"",""}"#);
+    }
+}

@@ -1,0 +1,257 @@
+//! The statement of a write.
+
+use std::collections::BTreeSet;
+
+use super::body::{ROWS, SOURCE, write_body};
+use super::condition::write_where;
+use super::read::write_range;
+use super::source::Source;
+use crate::rest::request::{Body, Format, Missing, Payload, Range, Return};
+use crate::rest::schema::Fill;
+use crate::rest::statement::{SqlWriter, Statement};
+use crate::rest::tree::{Node, Output};
+
+/// What is done to the relation of the node.
+#[derive(Debug)]
+pub(in crate::rest) enum Mutation {
+    Insert(Payload),
+    Update(Payload),
+    Delete,
+}
+
+/// A write, planned.
+#[derive(Debug)]
+pub(in crate::rest) struct WriteParts<'a> {
+    /// relation, filters, order and range, and what is wanted of the changed rows
+    pub(in crate::rest) node: Node<'a>,
+    pub(in crate::rest) mutation: Mutation,
+    pub(in crate::rest) format: Format,
+    pub(in crate::rest) returns: Option<Return>,
+    pub(in crate::rest) missing: Option<Missing>,
+    /// the columns whose values make the `Location`, if one is wanted
+    pub(in crate::rest) location: Vec<&'a str>,
+}
+
+/// Returns one row: `total_result_set bigint` (always null), `page_total bigint`, `body text`, and `location text[]`: the
+/// values of the key columns if exactly one row was inserted and its location is wanted.
+pub(in crate::rest) fn write_statement(parts: WriteParts<'_>) -> Statement {
+    let WriteParts { node, mutation, format, returns, missing, location } = parts;
+    let mut sql = SqlWriter::default();
+    let source = Source::of(&node);
+    sql.push("WITH ").push(SOURCE).push(" AS (");
+    match mutation {
+        Mutation::Insert(payload) => write_insert(&mut sql, &node, payload, missing),
+        Mutation::Update(payload) if payload.columns.is_empty() => {
+            // Nothing to set: PostgREST answers as for an update that found no row.
+            sql.push("SELECT ");
+            write_returned(&mut sql, source, &node, returns, &location);
+            sql.push(" FROM ");
+            source.write_name(&mut sql);
+            return finish(sql.push(" WHERE false"), &node, format, returns, &location);
+        }
+        Mutation::Update(payload) => write_update(&mut sql, &node, payload, missing),
+        Mutation::Delete => write_delete(&mut sql, &node),
+    }
+    sql.push(" RETURNING ");
+    write_returned(&mut sql, source, &node, returns, &location);
+    finish(&mut sql, &node, format, returns, &location)
+}
+
+/// Closes the common table expression and writes the row that is answered.
+fn finish(
+    sql: &mut SqlWriter,
+    node: &Node<'_>,
+    format: Format,
+    returns: Option<Return>,
+    location: &[&str],
+) -> Statement {
+    let source = Source::of(node).unqualified();
+    sql.push(") SELECT null::bigint AS total_result_set, pg_catalog.count(").push(ROWS).push(") AS page_total, ");
+    let represented = returns == Some(Return::Representation);
+    write_body(sql, format, if represented { Body::Sent } else { Body::Omitted });
+    sql.push(" AS body, ");
+    if location.is_empty() {
+        sql.push("null::text[]");
+    } else {
+        sql.push("CASE WHEN pg_catalog.count(").push(ROWS).push(") = 1 THEN (SELECT ARRAY[");
+        sql.join(location, ", ", |sql, column| {
+            // Through JSON, as in the body: a timestamp is written in its ISO form.
+            sql.push("to_json(").ident(column).push(")#>>'{}'");
+        });
+        sql.push("] FROM ").push(SOURCE).push(") END");
+    }
+    sql.push(" AS location FROM (SELECT ");
+    if represented {
+        source.write_outputs(sql, &node.select);
+        sql.push(" FROM ").push(SOURCE).push(" AS ");
+        source.write_name(sql);
+    } else {
+        sql.push("* FROM ").push(SOURCE);
+    }
+    sql.push(") ").push(ROWS);
+    std::mem::take(sql).finish()
+}
+
+/// Writes the columns that the changed rows give back: no more than needed, because each needs the privilege to read it.
+fn write_returned(
+    sql: &mut SqlWriter,
+    source: Source<'_>,
+    node: &Node<'_>,
+    returns: Option<Return>,
+    location: &[&str],
+) {
+    let columns: Option<BTreeSet<&str>> = match returns {
+        Some(Return::Representation) => node
+            .select
+            .iter()
+            .map(|output| match output {
+                Output::Star => None,
+                Output::Column { field, .. } => Some(field.column.as_str()),
+            })
+            .collect(),
+        _ => Some(location.iter().copied().collect()),
+    };
+    match columns {
+        None => {
+            source.write_name(sql);
+            sql.push(".*");
+        }
+        Some(columns) if columns.is_empty() => {
+            sql.push("1");
+        }
+        Some(columns) => {
+            sql.join(columns, ", ", |sql, column| source.write_column(sql, column));
+        }
+    }
+}
+
+fn write_insert(sql: &mut SqlWriter, node: &Node<'_>, payload: Payload, missing: Option<Missing>) {
+    sql.push("INSERT INTO ");
+    Source::of(node).write_name(sql);
+    if !payload.columns.is_empty() {
+        sql.push("(")
+            .join(&payload.columns, ", ", |sql, column| {
+                sql.ident(column);
+            })
+            .push(")");
+    }
+    sql.push(" SELECT ").join(&payload.columns, ", ", |sql, column| {
+        sql.push("_transom_body.").ident(column);
+    });
+    sql.push(" FROM ");
+    write_payload(sql, node, payload, missing);
+}
+
+fn write_update(sql: &mut SqlWriter, node: &Node<'_>, payload: Payload, missing: Option<Missing>) {
+    let keys = write_affected(sql, node);
+    sql.push("UPDATE ");
+    Source::of(node).write_name(sql);
+    sql.push(" SET ").join(&payload.columns, ", ", |sql, column| {
+        sql.ident(column).push(" = _transom_body.").ident(column);
+    });
+    sql.push(" FROM ");
+    write_payload(sql, node, payload, missing);
+    if keys.is_empty() {
+        write_where(sql, Source::of(node), node.conditions);
+    } else {
+        sql.push(", _transom_affected WHERE ");
+        write_key_match(sql, node, &keys);
+    }
+}
+
+fn write_delete(sql: &mut SqlWriter, node: &Node<'_>) {
+    let keys = write_affected(sql, node);
+    sql.push("DELETE FROM ");
+    Source::of(node).write_name(sql);
+    if keys.is_empty() {
+        write_where(sql, Source::of(node), node.conditions);
+    } else {
+        sql.push(" USING _transom_affected WHERE ");
+        write_key_match(sql, node, &keys);
+    }
+}
+
+/// Where only some of the rows are to change, writes the query that picks them; gives the columns that identify them.
+///
+/// PostgREST identifies them by the columns of `order`, which changes more rows than `limit` if those are not unique. The
+/// primary key does not have that fault, so it goes first.
+fn write_affected<'n>(sql: &mut SqlWriter, node: &'n Node<'_>) -> Vec<&'n str> {
+    if node.range == Range::ALL {
+        return Vec::new();
+    }
+    let mut keys: Vec<&str> =
+        node.known.map(|relation| relation.primary_key.iter().map(|key| &**key).collect()).unwrap_or_default();
+    if keys.is_empty() {
+        let ordered: BTreeSet<&str> = node.order.iter().map(|term| term.field.column.as_str()).collect();
+        keys.extend(ordered);
+    }
+    let source = Source::of(node);
+    sql.push("WITH _transom_affected AS (SELECT ");
+    sql.join(&keys, ", ", |sql, key| source.write_column(sql, key));
+    sql.push(" FROM ");
+    source.write_name(sql);
+    write_where(sql, source, node.conditions);
+    source.write_order(sql, node.order);
+    write_range(sql, node.range);
+    sql.push(") ");
+    keys
+}
+
+fn write_key_match(sql: &mut SqlWriter, node: &Node<'_>, keys: &[&str]) {
+    sql.join(keys, " AND ", |sql, key| {
+        Source::of(node).write_column(sql, key);
+        sql.push(" = _transom_affected.").ident(key);
+    });
+}
+
+/// Writes the rows of the payload as a table `_transom_body` with the types of the relation's columns.
+fn write_payload(sql: &mut SqlWriter, node: &Node<'_>, payload: Payload, missing: Option<Missing>) {
+    let Payload { json, columns } = payload;
+    // Defaults are merged into each object, which only the binary form of JSON can do.
+    let defaults = if missing == Some(Missing::Default) { defaults_of(node, &columns) } else { Vec::new() };
+    let json_type = if defaults.is_empty() { "json" } else { "jsonb" };
+    sql.push("(SELECT ")
+        .bind(json)
+        .push("::")
+        .push(json_type)
+        .push(" AS data) _transom_payload, LATERAL (SELECT CASE WHEN ");
+    sql.push(json_type).push("_typeof(_transom_payload.data) = 'array' THEN _transom_payload.data ELSE ");
+    sql.push(json_type).push("_build_array(_transom_payload.data) END AS val) _transom_uniform, ");
+    let rows = if defaults.is_empty() {
+        "_transom_uniform.val"
+    } else {
+        sql.push("LATERAL (SELECT jsonb_agg(jsonb_build_object(");
+        sql.join(&defaults, ", ", |sql, (column, default)| {
+            // The expression is the database's own, from its catalog.
+            sql.bind((*column).to_owned()).push("::text, ").push(default);
+        });
+        sql.push(") || elem) AS val FROM jsonb_array_elements(_transom_uniform.val) elem) _transom_filled, ");
+        "_transom_filled.val"
+    };
+    sql.push("LATERAL (SELECT ")
+        .join(&columns, ", ", |sql, column| {
+            sql.ident(column);
+        })
+        .push(" FROM ");
+    if columns.is_empty() {
+        sql.push(json_type).push("_array_elements(").push(rows).push(") _");
+    } else {
+        sql.push(json_type).push("_to_recordset(").push(rows).push(") AS _(");
+        sql.join(&columns, ", ", |sql, column| {
+            let known = node.known.and_then(|relation| relation.column(column));
+            sql.ident(column).push(" ").push(known.map_or("text", |column| &column.sql_type));
+        });
+        sql.push(")");
+    }
+    sql.push(") _transom_body");
+}
+
+fn defaults_of<'n>(node: &'n Node<'_>, columns: &[String]) -> Vec<(&'n str, &'n str)> {
+    let Some(relation) = node.known else { return Vec::new() };
+    relation
+        .columns
+        .iter()
+        .filter(|column| column.fill == Fill::Plain && columns.iter().any(|name| **name == *column.name))
+        .filter_map(|column| Some((&*column.name, column.default.as_deref()?)))
+        .collect()
+}

@@ -1,0 +1,85 @@
+//! Which part of the proxy a request is for.
+
+use std::{
+    future::{Ready, ready},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::Incoming;
+use tower::Service;
+
+use crate::{error::Error, reply::Reply, serve::Serve};
+
+/// The innermost service: hands requests to [`Serve`].
+#[derive(Clone)]
+pub(crate) struct Router {
+    serve: Arc<Serve>,
+    body_bytes_max: usize,
+}
+
+impl Router {
+    pub(crate) fn new(serve: Arc<Serve>, body_bytes_max: usize) -> Self {
+        Self { serve, body_bytes_max }
+    }
+}
+
+impl Service<Request<Incoming>> for Router {
+    type Response = Reply;
+    type Error = Error;
+    type Future = RouteFuture;
+
+    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Error>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> RouteFuture {
+        let (parts, body) = request.into_parts();
+        let reads = parts.method == Method::GET || parts.method == Method::HEAD;
+        // A hit needs no future of its own: it is answered before anything is boxed.
+        if let Some(hit) = reads.then(|| self.serve.hit_at_once(&parts)).flatten() {
+            return RouteFuture::Hit(ready(Ok(hit)));
+        }
+        if !self.serve.serves(parts.uri.path()) {
+            return RouteFuture::Hit(ready(Err(Error::NoSuchPath)));
+        }
+        let (serve, bytes_max) = (self.serve.clone(), self.body_bytes_max);
+        RouteFuture::Work(Box::pin(async move {
+            if reads {
+                return serve.read(&parts).await;
+            }
+            let body = whole(body, bytes_max).await?;
+            serve.write(&parts, body).await
+        }))
+    }
+}
+
+/// Ready at once, or work.
+pub(crate) enum RouteFuture {
+    Hit(Ready<Result<Reply, Error>>),
+    Work(Pin<Box<dyn Future<Output = Result<Reply, Error>> + Send>>),
+}
+
+impl Future for RouteFuture {
+    type Output = Result<Reply, Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.get_mut() {
+            Self::Hit(hit) => Pin::new(hit).poll(cx),
+            Self::Work(work) => work.as_mut().poll(cx),
+        }
+    }
+}
+
+/// The whole body, if it is not too large.
+async fn whole(body: Incoming, bytes_max: usize) -> Result<Bytes, Error> {
+    match Limited::new(body, bytes_max).collect().await {
+        Ok(body) => Ok(body.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge { bytes_max }),
+        Err(error) => Err(Error::BodyBroken { reason: error.to_string() }),
+    }
+}

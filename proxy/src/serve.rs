@@ -1,0 +1,307 @@
+//! The story of one request: what is asked, is it stored, may that answer, and if not, who asks Postgres.
+//!
+//! ```text
+//! hit_at_once ── raw key known, L1 fresh ──────────────────────────────────> reply
+//! read ── plan ── token ── L1 ── L2 ── fill (collapsed) ── stale if error ──> reply
+//! write ── plan ── transaction ── announce ── token ────────────────────────> reply
+//! ```
+
+mod directives;
+mod fill;
+mod purge;
+mod question;
+mod write;
+
+use std::{sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use cache_core::{
+    cache::{Found, Lookup, Missing, TwoTier},
+    coherence::{Reached, Token},
+    collapse::Collapse,
+    entry::Entry,
+    freshness::{Directives, Right},
+    key::CacheKey,
+    outcome::{StaleReason, Tier, TierResult},
+};
+use http::request::Parts;
+use tokio_util::task::TaskTracker;
+
+pub use self::purge::Purge;
+use self::{
+    fill::{End, Filled},
+    question::{Question, Questions},
+};
+use crate::{
+    auth::Auth,
+    config::Config,
+    error::Error,
+    key,
+    origin::Origin,
+    reply::{self, Asked, CacheStatus, Forward, Reply, StoredResponse, TRANSOM_MIN_TOKEN},
+    rest::{self, Inbound, Plan, SchemaCache},
+    telemetry::Metrics,
+};
+
+/// How long a read with a token waits for this node to catch up before it goes to Postgres.
+const TOKEN_PATIENCE: Duration = Duration::from_millis(50);
+
+/// Everything that answers requests; one per node.
+pub struct Serve {
+    pub(crate) cache: TwoTier<StoredResponse>,
+    pub(crate) origin: Origin,
+    pub(crate) metrics: Arc<Metrics>,
+    schema: ArcSwap<SchemaCache>,
+    auth: Auth,
+    questions: Questions,
+    fills: Collapse<End>,
+    rest: rest::Settings,
+    config: Config,
+    /// fills and writes: they outlive the clients that asked for them, and the drain waits for them
+    tasks: TaskTracker,
+}
+
+impl Serve {
+    /// A server of requests over these parts.
+    #[must_use]
+    pub fn new(
+        config: Config,
+        cache: TwoTier<StoredResponse>,
+        origin: Origin,
+        schema: SchemaCache,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self {
+            cache,
+            origin,
+            metrics,
+            schema: ArcSwap::from_pointee(schema),
+            auth: Auth::new(config.database.anon_role.as_deref()),
+            questions: Questions::new(config.cache.l1_bytes_max),
+            fills: Collapse::new(config.collapse.leader_max),
+            rest: rest_settings(&config),
+            config,
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// The short way: a read that was asked before, in the same bytes, and is fresh in L1. Waits for nothing.
+    #[must_use]
+    pub fn hit_at_once(&self, parts: &Parts) -> Option<Reply> {
+        let question = self.questions.get(&raw_key(parts))?;
+        let directives = directives::of(&parts.headers);
+        if directives.no_cache || directives.no_store || question.bypass.is_some() {
+            return None;
+        }
+        if let Some(token) = min_token(parts).ok()? {
+            (self.cache.coherence().reached(token) == Reached::Yes).then_some(())?;
+        }
+        let now = self.cache.clock().now();
+        let Lookup::Found(found) = self.cache.lookup_l1(&question.key, &directives, now) else { return None };
+        let Right::Fresh { ttl } = found.right else { return None };
+        self.metrics.tier_lookup(Tier::L1, TierResult::Hit);
+        Some(reply::to_read(asked(parts, &question), &found.entry, CacheStatus::Hit { tier: Tier::L1, ttl }, now))
+    }
+
+    /// Answers a read.
+    ///
+    /// # Errors
+    /// If it cannot be understood, or Postgres refuses or fails and nothing stored may stand in.
+    pub async fn read(self: &Arc<Self>, parts: &Parts) -> Result<Reply, Error> {
+        let question = self.question(parts)?;
+        let directives = directives::of(&parts.headers);
+        let token = min_token(parts)?;
+        let reached = match token {
+            Some(token) => self.cache.wait_for(token, TOKEN_PATIENCE).await == Reached::Yes,
+            None => true,
+        };
+        let bypass = question.bypass.or(match (reached, directives) {
+            (false, _) => Some(Forward::Token),
+            (true, Directives { no_store: true, .. }) => Some(Forward::NoStore),
+            (true, Directives { no_cache: true, .. }) => Some(Forward::NoCache),
+            (true, _) => None,
+        });
+        // A reader with a token would rather have no answer than an old one (C5).
+        let stand_in = token.is_none() && question.bypass.is_none();
+        match bypass {
+            Some(_) if directives.only_if_cached => Err(Error::NotCached),
+            Some(why) => match self.fill_alone(&question, why).await {
+                Err(error) if error.is_origin_failure() && stand_in => {
+                    let stored = self.look_up_l1(&question.key, &Directives::default());
+                    self.stand_in(parts, &question, at_any_rate(stored)).await.ok_or(error)
+                }
+                filled => Ok(self.filled(parts, &question, why, &filled?)),
+            },
+            None => match self.look_up(&question, &directives).await {
+                Lookup::Found(found) => Ok(self.found(parts, &question, &found)),
+                Lookup::Missing(_) if directives.only_if_cached => Err(Error::NotCached),
+                Lookup::Missing(missing) => match self.fill(&question).await {
+                    Err(error) if error.is_origin_failure() && stand_in => {
+                        self.stand_in(parts, &question, missing.if_error).await.ok_or(error)
+                    }
+                    filled => Ok(self.filled(parts, &question, Forward::Missing(missing.because), &filled?)),
+                },
+            },
+        }
+    }
+
+    /// L1, then L2. What L1 keeps for the case of an error stays at hand, should L2 have nothing better.
+    async fn look_up(&self, question: &Question, directives: &Directives) -> Lookup<StoredResponse> {
+        let in_l1 = match self.look_up_l1(&question.key, directives) {
+            Lookup::Missing(missing) => missing,
+            found @ Lookup::Found(_) => return found,
+        };
+        let now = self.cache.clock().now();
+        let Some(in_l2) = self.cache.lookup_l2(&question.key, directives, now).await else {
+            return Lookup::Missing(in_l1);
+        };
+        self.count(Tier::L2, &in_l2);
+        match in_l2 {
+            Lookup::Missing(in_l2) => Lookup::Missing(Missing {
+                because: if in_l1.because == TierResult::Absent { in_l2.because } else { in_l1.because },
+                if_error: in_l1.if_error.or(in_l2.if_error),
+            }),
+            found @ Lookup::Found(_) => found,
+        }
+    }
+
+    fn look_up_l1(&self, key: &CacheKey, directives: &Directives) -> Lookup<StoredResponse> {
+        let in_l1 = self.cache.lookup_l1(key, directives, self.cache.clock().now());
+        self.count(Tier::L1, &in_l1);
+        in_l1
+    }
+
+    fn count(&self, tier: Tier, lookup: &Lookup<StoredResponse>) {
+        let result = match lookup {
+            Lookup::Found(Found { right: Right::Fresh { .. }, .. }) => TierResult::Hit,
+            Lookup::Found(Found { right: Right::Stale { .. }, .. }) => TierResult::Expired,
+            Lookup::Missing(missing) => missing.because,
+        };
+        self.metrics.tier_lookup(tier, result);
+    }
+
+    fn found(self: &Arc<Self>, parts: &Parts, question: &Arc<Question>, found: &Found<StoredResponse>) -> Reply {
+        let status = match found.right {
+            Right::Fresh { ttl } => CacheStatus::Hit { tier: found.tier, ttl },
+            Right::Stale { reason, expired_for } => {
+                self.metrics.stale_served(reason);
+                if reason == StaleReason::WhileRevalidate {
+                    self.revalidate(question);
+                }
+                CacheStatus::Stale { reason, expired_for }
+            }
+        };
+        reply::to_read(asked(parts, question), &found.entry, status, self.cache.clock().now())
+    }
+
+    fn filled(&self, parts: &Parts, question: &Question, why: Forward, filled: &Filled) -> Reply {
+        let Filled { entry, stored, collapsed } = filled;
+        let now = self.cache.clock().now();
+        let ttl = entry.lifetimes.fresh_for.saturating_sub(entry.age(now));
+        let status = CacheStatus::Forwarded { why, stored: *stored, ttl, collapsed: *collapsed };
+        reply::to_read(asked(parts, question), entry, status, now)
+    }
+
+    /// A stored answer in place of the one that Postgres fails to give (RFC 5861, section 4).
+    async fn stand_in(&self, parts: &Parts, question: &Question, if_error: Option<IfError>) -> Option<Reply> {
+        let (entry, expired_for) = match if_error {
+            Some(in_l1) => in_l1,
+            None => self.cache.rescue_l2(&question.key).await?,
+        };
+        let reason = StaleReason::IfError;
+        self.metrics.stale_served(reason);
+        let status = CacheStatus::Stale { reason, expired_for };
+        Some(reply::to_read(asked(parts, question), &entry, status, self.cache.clock().now()))
+    }
+
+    /// What is asked: remembered from the same bytes, or understood anew.
+    fn question(&self, parts: &Parts) -> Result<Arc<Question>, Error> {
+        let raw = raw_key(parts);
+        if let Some(question) = self.questions.get(&raw) {
+            return Ok(question);
+        }
+        let question = Arc::new(self.understand(parts)?);
+        self.questions.put(&raw, question.clone());
+        Ok(question)
+    }
+
+    fn understand(&self, parts: &Parts) -> Result<Question, Error> {
+        let principal = self.auth.principal(&parts.headers)?;
+        let schema = self.schema.load();
+        match rest::plan(&self.inbound(parts, &Bytes::new()), &schema, &self.rest)? {
+            Plan::Read(plan) => {
+                let url = key::url(self.resource(parts), parts.uri.query());
+                let context = question::Context {
+                    namespace: &self.config.namespace,
+                    fingerprint: schema.fingerprint(),
+                    policies: &self.config.cache,
+                    extra_search_path: &self.config.database.extra_search_path,
+                };
+                Ok(Question::new(plan, principal, url, &context, |tags| self.cache.slots(tags)))
+            }
+            Plan::Write(_) => Err(Error::NoSuchPath),
+        }
+    }
+
+    fn inbound<'r>(&self, parts: &'r Parts, body: &'r Bytes) -> Inbound<'r> {
+        Inbound {
+            method: &parts.method,
+            path: self.resource(parts),
+            query: parts.uri.query(),
+            headers: &parts.headers,
+            body,
+        }
+    }
+
+    /// Whether the path lies below `rest_path`.
+    pub(crate) fn serves(&self, path: &str) -> bool {
+        let rest_path = &self.config.listeners.rest_path;
+        path.strip_prefix(&**rest_path).is_some_and(|below| below.starts_with('/'))
+    }
+
+    fn resource<'r>(&self, parts: &'r Parts) -> &'r str {
+        self.below_rest_path(parts.uri.path())
+    }
+
+    fn below_rest_path<'p>(&self, path: &'p str) -> &'p str {
+        path.strip_prefix(&*self.config.listeners.rest_path).unwrap_or(path).trim_start_matches('/')
+    }
+
+    /// Waits for the fills and writes that are under way, and for the stores behind them.
+    pub async fn finish(&self) {
+        self.tasks.close();
+        self.tasks.wait().await;
+        self.cache.close().await;
+    }
+}
+
+fn rest_settings(config: &Config) -> rest::Settings {
+    rest::Settings { schemas: config.database.schemas.clone(), max_rows: config.database.max_rows.map(u64::from) }
+}
+
+/// An entry for the case of an error, and since when it is not fresh.
+type IfError = (Arc<Entry<StoredResponse>>, Duration);
+
+/// Whatever a lookup found, fresh or not: better than nothing when Postgres fails.
+fn at_any_rate(lookup: Lookup<StoredResponse>) -> Option<IfError> {
+    match lookup {
+        Lookup::Found(found) => Some((found.entry, Duration::ZERO)),
+        Lookup::Missing(missing) => missing.if_error,
+    }
+}
+
+fn raw_key(parts: &Parts) -> key::RawKey {
+    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
+    key::raw(&parts.method, target, &parts.headers)
+}
+
+fn asked<'r>(parts: &'r Parts, question: &'r Question) -> Asked<'r> {
+    Asked { method: &parts.method, headers: &parts.headers, location: &question.location }
+}
+
+fn min_token(parts: &Parts) -> Result<Option<Token>, Error> {
+    let Some(value) = parts.headers.get(TRANSOM_MIN_TOKEN) else { return Ok(None) };
+    let text = String::from_utf8_lossy(value.as_bytes());
+    text.trim().parse().map(Some).map_err(|_| Error::InvalidToken { token: text.into_owned() })
+}

@@ -1,0 +1,122 @@
+//! A read that was understood: what to ask Postgres, under which key the answer is stored, what it depends on.
+
+use std::sync::Arc;
+
+use cache_core::{
+    entry::Lifetimes,
+    key::CacheKey,
+    tag::{Slots, Tag},
+};
+use http::HeaderValue;
+use moka::sync::Cache;
+
+use crate::{
+    auth::Principal,
+    config, key,
+    origin::Session,
+    reply::Forward,
+    rest::{ReadPlan, TableId},
+};
+
+/// A read that was understood. Immutable and shared by all requests that ask it.
+pub(super) struct Question {
+    pub(super) key: CacheKey,
+    pub(super) plan: ReadPlan,
+    pub(super) session: Session,
+    pub(super) slots: Slots,
+    /// `Content-Location` of the reply
+    pub(super) location: HeaderValue,
+    /// why the cache has no part in it, if so
+    pub(super) bypass: Option<Forward>,
+    lifetimes: Lifetimes,
+    jitter_percent: u32,
+}
+
+/// What a question depends on beside the request.
+pub(super) struct Context<'c> {
+    pub(super) namespace: &'c str,
+    pub(super) fingerprint: u128,
+    pub(super) policies: &'c config::Cache,
+    pub(super) extra_search_path: &'c [String],
+}
+
+impl Question {
+    pub(super) fn new(
+        plan: ReadPlan,
+        principal: Principal,
+        url: Tag,
+        context: &Context<'_>,
+        slots: impl FnOnce(Vec<Tag>) -> Slots,
+    ) -> Self {
+        let policy = strictest(context.policies, std::iter::once(&plan.target).chain(&plan.reads.tables));
+        let bypass = match &plan.reads.opaque {
+            Some(opaque) => Some(Forward::Opaque(opaque.reason())),
+            None => (!policy.cache).then_some(Forward::Uncached),
+        };
+        Self {
+            key: key::cache(context.namespace, context.fingerprint, &principal, &plan),
+            session: Session::new(principal.role, &plan.target.schema, context.extra_search_path),
+            slots: slots(key::tags_of_read(url, &plan.reads.tables).collect()),
+            // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
+            location: HeaderValue::try_from(&plan.location).unwrap_or_else(|_| HeaderValue::from_static("")),
+            bypass,
+            lifetimes: Lifetimes {
+                fresh_for: policy.ttl,
+                stale_while_revalidate_for: policy.stale_while_revalidate,
+                stale_if_error_for: policy.stale_if_error,
+            },
+            jitter_percent: context.policies.ttl_jitter_percent,
+            plan,
+        }
+    }
+
+    /// The lifetimes of one answer, shortened by chance, so that what was filled together does not expire together.
+    /// `chance` is between 0 and 1.
+    pub(super) fn lifetimes(&self, chance: f64) -> Lifetimes {
+        let shortened = 1.0 - chance.clamp(0.0, 1.0) * f64::from(self.jitter_percent.min(100)) / 100.0;
+        Lifetimes { fresh_for: self.lifetimes.fresh_for.mul_f64(shortened), ..self.lifetimes }
+    }
+}
+
+/// The strictest of the policies of all tables an answer is made of.
+fn strictest<'t>(cache: &config::Cache, tables: impl Iterator<Item = &'t TableId>) -> config::TablePolicy {
+    let policies = tables.map(|table| cache.policy_of(&table.schema, &table.name));
+    let strictest = policies.reduce(|a, b| config::TablePolicy {
+        cache: a.cache && b.cache,
+        ttl: a.ttl.min(b.ttl),
+        stale_while_revalidate: a.stale_while_revalidate.min(b.stale_while_revalidate),
+        stale_if_error: a.stale_if_error.min(b.stale_if_error),
+    });
+    strictest.unwrap_or(cache.policy)
+}
+
+/// The second index of L1: from the bytes of a request to the question in it. Bounded to a share of L1's bytes.
+pub(super) struct Questions(Cache<Arc<[u8]>, Arc<Question>>);
+
+/// One byte of questions for so many bytes of answers.
+const SHARE: u64 = 8;
+/// Bytes of a question beside its texts, rounded up.
+const OVERHEAD_BYTES: usize = 640;
+
+impl Questions {
+    pub(super) fn new(l1_bytes_max: u64) -> Self {
+        let cache = Cache::builder()
+            .max_capacity(l1_bytes_max / SHARE)
+            .weigher(|raw: &Arc<[u8]>, question: &Arc<Question>| {
+                let statement = &question.plan.statement;
+                let params: usize = statement.params.iter().map(|param| param.0.as_deref().map_or(0, str::len)).sum();
+                let texts = raw.len() + statement.sql.len() + question.key.canonical().len() + params;
+                u32::try_from(texts + OVERHEAD_BYTES).unwrap_or(u32::MAX)
+            })
+            .build();
+        Self(cache)
+    }
+
+    pub(super) fn get(&self, raw: &[u8]) -> Option<Arc<Question>> {
+        self.0.get(raw)
+    }
+
+    pub(super) fn put(&self, raw: &[u8], question: Arc<Question>) {
+        self.0.insert(raw.into(), question);
+    }
+}

@@ -1,0 +1,90 @@
+//! Changing data: one transaction, then the announcement, then the answer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use cache_core::{coherence::Kind, error::RedisError, outcome::Source, tag::Tag};
+use http::{HeaderValue, request::Parts};
+
+use super::Serve;
+use crate::{
+    error::Error,
+    key,
+    origin::{Session, Uncommitted, Written},
+    reply::{self, Reply, TRANSOM_TOKEN},
+    rest::{self, Changes, Plan, Rendered, TableId, WritePlan},
+};
+
+impl Serve {
+    /// Answers a write. What it changed is announced before it is answered, also if the client has gone meanwhile.
+    ///
+    /// # Errors
+    /// If it cannot be understood, or Postgres refuses or fails.
+    pub async fn write(self: &Arc<Self>, parts: &Parts, body: Bytes) -> Result<Reply, Error> {
+        let principal = self.auth.principal(&parts.headers)?;
+        let plan = match rest::plan(&self.inbound(parts, &body), &self.schema.load(), &self.rest)? {
+            Plan::Write(plan) => plan,
+            Plan::Read(_) => return Err(Error::NoSuchPath),
+        };
+        let session = Session::new(principal.role, &plan.schema, &self.config.database.extra_search_path);
+        let serve = self.clone();
+        let written = async move { serve.write_and_announce(&session, &plan).await };
+        self.tasks.spawn(written).await.unwrap_or(Err(Error::Abandoned))
+    }
+
+    async fn write_and_announce(&self, session: &Session, plan: &WritePlan) -> Result<Reply, Error> {
+        let budget = self.config.limits.request_deadline;
+        let accept = |answer| plan.shape.answer(answer).map_err(Error::from);
+        let writing = self.origin.write(session, &plan.statement, &plan.changes, accept);
+        let Ok(end) = tokio::time::timeout(budget, writing).await else {
+            // Given up at an unknown point, so perhaps during the commit.
+            self.announce_all_that_may_change(&plan.changes).await;
+            return Err(Error::Deadline { budget });
+        };
+        match end {
+            Ok(Written { accepted, changed }) => Ok(self.written(accepted, &changed).await),
+            Err(Uncommitted { error, maybe_changed }) => {
+                self.announce(&maybe_changed).await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn written(&self, rendered: Rendered, changed: &[TableId]) -> Reply {
+        let token = self.announce(changed).await;
+        let mut reply = reply::to_write(rendered.status, rendered.headers, rendered.body);
+        if let Some(token) = token {
+            reply.response.headers_mut().insert(TRANSOM_TOKEN, token);
+        }
+        reply
+    }
+
+    async fn announce_all_that_may_change(&self, changes: &Changes) {
+        match changes {
+            Changes::Known(tables) => drop(self.announce(tables).await),
+            // Triggers and cascades may have reached any table.
+            Changes::Ask => drop(self.announce_tags(vec![Tag::everything()]).await),
+        }
+    }
+
+    /// Announces that rows of these tables changed.
+    async fn announce(&self, changed: &[TableId]) -> Option<HeaderValue> {
+        self.announce_tags(changed.iter().map(key::any_row).collect()).await
+    }
+
+    /// Without Redis there is no token to return: this node is right, the peers' leases lapse, and the announcement is
+    /// made up for.
+    async fn announce_tags(&self, tags: Vec<Tag>) -> Option<HeaderValue> {
+        if tags.is_empty() {
+            return None;
+        }
+        let announced = self.cache.announce(tags, Kind::Change).await;
+        let token = announced.inspect_err(unannounced).ok()?;
+        self.metrics.announced(Source::Write);
+        HeaderValue::from_str(&token.to_string()).ok()
+    }
+}
+
+fn unannounced(error: &RedisError) {
+    tracing::warn!(%error, "a write could not be announced; it will be when redis answers");
+}

@@ -1,0 +1,89 @@
+//! Label values that only the proxy knows. Those shared with the cache are in `cache_core::outcome`.
+
+/// Which part of the proxy a request was for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Route {
+    /// the REST API
+    Rest,
+    /// anything else on the service listener
+    Other,
+}
+
+impl Route {
+    /// Every route, in declaration order.
+    pub const ALL: [Self; 2] = [Self::Rest, Self::Other];
+
+    /// The name used in labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Rest => "rest",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// How a request was answered, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RequestOutcome {
+    /// from this node's memory
+    HitL1,
+    /// from Redis
+    HitL2,
+    /// from an entry that is not fresh, as some rule allows
+    Stale,
+    /// from Postgres, by way of the cache
+    Miss,
+    /// from Postgres, past the cache
+    Bypass,
+    /// by changing data
+    Write,
+    /// with an error made by the proxy or by Postgres
+    Error,
+}
+
+impl RequestOutcome {
+    /// Every outcome, in declaration order.
+    pub const ALL: [Self; 7] =
+        [Self::HitL1, Self::HitL2, Self::Stale, Self::Miss, Self::Bypass, Self::Write, Self::Error];
+
+    /// The name used in labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HitL1 => "hit_l1",
+            Self::HitL2 => "hit_l2",
+            Self::Stale => "stale",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+            Self::Write => "write",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What Postgres was asked to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// answer a read
+    Read,
+    /// change data
+    Write,
+    /// describe its schema
+    Schema,
+}
+
+impl Operation {
+    /// Every operation, in declaration order.
+    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Schema];
+
+    /// The name used in labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Schema => "schema",
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! What a node counts. One [`Metrics`] per node, not per process, because tests run several nodes in one.
+
+use std::time::Duration;
+
+use cache_core::outcome::{CollapseEnd, ResyncReason, Source, StaleReason, Tier, TierResult};
+use http::StatusCode;
+use prometheus::{IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use super::family::{Counters, Grid, Histograms, Requests};
+use super::labels::{Operation, RequestOutcome, Route};
+
+/// What a node counts.
+pub struct Metrics {
+    registry: Registry,
+    slow_query: Duration,
+    requests: Requests,
+    request_duration: Histograms<{ RequestOutcome::ALL.len() }>,
+    tier_lookups: Grid<{ Tier::ALL.len() }, { TierResult::ALL.len() }>,
+    origin_duration: Histograms<{ Operation::ALL.len() }>,
+    slow_queries: Counters<{ Operation::ALL.len() }>,
+    collapsed: Counters<{ CollapseEnd::ALL.len() }>,
+    announcements: Counters<{ Source::ALL.len() }>,
+    resyncs: Counters<{ ResyncReason::ALL.len() }>,
+    stale_served: Counters<{ StaleReason::ALL.len() }>,
+    gauges: GaugeHandles,
+}
+
+/// What is measured at the moment of a scrape rather than counted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Gauges {
+    /// entries in L1
+    pub l1_entries: u64,
+    /// what they weigh
+    pub l1_bytes: u64,
+    /// connections to Postgres that wait for work
+    pub pool_idle: u32,
+    /// connections to Postgres that are at work
+    pub pool_in_use: u32,
+    /// `seq` of the last announcement applied
+    pub watermark: u64,
+    /// whether this node can prove its coherence right now
+    pub lease_held: bool,
+}
+
+impl Metrics {
+    /// Counters at zero. Origin queries that take longer than `slow_query` count as slow.
+    #[must_use]
+    pub fn new(slow_query: Duration) -> Self {
+        let registry = Registry::new();
+        let r = &registry;
+        Self {
+            slow_query,
+            requests: Requests::new(r),
+            request_duration: Histograms::new(
+                r,
+                "transom_request_duration_seconds",
+                "Time from the head of a request to its answer",
+                "outcome",
+                RequestOutcome::ALL.map(RequestOutcome::as_str),
+            ),
+            tier_lookups: Grid::new(
+                r,
+                "transom_tier_lookups_total",
+                "Lookups by tier and result",
+                ["tier", "result"],
+                Tier::ALL.map(Tier::as_str),
+                TierResult::ALL.map(TierResult::as_str),
+            ),
+            origin_duration: Histograms::new(
+                r,
+                "transom_origin_duration_seconds",
+                "Time that Postgres took",
+                "operation",
+                Operation::ALL.map(Operation::as_str),
+            ),
+            slow_queries: Counters::new(
+                r,
+                "transom_slow_queries_total",
+                "Origin queries that took longer than slow_query",
+                "operation",
+                Operation::ALL.map(Operation::as_str),
+            ),
+            collapsed: Counters::new(
+                r,
+                "transom_collapsed_total",
+                "Requests that waited for somebody else's fill, by how that ended",
+                "end",
+                CollapseEnd::ALL.map(CollapseEnd::as_str),
+            ),
+            announcements: Counters::new(
+                r,
+                "transom_announcements_total",
+                "Announcements made by this node",
+                "source",
+                Source::ALL.map(Source::as_str),
+            ),
+            resyncs: Counters::new(
+                r,
+                "transom_resyncs_total",
+                "Times the whole coherence table was read again",
+                "reason",
+                ResyncReason::ALL.map(ResyncReason::as_str),
+            ),
+            stale_served: Counters::new(
+                r,
+                "transom_stale_served_total",
+                "Answers from entries that were not fresh",
+                "reason",
+                StaleReason::ALL.map(StaleReason::as_str),
+            ),
+            gauges: GaugeHandles::new(r),
+            registry,
+        }
+    }
+
+    /// A request was answered.
+    pub fn request(&self, route: Route, status: StatusCode, outcome: RequestOutcome, elapsed: Duration) {
+        self.requests.count(route, status, outcome);
+        self.request_duration.observe(outcome as usize, elapsed.as_secs_f64());
+    }
+
+    /// A tier was asked for an entry.
+    pub fn tier_lookup(&self, tier: Tier, result: TierResult) {
+        self.tier_lookups.count(tier as usize, result as usize);
+    }
+
+    /// Postgres did something. Says whether it was slow, so that the caller, who knows the statement, can log it.
+    pub fn origin(&self, operation: Operation, elapsed: Duration) -> bool {
+        self.origin_duration.observe(operation as usize, elapsed.as_secs_f64());
+        let slow = elapsed > self.slow_query;
+        if slow {
+            self.slow_queries.count(operation as usize);
+        }
+        slow
+    }
+
+    /// A request waited for somebody else's fill.
+    pub fn collapsed(&self, end: CollapseEnd) {
+        self.collapsed.count(end as usize);
+    }
+
+    /// This node announced a change.
+    pub fn announced(&self, source: Source) {
+        self.announcements.count(source as usize);
+    }
+
+    /// This node read the whole coherence table again.
+    pub fn resync(&self, reason: ResyncReason) {
+        self.resyncs.count(reason as usize);
+    }
+
+    /// An entry that is not fresh was served.
+    pub fn stale_served(&self, reason: StaleReason) {
+        self.stale_served.count(reason as usize);
+    }
+
+    /// Everything in the text format of Prometheus.
+    #[must_use]
+    pub fn render(&self, gauges: Gauges) -> String {
+        self.gauges.set(gauges);
+        let mut text = String::new();
+        TextEncoder::new().encode_utf8(&self.registry.gather(), &mut text).expect("writing to a string does not fail");
+        text
+    }
+}
+
+struct GaugeHandles {
+    l1_entries: IntGauge,
+    l1_bytes: IntGauge,
+    pool_idle: IntGauge,
+    pool_in_use: IntGauge,
+    watermark: IntGauge,
+    lease_held: IntGauge,
+}
+
+impl GaugeHandles {
+    fn new(registry: &Registry) -> Self {
+        let gauge = |name, help| {
+            let gauge = IntGauge::new(name, help).expect("our own names are well formed");
+            registry.register(Box::new(gauge.clone())).expect("each family is registered once");
+            gauge
+        };
+        let options = Opts::new("transom_pool_connections", "Connections to Postgres");
+        let pool = IntGaugeVec::new(options, &["state"]).expect("our own names are well formed");
+        registry.register(Box::new(pool.clone())).expect("each family is registered once");
+        Self {
+            l1_entries: gauge("transom_l1_entries", "Entries in L1"),
+            l1_bytes: gauge("transom_l1_bytes", "Weight of the entries in L1"),
+            pool_idle: pool.with_label_values(&["idle"]),
+            pool_in_use: pool.with_label_values(&["in_use"]),
+            watermark: gauge("transom_coherence_watermark", "Sequence number of the last announcement applied"),
+            lease_held: gauge("transom_lease_held", "1 while this node can prove that it heard every announcement"),
+        }
+    }
+
+    fn set(&self, now: Gauges) {
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        self.l1_entries.set(signed(now.l1_entries));
+        self.l1_bytes.set(signed(now.l1_bytes));
+        self.pool_idle.set(now.pool_idle.into());
+        self.pool_in_use.set(now.pool_in_use.into());
+        self.watermark.set(signed(now.watermark));
+        self.lease_held.set(now.lease_held.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn metrics() -> Metrics {
+        Metrics::new(Duration::from_millis(100))
+    }
+
+    #[test]
+    fn every_metric_of_the_contract_is_there_from_the_start() {
+        let text = metrics().render(Gauges::default());
+        for series in [
+            "transom_requests_total{outcome=\"hit_l1\",route=\"rest\",status=\"200\"} 0",
+            "transom_requests_total{outcome=\"error\",route=\"rest\",status=\"503\"} 0",
+            "transom_tier_lookups_total{result=\"unproven\",tier=\"l2\"} 0",
+            "transom_request_duration_seconds_count{outcome=\"stale\"} 0",
+            "transom_origin_duration_seconds_bucket{operation=\"read\",le=\"0.00005\"} 0",
+            "transom_slow_queries_total{operation=\"schema\"} 0",
+            "transom_l1_entries 0",
+            "transom_l1_bytes 0",
+            "transom_pool_connections{state=\"idle\"} 0",
+            "transom_pool_connections{state=\"in_use\"} 0",
+            "transom_collapsed_total{end=\"impatient\"} 0",
+            "transom_announcements_total{source=\"purge\"} 0",
+            "transom_coherence_watermark 0",
+            "transom_lease_held 0",
+            "transom_resyncs_total{reason=\"epoch\"} 0",
+            "transom_stale_served_total{reason=\"stale-if-error\"} 0",
+        ] {
+            assert!(text.contains(series), "{series} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn what_happens_is_counted_under_its_own_name() {
+        let metrics = metrics();
+        let fast = Duration::from_micros(60);
+        metrics.request(Route::Rest, StatusCode::OK, RequestOutcome::HitL1, fast);
+        metrics.request(Route::Other, StatusCode::IM_A_TEAPOT, RequestOutcome::Error, fast);
+        metrics.request(Route::Rest, StatusCode::from_u16(999).unwrap(), RequestOutcome::Error, fast);
+        metrics.tier_lookup(Tier::L2, TierResult::Incoherent);
+        metrics.collapsed(CollapseEnd::Shared);
+        metrics.announced(Source::Write);
+        metrics.resync(ResyncReason::Gap);
+        metrics.stale_served(StaleReason::RequestAllows);
+        assert!(!metrics.origin(Operation::Read, Duration::from_millis(100)));
+        assert!(metrics.origin(Operation::Write, Duration::from_millis(101)));
+        let gauges = Gauges { watermark: 42, lease_held: true, pool_idle: 3, ..Gauges::default() };
+        let text = metrics.render(gauges);
+        for series in [
+            "transom_requests_total{outcome=\"hit_l1\",route=\"rest\",status=\"200\"} 1",
+            "transom_requests_total{outcome=\"error\",route=\"other\",status=\"418\"} 1",
+            "transom_requests_total{outcome=\"error\",route=\"rest\",status=\"999\"} 1",
+            "transom_request_duration_seconds_bucket{outcome=\"hit_l1\",le=\"0.0001\"} 1",
+            "transom_tier_lookups_total{result=\"incoherent\",tier=\"l2\"} 1",
+            "transom_collapsed_total{end=\"shared\"} 1",
+            "transom_announcements_total{source=\"write\"} 1",
+            "transom_resyncs_total{reason=\"gap\"} 1",
+            "transom_stale_served_total{reason=\"max-stale\"} 1",
+            "transom_origin_duration_seconds_count{operation=\"read\"} 1",
+            "transom_slow_queries_total{operation=\"read\"} 0",
+            "transom_slow_queries_total{operation=\"write\"} 1",
+            "transom_coherence_watermark 42",
+            "transom_lease_held 1",
+            "transom_pool_connections{state=\"idle\"} 3",
+        ] {
+            assert!(text.contains(series), "{series} is missing in\n{text}");
+        }
+    }
+
+    #[test]
+    fn the_order_of_all_is_the_order_of_declaration() {
+        assert!(Tier::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(TierResult::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(RequestOutcome::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(Route::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(Operation::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(CollapseEnd::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(ResyncReason::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(StaleReason::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(Source::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+    }
+}
