@@ -74,7 +74,8 @@ impl Backplane {
         }
     }
 
-    /// Whether an announcement of this node has not reached Redis yet.
+    /// Whether an announcement of this node has not reached Redis yet. Until it has, what peers stored in L2 may be
+    /// older than this node's own writes, and nothing but this node knows.
     #[must_use]
     pub fn owes(&self) -> bool {
         match self {

@@ -1,6 +1,8 @@
 //! All suites, in one binary: the servers they share start once.
 
 mod harness;
+mod simulation;
+mod backplane;
 
 mod deploy;
 mod grafana;
