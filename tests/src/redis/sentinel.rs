@@ -42,7 +42,8 @@ impl RedisSentinel {
         eventually("the sentinel knows the replica", READY_WITHIN, || {
             sentinel.expect_running();
             async move {
-                let Reply::Array(replicas) = resp::command(port, &["SENTINEL", "REPLICAS", "pillar"]).await.ok()? else {
+                let Reply::Array(replicas) = resp::command(port, &["SENTINEL", "REPLICAS", "pillar"]).await.ok()?
+                else {
                     return None;
                 };
                 (replicas.len() == 1).then_some(())
