@@ -7,4 +7,6 @@ mod grafana;
 mod haproxy;
 
 mod main_job;
+mod headers;
+mod directives;
 mod faults;
