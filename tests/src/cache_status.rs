@@ -17,7 +17,6 @@ impl CacheStatus {
     ///
     /// # Panics
     /// If it is missing, breaks the syntax of RFC 9211, or contradicts itself.
-    #[must_use]
     pub fn of(response: &Response) -> Self {
         let text = response.header("cache-status");
         let list: List =

@@ -146,7 +146,6 @@ impl Response {
     ///
     /// # Panics
     /// If it has another; the message shows the answer.
-    #[must_use]
     pub fn expect_status(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{:?} {}", self.headers, self.text());
         self

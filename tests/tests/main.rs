@@ -9,4 +9,5 @@ mod haproxy;
 mod main_job;
 mod headers;
 mod directives;
+mod limits;
 mod faults;

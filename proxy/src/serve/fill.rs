@@ -32,8 +32,10 @@ pub(super) type End = Result<Filled, Error>;
 impl Serve {
     /// Fills, or waits for the fill that is under way (C7).
     pub(super) async fn fill(self: &Arc<Self>, question: &Arc<Question>) -> End {
-        let patience = self.config.collapse.wait_max;
         let (waiter, collapsed) = self.join(question);
+        // Whoever began the fill has no other answer to hope for, and waits as long as a request may take.
+        let patience =
+            if collapsed { self.config.collapse.wait_max } else { self.config.limits.request_deadline };
         let wait = waiter.wait(patience).await;
         if collapsed {
             self.metrics.collapsed(match &wait {
