@@ -10,4 +10,7 @@ mod main_job;
 mod headers;
 mod directives;
 mod limits;
+mod malformed;
+mod writes;
+mod views;
 mod faults;
