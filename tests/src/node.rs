@@ -83,7 +83,8 @@ impl NodeBuilder {
     /// # Panics
     /// If the settings are wrong, or it does not start.
     pub async fn start(&self) -> Node {
-        let node = app::Node::start(self.config()).await.unwrap_or_else(|error| panic!("the node did not start: {error}"));
+        let node =
+            app::Node::start(self.config()).await.unwrap_or_else(|error| panic!("the node did not start: {error}"));
         let rest = Http::new(format!("http://{}/rest/v1", node.listen()));
         let admin = Http::new(format!("http://{}", node.admin_listen()));
         Node { node, rest, admin }
@@ -216,7 +217,7 @@ pub fn binary() -> PathBuf {
 }
 
 async fn metric(admin: &Http, series: &str) -> f64 {
-    let text = admin.get("/metrics").send().await.text().to_owned();
+    let text = admin.get("/metrics").send().await.text();
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     value.and_then(|value| value.parse().ok()).unwrap_or(0.0)
 }

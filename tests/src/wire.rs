@@ -19,7 +19,8 @@ impl Wire {
     /// # Panics
     /// If nobody listens.
     pub async fn to(port: u16) -> Self {
-        let stream = timeout(PATIENCE, TcpStream::connect(("127.0.0.1", port))).await.expect("connecting does not hang");
+        let stream =
+            timeout(PATIENCE, TcpStream::connect(("127.0.0.1", port))).await.expect("connecting does not hang");
         Self(stream.expect("somebody listens"))
     }
 

@@ -87,7 +87,9 @@ async fn max_age_and_min_fresh_bound_what_may_be_reused() {
     aged(http, 1).await;
     assert_eq!(gist(http, "max-age=0").await, "detail=expired; fwd=stale; stored");
     // What is malformed is ignored; a number beyond counting is as good as the largest (section 1.2.2).
-    for harmless in ["max-age", "max-age=x", "max-age=-1", "min-fresh=", "max-age=99999999999999999999999", "nonsense=1"] {
+    for harmless in
+        ["max-age", "max-age=x", "max-age=-1", "min-fresh=", "max-age=99999999999999999999999", "nonsense=1"]
+    {
         assert_eq!(gist(http, harmless).await, "detail=l1; hit", "{harmless}");
     }
     assert_eq!(gist(http, "min-fresh=99999999999999999999999").await, "detail=expired; fwd=stale; stored");
@@ -135,7 +137,8 @@ async fn only_if_cached_is_refused_in_postgrests_shape_and_asks_nobody() {
 async fn stale_while_revalidate_answers_at_once_and_fills_behind() {
     let database = Postgres::shared().await.database().await;
     let settings = [("cache_ttl_seconds", "1"), ("ttl_jitter", "0%"), ("stale_while_revalidate", "1m")];
-    let builder = settings.into_iter().fold(NodeBuilder::on(&database), |builder, (name, value)| builder.set(name, value));
+    let builder =
+        settings.into_iter().fold(NodeBuilder::on(&database), |builder, (name, value)| builder.set(name, value));
     let node = builder.start().await;
     let http = node.rest();
     aged(http, 1).await;

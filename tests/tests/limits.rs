@@ -47,13 +47,15 @@ async fn a_body_over_the_limit_is_refused_with_and_without_a_length() {
     let row = |length: usize| json!({ "carrier": "ZZ", "name": "z".repeat(length) }).to_string();
     // Far more than the buffers of the sockets hold: the answer must survive what the client is still sending.
     for length in [1_024, 100_000, 30_000_000] {
-        let request = node.rest().request("POST".parse().unwrap(), "/airlines").header("content-type", "application/json");
+        let request =
+            node.rest().request("POST".parse().unwrap(), "/airlines").header("content-type", "application/json");
         let refused = request.body(row(length)).send().await.expect_status(413);
         assert_eq!(code(&refused), "TRANSOM05");
         assert_eq!(CacheStatus::of(&refused).gist(), "detail=body-too-large");
     }
     let mut wire = Wire::to(node.port()).await;
-    wire.send("POST /rest/v1/airlines HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n").await;
+    wire.send("POST /rest/v1/airlines HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n")
+        .await;
     for _ in 0..4 {
         wire.send(format!("200\r\n{}\r\n", " ".repeat(0x200))).await;
     }
@@ -61,7 +63,8 @@ async fn a_body_over_the_limit_is_refused_with_and_without_a_length() {
     assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("TRANSOM05"), "{answer}");
     // Whoever asks first is spared the sending.
     let mut wire = Wire::to(node.port()).await;
-    wire.send("POST /rest/v1/airlines HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5000\r\n\r\n").await;
+    wire.send("POST /rest/v1/airlines HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 5000\r\n\r\n")
+        .await;
     let answer = wire.read_until("\r\n\r\n").await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
     assert_eq!(database.value("select count(*) from airlines where carrier = 'ZZ'").await.unwrap(), "0");
@@ -139,7 +142,8 @@ async fn a_request_that_gets_no_connection_to_postgres_is_told_so() {
 
 #[tokio::test]
 async fn a_request_over_its_deadline_is_given_up_here_and_in_postgres() {
-    let (database, node) = node(&[("request_deadline", "500ms"), ("db_pool_wait_max", "500ms"), ("collapse_wait_max", "500ms")]).await;
+    let (database, node) =
+        node(&[("request_deadline", "500ms"), ("db_pool_wait_max", "500ms"), ("collapse_wait_max", "500ms")]).await;
     node.rest().get("/airports?limit=1").send().await.expect_status(200);
     let lock = locked(&database, "airlines").await;
     for round in 0..3 {
@@ -178,7 +182,8 @@ async fn collapse_wait_max_bounds_the_wait_for_a_fill_of_somebody_else_only() {
 
 #[tokio::test]
 async fn a_body_that_never_comes_ends_with_the_deadline() {
-    let (_database, node) = node(&[("request_deadline", "300ms"), ("db_pool_wait_max", "300ms"), ("collapse_wait_max", "300ms")]).await;
+    let (_database, node) =
+        node(&[("request_deadline", "300ms"), ("db_pool_wait_max", "300ms"), ("collapse_wait_max", "300ms")]).await;
     let mut wire = Wire::to(node.port()).await;
     wire.send("POST /rest/v1/airlines HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{\"carrier\"").await;
     let answer = wire.read_until("TRANSOM01").await;
@@ -259,7 +264,8 @@ async fn a_write_outlives_the_client_that_asked_for_it_and_is_announced() {
     until_waiting(&database, 1).await;
     drop(wire);
     lock.batch_execute("rollback").await.unwrap();
-    eventually("the new name is served", SOON, async || node.rest().get(UNITED).send().await.text().contains("Untied")).await;
+    eventually("the new name is served", SOON, async || node.rest().get(UNITED).send().await.text().contains("Untied"))
+        .await;
     assert_eq!(database.value("select name from airlines where carrier = 'UA'").await.unwrap(), "Untied");
 }
 
@@ -267,12 +273,19 @@ async fn a_write_outlives_the_client_that_asked_for_it_and_is_announced() {
 async fn a_body_that_breaks_off_changes_nothing() {
     let (database, node) = node(&[]).await;
     let head = "PATCH /rest/v1/airlines?carrier=eq.UA HTTP/1.1\r\nhost: x\r\ncontent-type: application/json";
-    for body in ["content-length: 500\r\n\r\n{\"name\":\"Untied\"}", "transfer-encoding: chunked\r\n\r\n11\r\n{\"name\":\"Untied\"}\r\n"] {
-        let answer = Wire::to(node.port()).await.send(format!("{head}\r\n{body}")).await.finish().await.read_to_end().await;
+    for body in [
+        "content-length: 500\r\n\r\n{\"name\":\"Untied\"}",
+        "transfer-encoding: chunked\r\n\r\n11\r\n{\"name\":\"Untied\"}\r\n",
+    ] {
+        let answer =
+            Wire::to(node.port()).await.send(format!("{head}\r\n{body}")).await.finish().await.read_to_end().await;
         assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 400 "), "{answer}");
     }
     works(&node).await;
-    assert_eq!(database.value("select name from airlines where carrier = 'UA'").await.unwrap(), "United Air Lines Inc.");
+    assert_eq!(
+        database.value("select name from airlines where carrier = 'UA'").await.unwrap(),
+        "United Air Lines Inc."
+    );
 }
 
 #[tokio::test]
@@ -302,9 +315,8 @@ async fn http_1_0_pipelining_and_h2c_are_spoken() {
     let answer = Wire::to(node.port()).await.send(format!("GET {target}UA HTTP/1.0\r\n\r\n")).await.read_to_end().await;
     assert!(answer.starts_with("HTTP/1.0 200 ") && answer.ends_with(r#"[{"carrier":"UA"}]"#), "{answer}");
 
-    let requests: String = ["AA", "UA", "none", "B6"]
-        .map(|carrier| format!("GET {target}{carrier} HTTP/1.1\r\nhost: x\r\n\r\n"))
-        .concat();
+    let requests: String =
+        ["AA", "UA", "none", "B6"].map(|carrier| format!("GET {target}{carrier} HTTP/1.1\r\nhost: x\r\n\r\n")).concat();
     let answers = Wire::to(node.port()).await.send(requests).await.read_until("B6").await;
     let bodies: Vec<_> = answers.match_indices("[").map(|(at, _)| &answers[at..(at + 16).min(answers.len())]).collect();
     assert_eq!(answers.matches("HTTP/1.1 200 ").count(), 4, "{answers}");

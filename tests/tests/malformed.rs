@@ -101,7 +101,8 @@ fn whatever_is_asked_nothing_fails_inside() {
         let answer = runtime.block_on(async {
             tokio::time::timeout(Duration::from_secs(20), ask(port, method, &path, headers, body.as_bytes())).await
         });
-        let fails = |reason: String| TestCaseError::fail(format!("{} {body}: {reason}", String::from_utf8_lossy(&path)));
+        let fails =
+            |reason: String| TestCaseError::fail(format!("{} {body}: {reason}", String::from_utf8_lossy(&path)));
         let (status, body) = answer.map_err(|_| fails("it hangs".to_owned()))?.map_err(&fails)?;
         let objection = if status < 400 || body.is_empty() { None } else { objection(status, &body) };
         // PostgREST has a 416 with the same four members, so that is no exception.
@@ -113,11 +114,13 @@ fn whatever_is_asked_nothing_fails_inside() {
 }
 
 fn request() -> impl Strategy<Value = (&'static str, &'static str, Vec<u8>, String)> {
-    let method = prop_oneof![6 => Just("GET"), 1 => Just("HEAD"), 1 => Just("DELETE"), 2 => Just("PATCH"), 2 => Just("POST")];
+    let method =
+        prop_oneof![6 => Just("GET"), 1 => Just("HEAD"), 1 => Just("DELETE"), 2 => Just("PATCH"), 2 => Just("POST")];
     let table = prop_oneof![8 => Just("kinds"), 2 => Just("airlines"), 1 => Just("none")];
     let parameter = proptest::collection::vec(fragment(), 1..9).prop_map(|pieces| pieces.concat());
     let query = proptest::collection::vec(prop_oneof![filter(), parameter], 0..5).prop_map(|pieces| pieces.join(&b'&'));
-    let body = proptest::collection::vec(proptest::sample::select(cases::JSON), 0..9).prop_map(|pieces| pieces.concat());
+    let body =
+        proptest::collection::vec(proptest::sample::select(cases::JSON), 0..9).prop_map(|pieces| pieces.concat());
     (method, table, query, body)
 }
 

@@ -115,9 +115,16 @@ async fn rows_behind_a_policy_are_not_cached_and_are_only_the_callers_own() {
     ] {
         for _ in 0..2 {
             let answer = read(&node, target).await;
-            assert_eq!((answer.text().contains("\"mine"), answer.text().contains("not mine")), (mine, foreign), "{target}");
+            assert_eq!(
+                (answer.text().contains("\"mine"), answer.text().contains("not mine")),
+                (mine, foreign),
+                "{target}"
+            );
             let status = CacheStatus::of(&answer);
-            assert!(foreign || (status.get("fwd") == "bypass" && !status.get("detail").is_empty()), "{target}: {answer:?}");
+            assert!(
+                foreign || (status.get("fwd") == "bypass" && !status.get("detail").is_empty()),
+                "{target}: {answer:?}"
+            );
         }
     }
     // A write that the policy hides the row from changes nothing.
@@ -147,6 +154,9 @@ async fn a_table_made_after_the_start_is_served_and_not_cached() {
     database.execute("create table late as select 1 as id; grant select on late to web_anon").await;
     for _ in 0..2 {
         let answer = read(&node, "/late").await;
-        assert_eq!((gist(&answer).as_str(), answer.text().as_str()), ("detail=unknown-relation; fwd=bypass", r#"[{"id":1}]"#));
+        assert_eq!(
+            (gist(&answer).as_str(), answer.text().as_str()),
+            ("detail=unknown-relation; fwd=bypass", r#"[{"id":1}]"#)
+        );
     }
 }

@@ -105,7 +105,8 @@ async fn an_update_and_a_delete_answer_as_they_are_asked_to() {
     assert_eq!(shown.text(), r#"[{"id":1,"name":"eins"}]"#);
     let part = node.rest().patch("/parents?id=eq.1&select=name", &name("un"));
     assert_eq!(prefer(part, "return=representation").send().await.text(), r#"[{"name":"un"}]"#);
-    let none = prefer(node.rest().patch("/parents?id=eq.99", &name("x")), "count=exact").send().await.expect_status(204);
+    let none =
+        prefer(node.rest().patch("/parents?id=eq.99", &name("x")), "count=exact").send().await.expect_status(204);
     assert_eq!(none.header("content-range"), "*/0");
     let none = prefer(node.rest().patch("/parents?id=eq.99", &name("x")), "return=representation").send().await;
     assert_eq!((none.status, none.text().as_str()), (200, "[]"));

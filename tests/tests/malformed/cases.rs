@@ -37,6 +37,7 @@ fn send(method: &'static str, path: &str, body: impl Into<Vec<u8>>) -> Case {
 }
 
 /// Query strings on `airlines (carrier text, name text)`.
+#[rustfmt::skip] // A table reads by its lines.
 const QUERIES: &[&str] = &[
     // select
     "select=name,", "select=name,,carrier", "select=name::", "select=name::nonsense",
@@ -71,6 +72,7 @@ const QUERIES: &[&str] = &[
 ];
 
 /// Query strings on `kinds`.
+#[rustfmt::skip]
 const VALUES_OF_KINDS: &[&str] = &[
     "id=eq.x", "id=eq.", "id=eq.1.5", "id=eq.99999999999", "id=gt.true", "id=in.(1,x)", "id=in.(1,,2)", "id=is.true",
     "id=like.1", "id=match.1", "id=fts.x", "id=cs.1", "id=eq(any).%7B1,x%7D", "id=eq(any).%7B1", "id=isdistinct.x",
@@ -86,6 +88,7 @@ const VALUES_OF_KINDS: &[&str] = &[
 ];
 
 /// Paths that lead nowhere.
+#[rustfmt::skip]
 const PATHS: &[&str] = &[
     "/", "/rest", "/rest/v1", "/rest/v2/airlines", "/rest/v1/airlines/1", "/rest/v1/%00", "/rest/v1/%FF", "/rest/v1/none",
     "/rest/v1/pg_catalog.pg_class", "/rest/v1/airlines%20", "/rest/v1/AIRLINES", "/rest/v1/rpc/none", "/rest/v1/rpc/",
@@ -94,6 +97,7 @@ const PATHS: &[&str] = &[
 ];
 
 /// Headers that ask for the impossible, and of what.
+#[rustfmt::skip]
 const HEADERS: &[(&str, &str)] = &[
     ("range: 5-2", "/rest/v1/airlines"),
     ("range: 50-\r\nprefer: count=exact", "/rest/v1/airlines"),
@@ -114,6 +118,7 @@ const HEADERS: &[(&str, &str)] = &[
 ];
 
 /// Bodies of a `POST` to `airlines`.
+#[rustfmt::skip]
 const BODIES: &[&str] = &[
     "", " ", "{", "[", "]", "{]", "[{]", "{\"carrier\"}", "{\"carrier\":}", "{\"carrier\":\"a\"", "nonsense", "nul",
     "{'carrier':'a'}", "{\"carrier\":\"a\",}", "[1]", "[[]]", "[null]", "[{},1]", "[{\"carrier\":\"a\"},{\"name\":\"b\"}]",
@@ -123,6 +128,7 @@ const BODIES: &[&str] = &[
 ];
 
 /// Bodies of a `POST` to `kinds`.
+#[rustfmt::skip]
 const BODIES_OF_KINDS: &[&str] = &[
     "{\"id\":\"x\"}", "{\"id\":1.5}", "{\"id\":99999999999}", "{\"id\":2,\"b\":\"maybe\"}", "{\"id\":2,\"u\":\"x\"}",
     "{\"id\":2,\"d\":\"2013-02-30\"}", "{\"id\":2,\"e\":\"ugly\"}", "{\"id\":2,\"p\":-1}", "{\"id\":2,\"a\":5}", "{\"id\":2,\"a\":[\"x\"]}",
@@ -138,7 +144,15 @@ pub(super) fn all() -> Vec<Case> {
     let headers = HEADERS.iter().map(|(headers, path)| with(headers, path));
     let bodies = BODIES.iter().map(|body| send("POST", "/rest/v1/airlines", *body));
     let kind_bodies = BODIES_OF_KINDS.iter().map(|body| send("POST", "/rest/v1/kinds", *body));
-    airlines.chain(kinds).chain(paths).chain(headers).chain(bodies).chain(kind_bodies).chain(large()).chain(odd()).collect()
+    airlines
+        .chain(kinds)
+        .chain(paths)
+        .chain(headers)
+        .chain(bodies)
+        .chain(kind_bodies)
+        .chain(large())
+        .chain(odd())
+        .collect()
 }
 
 fn large() -> Vec<Case> {
@@ -214,17 +228,20 @@ fn odd() -> Vec<Case> {
     ]
 }
 
+#[rustfmt::skip]
 pub(super) const COLUMNS: &[&str] = &[
     "id", "n", "f", "b", "u", "d", "ts", "t", "iv", "ip", "j", "jb", "a", "r", "v", "y", "e", "p", "bits", "x", "s", "c",
     "jb-%3Ea", "jb-%3E%3Ea", "jb-%3Ea-%3E0", "j-%3Ea", "a-%3E0", "s-%3Ex", "carrier", "name", "none", "%22s%22", "kinds.id",
 ];
 
+#[rustfmt::skip]
 pub(super) const OPERATORS: &[&str] = &[
     "eq", "neq", "gt", "gte", "lt", "lte", "like", "ilike", "match", "imatch", "in", "is", "isdistinct", "fts", "plfts",
     "phfts", "wfts", "fts(english)", "cs", "cd", "ov", "sl", "sr", "nxr", "nxl", "adj", "eq(any)", "eq(all)", "like(any)",
     "gt(all)", "ilike(any)", "nonsense", "eq(", "",
 ];
 
+#[rustfmt::skip]
 pub(super) const VALUES: &[&str] = &[
     "1", "0", "-1", "1.5", "x", "", "*", "a*b", "true", "null", "unknown", "2013-01-01", "now", "infinity", "NaN", "1e400",
     "99999999999999999999", "(1,2)", "(x)", "()", "(%22a%22,b)", "%7B1,2%7D", "%7B%7D", "%7B%22a%22:1%7D", "[1,2]", "[1,2)",
@@ -232,6 +249,7 @@ pub(super) const VALUES: &[&str] = &[
     "00000000-0000-0000-0000-000000000000", "1.2.3.4", "1.2.3.0/24", "good", "101", "%C3%A9", "%F0%9F%A6%80", "\\x00", "1%20day",
 ];
 
+#[rustfmt::skip]
 pub(super) const GRAMMAR: &[&str] = &[
     "select=", "order=", "limit=", "offset=", "and=", "or=", "not.and=", "not.or=", "columns=", "select", "=", "&", ",", ".", "(",
     ")", "::", "::text", "::int", "::date", ":", "-%3E", "-%3E%3E", "!", "...", "*", "%22", "not.", "and(", "or(", "not.and(", "eq.",
@@ -239,6 +257,7 @@ pub(super) const GRAMMAR: &[&str] = &[
     "%20", ";", "'", "$", "{", "}", "[", "]", "\\", "/", "?", "@", "~", "^", "|", "--", "/*", "count()", ".sum()", "none(id)",
 ];
 
+#[rustfmt::skip]
 pub(super) const JSON: &[&str] = &[
     "{", "}", "[", "]", ",", ":", "\"id\":", "\"s\":", "\"a\":", "\"j\":", "\"none\":", "1", "-1", "1e999", "\"x\"", "null", "true",
     "[1,2]", "{\"id\":900}", "{\"id\":1}", "{\"s\":\"\\u0000\"}", "{\"s\":\"x\"}", "\\", "\u{e9}", " ",
