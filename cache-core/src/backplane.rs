@@ -31,7 +31,7 @@ pub enum Backplane {
     /// A single node without Redis: its own history, which it always knows to the end.
     Alone(Alone),
     /// Nodes around a Redis.
-    Shared(Shared),
+    Shared(Box<Shared>),
 }
 
 impl Backplane {
@@ -58,7 +58,7 @@ impl Backplane {
         let driver =
             Driver::new(link, scripts.clone(), coherence.clone(), breaker.clone(), pending.clone(), clock, observer);
         let task = tokio::spawn(driver.run());
-        Self::Shared(Shared { scripts, coherence, breaker, pending, clock, task })
+        Self::Shared(Box::new(Shared { scripts, coherence, breaker, pending, clock, task }))
     }
 
     /// Announces that these slots changed. On return, nothing that this node had stored about them is fresh any more,
@@ -74,7 +74,8 @@ impl Backplane {
         }
     }
 
-    /// Whether an announcement of this node has not reached Redis yet.
+    /// Whether an announcement of this node has not reached Redis yet. Until it has, what peers stored in L2 may be
+    /// older than this node's own writes, and nothing but this node knows.
     #[must_use]
     pub fn owes(&self) -> bool {
         match self {

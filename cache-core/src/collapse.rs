@@ -26,7 +26,7 @@ struct Flight<T> {
     began: Moment,
     ends: watch::Receiver<Option<T>>,
     /// whether a request that arrives now may still take part
-    joinable: Arc<dyn Fn() -> bool + Send + Sync>,
+    joinable: Arc<dyn Fn(Moment) -> bool + Send + Sync>,
 }
 
 /// What [`Collapse::join`] made of a request.
@@ -66,14 +66,19 @@ impl<T: Clone + Send + Sync + 'static> Collapse<T> {
         Self { in_flight: Arc::default(), leader_max }
     }
 
-    /// Joins the fill of this key, or becomes its leader. `joinable` is asked on behalf of later requests whether the
-    /// fill may still answer them: an invalidation since it began means that it may not.
-    pub fn join(&self, key: &CacheKey, now: Moment, joinable: impl Fn() -> bool + Send + Sync + 'static) -> Joined<T> {
+    /// Joins the fill of this key, or becomes its leader. `joinable` is asked on behalf of requests that come later,
+    /// at the moment they do, whether the fill may still answer them: what it reads may be as old as its beginning.
+    pub fn join(
+        &self,
+        key: &CacheKey,
+        now: Moment,
+        joinable: impl Fn(Moment) -> bool + Send + Sync + 'static,
+    ) -> Joined<T> {
         let mut in_flight = self.in_flight.lock();
         let number = match in_flight.entry(key.clone()) {
             hash_map::Entry::Occupied(flight) => {
                 let flight = flight.get();
-                if now.since(flight.began) <= self.leader_max && (flight.joinable)() {
+                if now.since(flight.began) <= self.leader_max && (flight.joinable)(now) {
                     return Joined::Waiter(Waiter(flight.ends.clone()));
                 }
                 flight.number + 1
@@ -138,14 +143,14 @@ mod tests {
     }
 
     fn lead(collapse: &Collapse<u32>, now: Moment) -> (Leader<u32>, Waiter<u32>) {
-        match collapse.join(&key(), now, || true) {
+        match collapse.join(&key(), now, |_| true) {
             Joined::Leader(leader, waiter) => (leader, waiter),
             Joined::Waiter(_) => panic!("somebody else leads"),
         }
     }
 
     fn follow(collapse: &Collapse<u32>, now: Moment) -> Waiter<u32> {
-        match collapse.join(&key(), now, || true) {
+        match collapse.join(&key(), now, |_| true) {
             Joined::Leader(..) => panic!("nobody leads"),
             Joined::Waiter(waiter) => waiter,
         }
@@ -186,8 +191,8 @@ mod tests {
     #[tokio::test]
     async fn a_fill_that_was_invalidated_is_not_joined() {
         let collapse = Collapse::<u32>::new(Duration::from_secs(1));
-        let Joined::Leader(_old, _) = collapse.join(&key(), at(0), || false) else { panic!("nobody else can lead") };
-        assert!(matches!(collapse.join(&key(), at(1), || true), Joined::Leader(..)));
+        let Joined::Leader(_old, _) = collapse.join(&key(), at(0), |_| false) else { panic!("nobody else can lead") };
+        assert!(matches!(collapse.join(&key(), at(1), |_| true), Joined::Leader(..)));
     }
 
     #[tokio::test(start_paused = true)]

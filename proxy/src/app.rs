@@ -1,6 +1,11 @@
 //! One node: bound eagerly, started late, drained by handle.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use cache_core::{
     backplane::Observer, cache::TwoTier, clock::Clock, limits::Limits, outcome::ResyncReason, redis::RedisLink,
@@ -10,11 +15,12 @@ use tokio::{signal::unix, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin::{Admin, Readiness},
+    admin::Admin,
     config::Config,
     error::Error,
     listener::{Allowance, Listener},
-    origin::{Origin, describe},
+    origin::{Denied, Origin, describe},
+    readiness::Readiness,
     reply::StoredResponse,
     serve::Serve,
     stack::stack,
@@ -25,7 +31,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// a listener's address is not to be had
-    #[error("setting `{setting}`: cannot listen on {address}: {error}")]
+    #[error("setting `{setting}`: cannot listen on {address}: {error}; {}", bind_remedy(.error))]
     Bind {
         /// which listener
         setting: &'static str,
@@ -35,7 +41,10 @@ pub enum StartError {
         error: io::Error,
     },
     /// Postgres is not there
-    #[error("setting `database_url`: postgres is not reachable after {attempts} attempts: {reason}")]
+    #[error(
+        "setting `database_url`: no connection to postgres after {attempts} attempts: {reason}; correct it, or wait \
+         longer with startup_retries and startup_retry_wait"
+    )]
     Postgres {
         /// how often it was tried
         attempts: u32,
@@ -45,6 +54,9 @@ pub enum StartError {
     /// Postgres does not tell its schema
     #[error("the schema cannot be loaded: {0}")]
     Schema(Error),
+    /// the settings do not fit the database
+    #[error(transparent)]
+    Denied(Denied),
     /// the Redis URL is none
     #[error("setting `redis_url`: {0}")]
     Redis(cache_core::error::RedisError),
@@ -76,23 +88,23 @@ impl Node {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let service = bind("listen", config.listeners.listen)?;
         let admin = bind("admin_listen", config.listeners.admin_listen)?;
-        let metrics = Arc::new(Metrics::new(config.database.slow_query));
-        let origin = connect(&config, &metrics).await?;
-        let schema = origin.load_schema(&config.database.schemas).await.map_err(StartError::Schema)?;
-        let cache = open_cache(&config, &metrics)?;
-        await_lease(&cache).await;
+        let (listen, admin_listen) = (service.address(), admin.address());
         let (limits, view) = (config.limits.clone(), config.view.clone());
-        let serve = Arc::new(Serve::new(config, cache, origin, schema, metrics));
-        let readiness = Arc::new(Readiness::default());
-        let drains = [CancellationToken::new(), CancellationToken::new()];
         let allowance =
             Allowance { connections_max: limits.connections_max, header_read_timeout: limits.header_read_timeout };
-        let (listen, admin_listen) = (service.address(), admin.address());
-        let listeners = [
-            tokio::spawn(service.serve(stack(serve.clone(), &limits), allowance, drains[0].clone())),
-            tokio::spawn(admin.serve(Admin::new(serve.clone(), readiness.clone(), view), allowance, drains[1].clone())),
-        ];
+        let readiness = Arc::new(Readiness::default());
+        let drains = [CancellationToken::new(), CancellationToken::new()];
+        // Operators first: a node that waits for Postgres is alive. If it does not start after all, nobody is left.
+        let started = Arc::new(OnceLock::new());
+        let admin_service = Admin::new(started.clone(), readiness.clone(), view);
+        let not_started = drains[1].clone().drop_guard();
+        let admin = tokio::spawn(admin.serve(admin_service, allowance, drains[1].clone()));
+        let serve = Arc::new(prepare(config).await?);
+        let _first = started.set(serve.clone());
         readiness.raise();
+        let stack = stack(serve.clone(), &limits, readiness.clone());
+        let listeners = [tokio::spawn(service.serve(stack, allowance, drains[0].clone())), admin];
+        not_started.disarm();
         tracing::info!(%listen, %admin_listen, "ready");
         Ok(Self { listen, admin_listen, serve, readiness, drains, listeners, drain_timeout: limits.drain_timeout })
     }
@@ -148,8 +160,32 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         _ = terminate.recv() => notice,
         _ = interrupt.recv() => Duration::ZERO,
     };
-    node.drain(notice).await;
+    tokio::select! {
+        () = node.drain(notice) => {}
+        // Somebody at a keyboard has no patience left.
+        _ = interrupt.recv() => tracing::warn!("interrupted while draining"),
+    }
     Ok(())
+}
+
+/// Waits for Postgres, loads the schema and joins the peers.
+async fn prepare(config: Config) -> Result<Serve, StartError> {
+    let metrics = Arc::new(Metrics::new(config.database.slow_query));
+    let origin = connect(&config, &metrics).await?;
+    origin.check_access(&config.database).await.map_err(StartError::Denied)?;
+    let schema = origin.load_schema(&config.database.schemas).await.map_err(StartError::Schema)?;
+    let cache = open_cache(&config, &metrics)?;
+    await_lease(&cache).await;
+    Ok(Serve::new(config, cache, origin, schema, metrics))
+}
+
+fn bind_remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "stop what listens there, or choose another port",
+        io::ErrorKind::PermissionDenied => "choose a port from 1024 upward, or give the process the right to",
+        io::ErrorKind::AddrNotAvailable => "choose an address that this machine has",
+        _ => "choose another address",
+    }
 }
 
 fn bind(setting: &'static str, address: SocketAddr) -> Result<Listener, StartError> {

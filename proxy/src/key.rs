@@ -55,7 +55,6 @@ pub fn cache(namespace: &str, fingerprint: u128, principal: &Principal, plan: &R
     part(&mut key, Some(namespace));
     part(&mut key, principal.role.as_deref());
     part(&mut key, Some(&format!("{:?}", plan.shape)));
-    part(&mut key, Some(&plan.location));
     part(&mut key, Some(&plan.statement.sql));
     for param in &plan.statement.params {
         part(&mut key, param.0.as_deref());

@@ -8,6 +8,7 @@ mod listener;
 mod admin;
 mod stack;
 mod layers;
+mod readiness;
 mod route;
 pub mod serve;
 pub mod key;

@@ -32,7 +32,7 @@ const PREFACE_PAUSE: Duration = Duration::from_millis(10);
 const TURN_AWAY_WITHIN: Duration = Duration::from_secs(1);
 /// What a connection beyond the limit gets before it is closed.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json; charset=utf-8\r\n\
-    retry-after: 1\r\nconnection: close\r\ncontent-length: 115\r\n\r\n\
+    retry-after: 1\r\nconnection: close\r\ncontent-length: 118\r\n\r\n\
     {\"code\":\"TRANSOM11\",\"message\":\"Too many connections\",\"details\":null,\"hint\":\"the limit is the setting connections_max\"}";
 
 /// A bound socket: the address is known, nothing is accepted yet.
@@ -186,12 +186,7 @@ mod tests {
     fn the_answer_of_a_full_listener_is_well_formed() {
         let text = std::str::from_utf8(FULL).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(
-            head.contains(&format!("content-length: {}\r\n", body.len()))
-                || head.ends_with(&format!("content-length: {}", body.len())),
-            "{}",
-            body.len()
-        );
+        assert!(head.ends_with(&format!("content-length: {}", body.len())), "{}", body.len());
         assert!(serde_json::from_str::<serde_json::Value>(body).is_ok());
     }
 }

@@ -49,6 +49,8 @@ pub struct Asked<'r> {
     pub method: &'r Method,
     /// for `If-None-Match`
     pub headers: &'r HeaderMap,
+    /// `Content-Location`: the canonical spelling of what was asked
+    pub location: &'r HeaderValue,
 }
 
 /// An answer to a read, from an entry of either tier or fresh from Postgres.
@@ -59,8 +61,9 @@ pub fn to_read(asked: Asked<'_>, entry: &Entry<StoredResponse>, status: CacheSta
     for (name, value) in &stored.headers {
         headers.append(name, value.clone());
     }
-    // Postgres builds no body for HEAD. What only the body could tell stays out (RFC 9110, section 9.3.2): the length and
-    // the validator of nothing would be taken for those of the answer to GET.
+    headers.insert(header::CONTENT_LOCATION, asked.location.clone());
+    // Postgres builds no body for HEAD. What only the body could tell stays out (RFC 9110, section 9.3.2): the validator
+    // of nothing would be taken for that of the answer to GET.
     if asked.method != Method::HEAD {
         headers.insert(header::ETAG, stored.etag.clone());
     }
@@ -76,7 +79,10 @@ pub fn to_read(asked: Asked<'_>, entry: &Entry<StoredResponse>, status: CacheSta
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
         *response.status_mut() = stored.status;
-        *response.body_mut() = Full::new(stored.body.clone());
+        // The body of a HEAD was never built (its plan leaves it out), so its length is not known either.
+        if asked.method != Method::HEAD {
+            *response.body_mut() = Full::new(stored.body.clone());
+        }
     }
     *response.headers_mut() = headers;
     Reply { response, route: Route::Rest, outcome: status.outcome() }

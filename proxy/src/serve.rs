@@ -101,7 +101,7 @@ impl Serve {
         let Lookup::Found(found) = self.cache.lookup_l1(&question.key, &directives, now) else { return None };
         let Right::Fresh { ttl } = found.right else { return None };
         self.metrics.tier_lookup(Tier::L1, TierResult::Hit);
-        Some(reply::to_read(asked(parts), &found.entry, CacheStatus::Hit { tier: Tier::L1, ttl }, now))
+        Some(reply::to_read(asked(parts, &question), &found.entry, CacheStatus::Hit { tier: Tier::L1, ttl }, now))
     }
 
     /// Answers a read.
@@ -131,7 +131,7 @@ impl Serve {
                     let stored = self.look_up_l1(&question.key, &Directives::default());
                     self.stand_in(parts, &question, at_any_rate(stored)).await.ok_or(error)
                 }
-                filled => Ok(self.filled(parts, why, &filled?)),
+                filled => Ok(self.filled(parts, &question, why, &filled?)),
             },
             None => match self.look_up(&question, &directives).await {
                 Lookup::Found(found) => Ok(self.found(parts, &question, &found)),
@@ -140,7 +140,7 @@ impl Serve {
                     Err(error) if error.is_origin_failure() && stand_in => {
                         self.stand_in(parts, &question, missing.if_error).await.ok_or(error)
                     }
-                    filled => Ok(self.filled(parts, Forward::Missing(missing.because), &filled?)),
+                    filled => Ok(self.filled(parts, &question, Forward::Missing(missing.because), &filled?)),
                 },
             },
         }
@@ -192,15 +192,15 @@ impl Serve {
                 CacheStatus::Stale { reason, expired_for }
             }
         };
-        reply::to_read(asked(parts), &found.entry, status, self.cache.clock().now())
+        reply::to_read(asked(parts, question), &found.entry, status, self.cache.clock().now())
     }
 
-    fn filled(&self, parts: &Parts, why: Forward, filled: &Filled) -> Reply {
+    fn filled(&self, parts: &Parts, question: &Question, why: Forward, filled: &Filled) -> Reply {
         let Filled { entry, stored, collapsed } = filled;
         let now = self.cache.clock().now();
         let ttl = entry.lifetimes.fresh_for.saturating_sub(entry.age(now));
         let status = CacheStatus::Forwarded { why, stored: *stored, ttl, collapsed: *collapsed };
-        reply::to_read(asked(parts), entry, status, now)
+        reply::to_read(asked(parts, question), entry, status, now)
     }
 
     /// A stored answer in place of the one that Postgres fails to give (RFC 5861, section 4).
@@ -212,7 +212,7 @@ impl Serve {
         let reason = StaleReason::IfError;
         self.metrics.stale_served(reason);
         let status = CacheStatus::Stale { reason, expired_for };
-        Some(reply::to_read(asked(parts), &entry, status, self.cache.clock().now()))
+        Some(reply::to_read(asked(parts, question), &entry, status, self.cache.clock().now()))
     }
 
     /// What is asked: remembered from the same bytes, or understood anew.
@@ -296,8 +296,8 @@ fn raw_key(parts: &Parts) -> key::RawKey {
     key::raw(&parts.method, target, &parts.headers)
 }
 
-fn asked(parts: &Parts) -> Asked<'_> {
-    Asked { method: &parts.method, headers: &parts.headers }
+fn asked<'r>(parts: &'r Parts, question: &'r Question) -> Asked<'r> {
+    Asked { method: &parts.method, headers: &parts.headers, location: &question.location }
 }
 
 fn min_token(parts: &Parts) -> Result<Option<Token>, Error> {

@@ -31,6 +31,7 @@ pub struct NodeProcess {
     rest: Http,
     admin: Http,
     listen: u16,
+    admin_listen: u16,
     _folder: Folder,
 }
 
@@ -95,7 +96,24 @@ impl NodeBuilder {
     /// # Panics
     /// If it does not get ready.
     pub async fn start_process(&self) -> NodeProcess {
-        let (listen, admin_listen) = (free_port(), free_port());
+        let node = self.spawn_process();
+        eventually("the node is ready", Duration::from_secs(20), async || {
+            let answer = node.admin.get("/readyz").try_send().await.map_err(|error| error.to_string())?;
+            if answer.status == 200 { Ok(()) } else { Err(node.process.log()) }
+        })
+        .await;
+        node
+    }
+
+    /// Starts it as a child process, which may not get ready. It listens where the settings say, or on free ports if
+    /// they name port 0.
+    #[must_use]
+    pub fn spawn_process(&self) -> NodeProcess {
+        let port = |setting: &str| match self.settings[setting].rsplit(':').next() {
+            None | Some("0") => free_port(),
+            Some(port) => port.parse().expect("an address ends with a port"),
+        };
+        let (listen, admin_listen) = (port("listen"), port("admin_listen"));
         let folder = Folder::new("node");
         let mut command = Command::new(binary());
         command.arg("serve");
@@ -113,13 +131,8 @@ impl NodeBuilder {
         }
         let process = Process::start("transom", command, &folder, Signal::Kill);
         let admin = Http::new(format!("http://127.0.0.1:{admin_listen}"));
-        eventually("the node is ready", Duration::from_secs(20), async || {
-            let answer = admin.get("/readyz").try_send().await.map_err(|error| error.to_string())?;
-            if answer.status == 200 { Ok(()) } else { Err(process.log()) }
-        })
-        .await;
         let rest = Http::new(format!("http://127.0.0.1:{listen}/rest/v1"));
-        NodeProcess { process, rest, admin, listen, _folder: folder }
+        NodeProcess { process, rest, admin, listen, admin_listen, _folder: folder }
     }
 }
 
@@ -194,6 +207,18 @@ impl NodeProcess {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.listen
+    }
+
+    /// The port where operators connect.
+    #[must_use]
+    pub fn admin_port(&self) -> u16 {
+        self.admin_listen
+    }
+
+    /// Everything it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
     }
 
     /// The process itself.

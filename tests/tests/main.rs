@@ -1,6 +1,8 @@
 //! All suites, in one binary: the servers they share start once.
 
 mod harness;
+mod simulation;
+mod backplane;
 
 mod deploy;
 mod grafana;
@@ -14,3 +16,7 @@ mod malformed;
 mod writes;
 mod views;
 mod faults;
+mod operations;
+mod admin;
+mod commands;
+mod readme;

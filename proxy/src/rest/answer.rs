@@ -1,7 +1,7 @@
 //! From the one row that a statement returns to status, headers and body, as PostgREST 12.0.2 answers.
 
 use bytes::Bytes;
-use http::header::{CONTENT_LOCATION, CONTENT_RANGE, CONTENT_TYPE, LOCATION};
+use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
@@ -46,17 +46,16 @@ pub struct ReadShape {
 }
 
 impl ReadShape {
-    /// Renders the answer to a read; `location` is that of the plan.
+    /// Renders the answer to a read. `Content-Location` is the reply's to add: it is the request's, not the answer's.
     ///
     /// # Errors
     /// [`Error::Singularity`] if one object was asked for and there is another number of rows.
-    pub fn answer(&self, row: Answer, location: &str) -> Result<Rendered, Error> {
+    pub fn answer(&self, row: Answer) -> Result<Rendered, Error> {
         check_singular(self.format, row.page)?;
         let last = self.offset.saturating_add(i128::from(row.page)).saturating_sub(1);
         let status = range_status(self.offset, last, row.total);
         let mut headers = Headers::new();
         push(&mut headers, CONTENT_RANGE, &content_range(self.offset, last, row.total));
-        push(&mut headers, CONTENT_LOCATION, location);
         let unsatisfiable = status == StatusCode::RANGE_NOT_SATISFIABLE;
         push(&mut headers, CONTENT_TYPE, if unsatisfiable { JSON } else { self.format.content_type() });
         push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
@@ -184,3 +183,6 @@ fn push(headers: &mut Headers, name: HeaderName, value: &str) {
         headers.push((name, value));
     }
 }
+
+#[cfg(test)]
+mod tests;

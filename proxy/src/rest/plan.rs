@@ -22,9 +22,10 @@ pub struct ReadPlan {
     pub shape: ReadShape,
     /// what the answer depends on
     pub reads: Dependencies,
-    /// the table or view that was named
+    /// the table or view that was named; its schema goes first in the search path
     pub target: TableId,
-    /// the path and canonical query of the request, which the answer repeats as its `Content-Location`
+    /// the path and canonical query of the request, which the reply repeats as its `Content-Location`. Not part of the
+    /// answer: other spellings of the question share it.
     pub location: String,
 }
 
@@ -62,7 +63,7 @@ fn plan_read(request: &Request, body: Body, schema: &SchemaCache, settings: &Set
             body,
             offset: node.range.offset,
             profile: request.profile.clone(),
-            applied: request.preferences.applied(Kinds::OfReads),
+            applied: request.preferences.applied(Kinds::Reads),
         },
         reads: node.dependencies(),
         target: TableId { schema: request.schema.as_str().into(), name: request.table.as_str().into() },
@@ -120,8 +121,8 @@ fn node<'a>(request: &'a Request, schema: &'a SchemaCache) -> Result<Node<'a>, E
         name: &request.table,
         known: schema.relation(&request.schema, &request.table),
         select,
-        conditions: request.query.conditions.clone(),
-        order: request.query.order.clone(),
+        conditions: &request.query.conditions,
+        order: &request.query.order,
         range: request.range,
         children: Vec::new(),
     })
@@ -138,6 +139,9 @@ fn refuse_upsert(request: &Request, mutation: &Mutation) -> Result<(), Error> {
 /// The types of the columns are needed for the statement, so here the cache has the last word, as in PostgREST.
 fn check_columns(node: &Node<'_>, payload: &Payload) -> Result<(), Error> {
     let Some(relation) = node.known else {
+        if payload.columns.is_empty() {
+            return Ok(());
+        }
         return Err(Error::TableNotFound { schema: node.schema.to_owned(), table: node.name.to_owned() });
     };
     match payload.columns.iter().find(|column| relation.column(column).is_none()) {
@@ -158,7 +162,10 @@ fn write_shape(request: &Request, mutation: &Mutation, location: &[&str]) -> Wri
         returns: request.preferences.returns,
         count: request.preferences.count,
         profile: request.profile.clone(),
-        applied: request.preferences.applied(Kinds::OfWrites),
+        applied: request.preferences.applied(match mutation {
+            Mutation::Insert(_) | Mutation::Update(_) => Kinds::Payloads,
+            Mutation::Delete => Kinds::Deletes,
+        }),
         table: request.table.clone(),
         location: location.iter().map(|column| (*column).to_owned()).collect(),
     }

@@ -1,11 +1,11 @@
 //! A request in PostgREST's terms: everything that its line, headers and body say, read but not yet looked up.
 
-mod target;
+mod payload;
+mod media;
+mod prefer;
 mod query;
 mod range;
-mod prefer;
-mod media;
-mod payload;
+mod target;
 
 pub(super) use media::{Format, Nulls};
 pub(super) use payload::Payload;

@@ -9,7 +9,7 @@ pub use load::load_schema;
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::hash::{Hash, Hasher};
+use std::hash::Hash;
 use std::sync::Arc;
 
 use xxhash_rust::xxh3::Xxh3;
@@ -69,7 +69,9 @@ pub enum Opaque {
     UnknownColumn,
     /// a foreign table changes elsewhere
     ForeignTable,
-    /// a view reads a system catalog
+    /// an unlogged table leaves no trace in the change feed
+    UnloggedTable,
+    /// a view reads a system catalog, or a column's text is looked up in one (`regclass`)
     SystemCatalog,
     /// a view calls a function whose result depends on more than tables
     Function(Arc<str>),
@@ -79,6 +81,23 @@ pub enum Opaque {
     CurrentTime,
     /// a cast whose result may depend on more than the value
     Cast,
+}
+
+impl Opaque {
+    /// The reason as one word, for headers, logs and metrics.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::UnknownRelation => "unknown-relation",
+            Self::UnknownColumn => "unknown-column",
+            Self::ForeignTable => "foreign-table",
+            Self::UnloggedTable => "unlogged-table",
+            Self::SystemCatalog => "system-catalog",
+            Self::Function(_) => "function",
+            Self::RowLevelSecurity => "row-level-security",
+            Self::CurrentTime => "current-time",
+            Self::Cast => "cast",
+        }
+    }
 }
 
 /// Which tables a write changes.
@@ -169,8 +188,8 @@ pub struct SchemaCache {
 impl SchemaCache {
     /// Puts a cache together from its parts.
     ///
-    /// `secrets` is what the answers depend on beside the shape of the relations: privileges, policies, definitions.
-    pub fn new(relations: Vec<Relation>, mut foreign_keys: Vec<ForeignKey>, secrets: &[String]) -> Self {
+    /// `definitions` is what the answers depend on beside the shape of the relations: privileges, policies, functions.
+    pub fn new(relations: Vec<Relation>, mut foreign_keys: Vec<ForeignKey>, definitions: &[String]) -> Self {
         let mut by_schema: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Relation>> = BTreeMap::new();
         for relation in relations {
             let TableId { schema, name } = relation.id.clone();
@@ -178,9 +197,7 @@ impl SchemaCache {
         }
         foreign_keys.sort_by(|a, b| (&a.table, &a.name).cmp(&(&b.table, &b.name)));
         let mut hasher = Xxh3::new();
-        (&by_schema, &foreign_keys, secrets).hash(&mut hasher);
-        // The length joins so that an empty cache has a fingerprint of its own.
-        hasher.write_usize(by_schema.len());
+        (&by_schema, &foreign_keys, definitions).hash(&mut hasher);
         Self { relations: by_schema, foreign_keys, fingerprint: hasher.digest128() }
     }
 

@@ -2,8 +2,8 @@
 //!
 //! The forms are those that PostgREST 12 sends, so that PostgreSQL's own complaints read the same.
 
-mod read;
 mod write;
+mod read;
 mod body;
 mod condition;
 mod source;

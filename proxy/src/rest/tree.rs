@@ -14,19 +14,19 @@ pub(super) struct Node<'a> {
     pub(super) name: &'a str,
     /// what the schema cache knows of the relation; PostgreSQL judges what it does not know
     pub(super) known: Option<&'a Relation>,
-    pub(super) select: Vec<Output>,
-    pub(super) conditions: Vec<Condition>,
-    pub(super) order: Vec<OrderTerm>,
+    pub(super) select: Vec<Output<'a>>,
+    pub(super) conditions: &'a [Condition],
+    pub(super) order: &'a [OrderTerm],
     pub(super) range: Range,
     /// related resources: none yet, embedding comes with its own issue
     pub(super) children: Vec<Node<'a>>,
 }
 
 /// One column of the result.
-#[derive(Debug)]
-pub(super) enum Output {
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Output<'a> {
     Star,
-    Column { field: Field, alias: Option<String>, cast: Option<String> },
+    Column { field: &'a Field, alias: Option<&'a str>, cast: Option<&'a str> },
 }
 
 impl Node<'_> {
@@ -53,8 +53,9 @@ impl Node<'_> {
     fn opacity(&self, relation: &Relation) -> Option<Opaque> {
         let selected = self.select.iter().find_map(|output| match output {
             Output::Star => None,
-            Output::Column { field, cast, .. } => unknown(relation, field)
-                .or_else(|| cast.as_deref().and_then(|cast| opacity_of_cast(relation, field, cast))),
+            Output::Column { field, cast, .. } => {
+                unknown(relation, field).or_else(|| cast.and_then(|cast| opacity_of_cast(relation, field, cast)))
+            }
         });
         let ordered = || self.order.iter().find_map(|term| unknown(relation, &term.field));
         selected
@@ -64,13 +65,13 @@ impl Node<'_> {
 }
 
 /// Turns the parsed `select` into columns, or says which part of it is not served.
-pub(super) fn outputs(select: &[SelectItem]) -> Result<Vec<Output>, Error> {
+pub(super) fn outputs(select: &[SelectItem]) -> Result<Vec<Output<'_>>, Error> {
     select
         .iter()
         .map(|item| match item {
             SelectItem::Star => Ok(Output::Star),
             SelectItem::Column { field, alias, cast } => {
-                Ok(Output::Column { field: field.clone(), alias: alias.clone(), cast: cast.clone() })
+                Ok(Output::Column { field, alias: alias.as_deref(), cast: cast.as_deref() })
             }
             SelectItem::Aggregate => Err(Error::AggregatesNotAllowed),
             SelectItem::Embed(_) => Err(Error::NotImplemented("embedding related resources is not supported yet")),

@@ -73,9 +73,16 @@ mod tests {
 
     #[test]
     fn nonsense_changes_nothing() {
-        for text in ["max-age=soon", "max-age=-1", "max-stale=x", "private, =, ,,", "max-age=99999999999999999999"] {
+        for text in ["max-age=soon", "max-age=-1", "max-stale=x", "max-age=+1", "private, =, ,,"] {
             assert_eq!(parse(text), Directives::default(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_beyond_counting_is_the_largest() {
+        let huge = parse("min-fresh=99999999999999999999, max-age=99999999999999999999");
+        let largest = Duration::from_secs(u64::MAX);
+        assert_eq!((huge.min_fresh, huge.max_age), (largest, Some(largest)));
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl Serve {
         let budget = self.config.limits.request_deadline;
         let reading = self.origin.read(&question.session, &question.plan.statement);
         let answer = tokio::time::timeout(budget, reading).await.map_err(|_| Error::Deadline { budget })??;
-        let rendered = question.plan.shape.answer(answer, &question.plan.location)?;
+        let rendered = question.plan.shape.answer(answer)?;
         let response = StoredResponse::new(rendered.status, rendered.headers.into_vec(), rendered.body);
         let lifetimes = question.lifetimes(rand::random());
         let (entry, stored) = if store {

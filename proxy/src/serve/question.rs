@@ -7,6 +7,7 @@ use cache_core::{
     key::CacheKey,
     tag::{Slots, Tag},
 };
+use http::HeaderValue;
 use moka::sync::Cache;
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     config, key,
     origin::Session,
     reply::Forward,
-    rest::{Opaque, ReadPlan, TableId},
+    rest::{ReadPlan, TableId},
 };
 
 /// A read that was understood. Immutable and shared by all requests that ask it.
@@ -23,6 +24,8 @@ pub(super) struct Question {
     pub(super) plan: ReadPlan,
     pub(super) session: Session,
     pub(super) slots: Slots,
+    /// `Content-Location` of the reply
+    pub(super) location: HeaderValue,
     /// why the cache has no part in it, if so
     pub(super) bypass: Option<Forward>,
     lifetimes: Lifetimes,
@@ -47,13 +50,15 @@ impl Question {
     ) -> Self {
         let policy = strictest(context.policies, std::iter::once(&plan.target).chain(&plan.reads.tables));
         let bypass = match &plan.reads.opaque {
-            Some(opaque) => Some(Forward::Opaque(reason(opaque))),
+            Some(opaque) => Some(Forward::Opaque(opaque.reason())),
             None => (!policy.cache).then_some(Forward::Uncached),
         };
         Self {
             key: key::cache(context.namespace, context.fingerprint, &principal, &plan),
             session: Session::new(principal.role, &plan.target.schema, context.extra_search_path),
             slots: slots(key::tags_of_read(url, &plan.reads.tables).collect()),
+            // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
+            location: HeaderValue::try_from(&plan.location).unwrap_or_else(|_| HeaderValue::from_static("")),
             bypass,
             lifetimes: Lifetimes {
                 fresh_for: policy.ttl,
@@ -73,20 +78,6 @@ impl Question {
     }
 }
 
-/// Why no announcement covers the answer, in one word.
-fn reason(opaque: &Opaque) -> &'static str {
-    match opaque {
-        Opaque::UnknownRelation => "unknown-relation",
-        Opaque::UnknownColumn => "unknown-column",
-        Opaque::ForeignTable => "foreign-table",
-        Opaque::SystemCatalog => "system-catalog",
-        Opaque::Function(_) => "function",
-        Opaque::RowLevelSecurity => "row-level-security",
-        Opaque::CurrentTime => "current-time",
-        Opaque::Cast => "cast",
-    }
-}
-
 /// The strictest of the policies of all tables an answer is made of.
 fn strictest<'t>(cache: &config::Cache, tables: impl Iterator<Item = &'t TableId>) -> config::TablePolicy {
     let policies = tables.map(|table| cache.policy_of(&table.schema, &table.name));
@@ -100,7 +91,7 @@ fn strictest<'t>(cache: &config::Cache, tables: impl Iterator<Item = &'t TableId
 }
 
 /// The second index of L1: from the bytes of a request to the question in it. Bounded to a share of L1's bytes.
-pub(super) struct Questions(Cache<Box<[u8]>, Arc<Question>>);
+pub(super) struct Questions(Cache<Arc<[u8]>, Arc<Question>>);
 
 /// One byte of questions for so many bytes of answers.
 const SHARE: u64 = 8;
@@ -111,7 +102,7 @@ impl Questions {
     pub(super) fn new(l1_bytes_max: u64) -> Self {
         let cache = Cache::builder()
             .max_capacity(l1_bytes_max / SHARE)
-            .weigher(|raw: &Box<[u8]>, question: &Arc<Question>| {
+            .weigher(|raw: &Arc<[u8]>, question: &Arc<Question>| {
                 let statement = &question.plan.statement;
                 let params: usize = statement.params.iter().map(|param| param.0.as_deref().map_or(0, str::len)).sum();
                 let texts = raw.len() + statement.sql.len() + question.key.canonical().len() + params;

@@ -47,10 +47,8 @@ impl<'a> Cursor<'a> {
 
     /// Notes that `expected` was not found here.
     pub(super) fn fail<T>(&mut self, expected: &'static str) -> Parsed<T> {
-        if self.position > self.furthest.position {
-            self.furthest = Furthest { position: self.position, expected: vec![expected] };
-        } else if self.position == self.furthest.position && !self.furthest.expected.contains(&expected) {
-            self.furthest.expected.push(expected);
+        if self.position != self.furthest.position || !self.furthest.expected.contains(&expected) {
+            self.add_failure(Furthest { position: self.position, expected: vec![expected] });
         }
         Err(Failed::Mismatch)
     }
@@ -137,13 +135,31 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// Sets the noted failures aside, for an alternative whose failures count alone once it has read something.
-    pub(super) fn take_furthest(&mut self) -> Furthest {
-        std::mem::take(&mut self.furthest)
+    /// Tries `first`, then `second`. Once `second` has read something, only what is wrong with it matters.
+    pub(super) fn either<T>(
+        &mut self,
+        first: impl FnOnce(&mut Self) -> Parsed<T>,
+        second: impl FnOnce(&mut Self) -> Parsed<T>,
+    ) -> Parsed<T> {
+        match self.attempt(first) {
+            Err(Failed::Mismatch) => {}
+            parsed => return parsed,
+        }
+        let start = self.position;
+        let first_failure = std::mem::take(&mut self.furthest);
+        let parsed = second(self);
+        if self.position == start {
+            self.add_failure(first_failure);
+        }
+        parsed
     }
 
-    pub(super) fn restore_furthest(&mut self, furthest: Furthest) {
-        self.furthest = furthest;
+    fn add_failure(&mut self, failure: Furthest) {
+        if failure.position > self.furthest.position {
+            self.furthest = failure;
+        } else if failure.position == self.furthest.position {
+            self.furthest.expected.extend(failure.expected);
+        }
     }
 
     /// PostgREST's words for a failure in the parameter `value`, which it calls `what`.

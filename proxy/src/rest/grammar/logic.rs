@@ -10,9 +10,10 @@ pub(super) fn tree(cursor: &mut Cursor<'_>, depth: usize) -> Parsed<Condition> {
     if depth >= NESTING_MAX {
         return Err(Failed::TooDeep);
     }
-    if let Some(filter) = cursor.optional(filter)? {
-        return Ok(Condition::Filter(filter));
-    }
+    cursor.either(|cursor| filter(cursor).map(Condition::Filter), |cursor| group(cursor, depth))
+}
+
+fn group(cursor: &mut Cursor<'_>, depth: usize) -> Parsed<Condition> {
     let polarity = polarity(cursor)?;
     let logic = logic(cursor)?;
     cursor.spaces();

@@ -14,17 +14,16 @@ pub(super) fn terms(cursor: &mut Cursor<'_>) -> Parsed<Vec<OrderTerm>> {
 }
 
 fn term(cursor: &mut Cursor<'_>) -> Parsed<OrderTerm> {
-    let related = cursor.optional(|cursor| {
-        let relation = name::name(cursor)?;
-        cursor.literal("(", "\"(\"")?;
-        let field = name::field(cursor)?;
-        cursor.literal(")", "\")\"")?;
-        Ok((relation, field))
-    })?;
-    let (relation, field) = match related {
-        Some((relation, field)) => (Some(relation), field),
-        None => (None, name::field(cursor)?),
-    };
+    let (relation, field) = cursor.either(
+        |cursor| {
+            let relation = name::name(cursor)?;
+            cursor.literal("(", "\"(\"")?;
+            let field = name::field(cursor)?;
+            cursor.literal(")", "\")\"")?;
+            Ok((Some(relation), field))
+        },
+        |cursor| Ok((None, name::field(cursor)?)),
+    )?;
     let direction = direction(cursor)?;
     let nulls = nulls(cursor)?;
     match cursor.peek() {

@@ -19,22 +19,14 @@ pub(super) fn forest(cursor: &mut Cursor<'_>, depth: usize) -> Parsed<Vec<Select
 
 fn item(cursor: &mut Cursor<'_>, depth: usize) -> Parsed<SelectItem> {
     cursor.spaces();
-    let before = cursor.take_furthest();
-    if let Some(mut embed) = cursor.optional(embed_head)? {
-        embed.select = embed_body(cursor, depth)?;
-        return Ok(SelectItem::Embed(embed));
-    }
-    let embed_failure = cursor.take_furthest();
-    // Once the item is known to be a column, only what is wrong with it as a column matters.
-    let start = cursor.position();
-    cursor.restore_furthest(before);
-    let column = column(cursor);
-    if column.is_err() && cursor.position() == start {
-        cursor.restore_furthest(embed_failure);
-        return cursor.fail("\"*\"");
-    }
+    let item = cursor.either(|cursor| embed_head(cursor).map(SelectItem::Embed), column)?;
+    let item = match item {
+        // Past the parenthesis there is no way back to a column.
+        SelectItem::Embed(head) => SelectItem::Embed(Embed { select: embed_body(cursor, depth)?, ..head }),
+        column => column,
+    };
     cursor.spaces();
-    column
+    Ok(item)
 }
 
 /// What stands before the parenthesis of an embed. `count()` is not one.
@@ -67,7 +59,6 @@ fn embed_head(cursor: &mut Cursor<'_>) -> Parsed<Embed> {
 fn embed_body(cursor: &mut Cursor<'_>, depth: usize) -> Parsed<Vec<SelectItem>> {
     let select = forest(cursor, depth + 1)?;
     cursor.literal(")", "\")\"")?;
-    cursor.spaces();
     Ok(select)
 }
 

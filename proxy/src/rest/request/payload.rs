@@ -26,7 +26,7 @@ impl Payload {
         })?;
         let media_type = content_type.split(';').next().unwrap_or_default().trim();
         match media_type.to_ascii_lowercase().as_str() {
-            "" | "application/json" | "*/*" => Self::of_json(body, listed),
+            "" | "application/json" => Self::of_json(body, listed),
             "application/x-www-form-urlencoded" => Self::of_form(body, listed),
             _ => Err(Error::InvalidBody(format!("Content-Type not acceptable: {media_type}"))),
         }

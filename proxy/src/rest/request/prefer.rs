@@ -66,11 +66,11 @@ impl Preferences {
 
     /// The words of `Preference-Applied` for those of the given kinds.
     pub(in crate::rest) fn applied(&self, kinds: Kinds) -> String {
-        let write = kinds == Kinds::OfWrites;
+        let payload = kinds == Kinds::Payloads;
         let words = [
-            self.resolution.filter(|_| write).map(Resolution::word),
-            self.missing.filter(|_| write).map(Missing::word),
-            self.returns.filter(|_| write).map(Return::word),
+            self.resolution.filter(|_| payload).map(Resolution::word),
+            self.missing.filter(|_| payload).map(Missing::word),
+            self.returns.filter(|_| kinds != Kinds::Reads).map(Return::word),
             self.count.map(Count::word),
             self.handling.map(Handling::word),
         ];
@@ -101,8 +101,10 @@ impl Preferences {
 /// Which preferences can apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::rest) enum Kinds {
-    OfReads,
-    OfWrites,
+    Reads,
+    /// inserts and updates
+    Payloads,
+    Deletes,
 }
 
 fn keep<T>(slot: &mut Option<T>, value: T) {

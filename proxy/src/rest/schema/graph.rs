@@ -26,6 +26,14 @@ pub(super) struct Node {
     /// what the policies that guard reads mention
     pub(super) policies: References,
     pub(super) side_effects: SideEffects,
+    pub(super) durability: Durability,
+}
+
+/// Whether changes reach the write-ahead log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Durability {
+    Logged,
+    Unlogged,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +92,9 @@ impl Graph {
         if node.kind == RelationKind::ForeignTable {
             return Some(Opaque::ForeignTable);
         }
+        if node.durability == Durability::Unlogged {
+            return Some(Opaque::UnloggedTable);
+        }
         let guarded = node.row_security == RowSecurity::On && self.objects.opacity_of(&node.policies).is_some();
         if guarded {
             return Some(Opaque::RowLevelSecurity);
@@ -115,6 +126,7 @@ mod tests {
             definition: References::default(),
             policies: References::default(),
             side_effects: SideEffects::None,
+            durability: Durability::Logged,
         }
     }
 

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use tokio_postgres::{Client, Error, Row};
 
 use super::expression::References;
-use super::graph::{Graph, Node, RowSecurity, SideEffects};
+use super::graph::{Durability, Graph, Node, RowSecurity, SideEffects};
 use super::opacity::{Function, Objects, Origin, Volatility};
-use super::{Column, Fill, ForeignKey, Relation, RelationKind, SchemaCache, TableId, TypeFamily};
+use super::{Column, Fill, ForeignKey, Opaque, Relation, RelationKind, SchemaCache, TableId, TypeFamily};
 
 /// Reads everything about `schemas` that planning needs, in one snapshot.
 ///
@@ -30,13 +30,18 @@ async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error>
     for (oid, node) in graph.nodes.iter().filter(|(_, node)| schemas.iter().any(|name| **name == *node.id.schema)) {
         let (primary_key, unique_keys) = keys.remove(oid).unwrap_or_default();
         let (changes_of_insert, changes_of_update) = graph.changes(*oid);
+        let columns = columns.remove(oid).unwrap_or_default();
+        let mut reads = graph.closure(*oid);
+        // The text of a `regclass` is the name that the catalog has for it at that moment.
+        let names_objects = columns.iter().any(|column| column.sql_type.starts_with("reg"));
+        reads.opaque = reads.opaque.or(names_objects.then_some(Opaque::SystemCatalog));
         relations.push(Relation {
             id: node.id.clone(),
             kind: node.kind,
-            columns: columns.remove(oid).unwrap_or_default(),
+            columns,
             primary_key,
             unique_keys,
-            reads: graph.closure(*oid),
+            reads,
             changes_of_insert,
             changes_of_update,
         });
@@ -54,8 +59,8 @@ EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal)
 OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type <> '1'), \
 EXISTS (SELECT FROM pg_constraint f WHERE f.confrelid = c.oid AND f.contype = 'f' \
 AND (f.confupdtype IN ('c', 'n', 'd') OR f.confdeltype IN ('c', 'n', 'd'))), \
-concat_ws(' ', c.oid, c.relowner, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relacl::text, c.reloptions::text) \
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+concat_ws(' ', c.oid, c.relowner, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relacl::text, c.reloptions::text), \
+c.relpersistence = 'u' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
 AND c.relpersistence <> 't' ORDER BY c.oid";
 
@@ -103,6 +108,7 @@ fn node(row: &Row, kind: RelationKind) -> Node {
         definition: References::default(),
         policies: References::default(),
         side_effects,
+        durability: if row.get(9) { Durability::Unlogged } else { Durability::Logged },
     }
 }
 

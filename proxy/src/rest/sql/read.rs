@@ -16,9 +16,9 @@ pub(in crate::rest) fn read_statement(node: &Node<'_>, format: Format, body: Bod
     let from = sql.mark();
     sql.push(" FROM ");
     source.write_name(&mut sql);
-    write_where(&mut sql, source, &node.conditions);
+    write_where(&mut sql, source, node.conditions);
     let to = sql.mark();
-    source.write_order(&mut sql, &node.order);
+    source.write_order(&mut sql, node.order);
     write_range(&mut sql, node.range);
     sql.push(")");
     if count.is_some() {

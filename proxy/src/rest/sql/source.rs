@@ -54,22 +54,22 @@ impl<'a> Source<'a> {
                 Arrow::Text => "->>",
             });
             match &step.operand {
-                JsonOperand::Key(key) => sql.bind(key.clone()).push("::text"),
+                JsonOperand::Key(key) => sql.bind(key.clone()),
                 JsonOperand::Index(index) => sql.bind(index.clone()).push("::int"),
             };
         }
     }
 
     /// Writes the list behind `SELECT`.
-    pub(super) fn write_outputs(self, sql: &mut SqlWriter, outputs: &[Output]) {
-        sql.join(outputs, ", ", |sql, output| match output {
+    pub(super) fn write_outputs(self, sql: &mut SqlWriter, outputs: &[Output<'_>]) {
+        sql.join(outputs, ", ", |sql, output| match *output {
             Output::Star => {
                 self.write_name(sql);
                 sql.push(".*");
             }
             Output::Column { field, alias, cast } => {
-                self.write_cast(sql, field, cast.as_deref());
-                if let Some(name) = alias.as_deref().or_else(|| implied_name(field, cast.as_deref())) {
+                self.write_cast(sql, field, cast);
+                if let Some(name) = alias.or_else(|| implied_name(field, cast)) {
                     sql.push(" AS ").ident(name);
                 }
             }

@@ -152,7 +152,7 @@ fn write_update(sql: &mut SqlWriter, node: &Node<'_>, payload: Payload, missing:
     sql.push(" FROM ");
     write_payload(sql, node, payload, missing);
     if keys.is_empty() {
-        write_where(sql, Source::of(node), &node.conditions);
+        write_where(sql, Source::of(node), node.conditions);
     } else {
         sql.push(", _transom_affected WHERE ");
         write_key_match(sql, node, &keys);
@@ -164,7 +164,7 @@ fn write_delete(sql: &mut SqlWriter, node: &Node<'_>) {
     sql.push("DELETE FROM ");
     Source::of(node).write_name(sql);
     if keys.is_empty() {
-        write_where(sql, Source::of(node), &node.conditions);
+        write_where(sql, Source::of(node), node.conditions);
     } else {
         sql.push(" USING _transom_affected WHERE ");
         write_key_match(sql, node, &keys);
@@ -190,8 +190,8 @@ fn write_affected<'n>(sql: &mut SqlWriter, node: &'n Node<'_>) -> Vec<&'n str> {
     sql.join(&keys, ", ", |sql, key| source.write_column(sql, key));
     sql.push(" FROM ");
     source.write_name(sql);
-    write_where(sql, source, &node.conditions);
-    source.write_order(sql, &node.order);
+    write_where(sql, source, node.conditions);
+    source.write_order(sql, node.order);
     write_range(sql, node.range);
     sql.push(") ");
     keys
