@@ -31,9 +31,12 @@ mod redis;
 mod node;
 mod sample;
 mod stub;
+mod wire;
+mod cache_status;
 
 pub mod simulator;
 
+pub use self::cache_status::CacheStatus;
 pub use self::dashboard::{PanelQuery, dashboard_queries};
 pub use self::eventually::{Settle, eventually};
 pub use self::folder::Folder;
@@ -49,6 +52,7 @@ pub use self::redis::{Redis, RedisBuilder, RedisCluster, RedisSentinel};
 pub use self::resp::Reply;
 pub use self::sample::load_sample;
 pub use self::stub::Stub;
+pub use self::wire::Wire;
 
 use std::path::{Path, PathBuf};
 

@@ -9,6 +9,12 @@ mod grafana;
 mod haproxy;
 
 mod main_job;
+mod headers;
+mod directives;
+mod limits;
+mod malformed;
+mod writes;
+mod views;
 mod faults;
 mod operations;
 mod admin;
