@@ -66,10 +66,12 @@ impl RedisCluster {
         let nodes = self.nodes[0].command(&["CLUSTER", "NODES"]).await.ok().and_then(|reply| reply.text());
         let nodes = nodes.expect("a node lists its peers");
         let lines: Vec<Vec<&str>> = nodes.lines().map(|line| line.split(' ').collect()).collect();
-        let master = lines.iter().find(|words| words[8..].iter().any(|range| holds(range, slot))).expect("one holds it");
+        let master =
+            lines.iter().find(|words| words[8..].iter().any(|range| holds(range, slot))).expect("one holds it");
         let replica = lines.iter().find(|words| words[3] == master[0]).expect("every master has a replica");
         let port = replica[1].split(['@', ',']).next().and_then(|address| address.rsplit(':').next());
-        let replica = self.nodes.iter().find(|node| Some(node.port().to_string().as_str()) == port).expect("one of ours");
+        let replica =
+            self.nodes.iter().find(|node| Some(node.port().to_string().as_str()) == port).expect("one of ours");
         replica.command(&["CLUSTER", "FAILOVER"]).await.expect("a replica takes over when told");
         eventually("the replica is master", FORMED_WITHIN, async || {
             replica.command(&["INFO", "replication"]).await.ok()?.text()?.contains("role:master").then_some(())

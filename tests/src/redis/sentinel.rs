@@ -42,7 +42,8 @@ impl RedisSentinel {
         eventually("the sentinel knows the replica", READY_WITHIN, || {
             sentinel.expect_running();
             async move {
-                let Reply::Array(replicas) = resp::command(port, &["SENTINEL", "REPLICAS", "pillar"]).await.ok()? else {
+                let Reply::Array(replicas) = resp::command(port, &["SENTINEL", "REPLICAS", "pillar"]).await.ok()?
+                else {
                     return None;
                 };
                 (replicas.len() == 1).then_some(())
@@ -74,6 +75,16 @@ impl RedisSentinel {
             resp::command(self.port, &["SENTINEL", "FAILOVER", "pillar"])
         })
         .await;
+        self.replica_leads().await;
+    }
+
+    /// Kills the master and waits until the Sentinel has made the replica the master.
+    pub async fn crash_master(&mut self) {
+        self.servers[0].kill();
+        self.replica_leads().await;
+    }
+
+    async fn replica_leads(&self) {
         eventually("the replica is master", READY_WITHIN, async || {
             self.servers[1].command(&["INFO", "replication"]).await.ok()?.text()?.contains("role:master").then_some(())
         })

@@ -49,8 +49,7 @@ impl Script<'_> {
     fn begin_epoch(&mut self) -> u64 {
         let epoch = if self.without == Some(Protection::NewEpoch) { 1 } else { self.new_epoch };
         self.keys.table = Some(vec![0; SLOTS]);
-        self.keys.history =
-            Some(Hash { epoch, seq: 0, purged: 0, replid: self.replid, polled: None, quiet: None });
+        self.keys.history = Some(Hash { epoch, seq: 0, purged: 0, replid: self.replid, polled: None, quiet: None });
         epoch
     }
 

@@ -91,11 +91,16 @@ fn violation(invariant: Invariant, what: String) -> Option<Violation> {
 }
 
 /// C1: what was announced up to `as_of` before the stamp was taken is in what the origin read returned.
-pub(super) fn stamped_before_read<'a>(claimed: &Claimed, missing: impl Iterator<Item = &'a Write>) -> Option<Violation> {
+pub(super) fn stamped_before_read<'a>(
+    claimed: &Claimed,
+    missing: impl Iterator<Item = &'a Write>,
+) -> Option<Violation> {
     missing
         .flat_map(|write| &write.announced)
         .find(|a| claimed.epoch == Some(a.epoch) && a.seq <= claimed.as_of && a.at <= claimed.at)
-        .and_then(|a| violation(Invariant::C1, format!("a stamp claims {a:?} and the value does not show it: {claimed:?}")))
+        .and_then(|a| {
+            violation(Invariant::C1, format!("a stamp claims {a:?} and the value does not show it: {claimed:?}"))
+        })
 }
 
 /// C3: every write that is missing was announced within the last lease, or the entry is young.
@@ -117,10 +122,8 @@ pub(super) fn nothing_unheard(served: &Served) -> Option<Violation> {
 /// C5: no write that is missing was announced up to the token.
 pub(super) fn after_token(served: &Served, missing: &Write) -> Option<Violation> {
     let held = served.read.token?;
-    let before = missing
-        .announced
-        .iter()
-        .find(|a| a.epoch == held.token.epoch && a.seq <= held.token.seq && a.at <= held.at)?;
+    let before =
+        missing.announced.iter().find(|a| a.epoch == held.token.epoch && a.seq <= held.token.seq && a.at <= held.at)?;
     violation(Invariant::C5, format!("{before:?} came before the token {held:?}\n{served:?}"))
 }
 
