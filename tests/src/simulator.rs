@@ -22,13 +22,22 @@ pub mod invariants;
 mod truth;
 mod trace;
 
+pub use self::faults::Scenario;
 pub use self::protection::Protection;
 pub use self::world::{Failure, Tally};
 
-/// Plays one run, without one protection if so told.
+/// Plays one run.
 ///
 /// # Errors
 /// The first violation, with the events that led to it.
-pub fn run(seed: u64, without: Option<Protection>) -> Result<Tally, Box<Failure>> {
-    world::World::new(seed, without).play()
+pub fn run(seed: u64) -> Result<Tally, Box<Failure>> {
+    world::World::new(seed, None, None).play()
+}
+
+/// Plays one run of this scenario without one protection.
+///
+/// # Errors
+/// The first violation, with the events that led to it.
+pub fn run_without(seed: u64, without: Protection, scenario: Scenario) -> Result<Tally, Box<Failure>> {
+    world::World::new(seed, Some(without), Some(scenario)).play()
 }

@@ -75,6 +75,16 @@ impl RedisSentinel {
             resp::command(self.port, &["SENTINEL", "FAILOVER", "pillar"])
         })
         .await;
+        self.replica_leads().await;
+    }
+
+    /// Kills the master and waits until the Sentinel has made the replica the master.
+    pub async fn crash_master(&mut self) {
+        self.servers[0].kill();
+        self.replica_leads().await;
+    }
+
+    async fn replica_leads(&self) {
         eventually("the replica is master", READY_WITHIN, async || {
             self.servers[1].command(&["INFO", "replication"]).await.ok()?.text()?.contains("role:master").then_some(())
         })

@@ -12,7 +12,7 @@ use super::world::{Event, World, pick};
 
 /// The theme of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scenario {
+pub enum Scenario {
     /// only what the network does by itself
     Calm,
     /// subscriber connections are cut
@@ -82,6 +82,18 @@ const AMNESIA: &[Fault] = &[
 const NODES: &[Fault] = &[Fault::Partition, Fault::PauseNode, Fault::RestartNode];
 
 impl Scenario {
+    /// Every theme.
+    pub const ALL: [Self; 8] = [
+        Self::Calm,
+        Self::Pubsub,
+        Self::Connections,
+        Self::Outages,
+        Self::Relapses,
+        Self::Amnesia,
+        Self::Nodes,
+        Self::Everything,
+    ];
+
     pub(super) fn pick(rng: &mut StdRng) -> Self {
         use Scenario::{Amnesia, Calm, Connections, Everything, Nodes, Outages, Pubsub, Relapses};
         *pick(rng, &[Calm, Pubsub, Connections, Outages, Relapses, Amnesia, Amnesia, Nodes, Everything, Everything])

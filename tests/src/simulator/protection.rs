@@ -23,15 +23,13 @@ pub enum Protection {
     NewEpoch,
     /// a node that owes an announcement takes nothing from L2; else it does
     NoPeersWhileOwing,
-    /// what is flushed is applied here at once; else when it comes back
-    ApplyFlushed,
     /// only a fill that would be served as fresh may be joined; else every coherent one
     JoinOnlyFresh,
 }
 
 impl Protection {
     /// Every protection.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 11] = [
         Self::StampBeforeRead,
         Self::Lease,
         Self::TableOnResync,
@@ -42,7 +40,6 @@ impl Protection {
         Self::FlushBeforeTrust,
         Self::NewEpoch,
         Self::NoPeersWhileOwing,
-        Self::ApplyFlushed,
         Self::JoinOnlyFresh,
     ];
 }

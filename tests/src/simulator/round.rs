@@ -95,11 +95,9 @@ impl World {
 
     /// What was flushed is applied like any own announcement.
     pub(super) fn flushed(&mut self, n: usize, owed: &Owed, token: Token, id: AnnouncementId) {
-        if self.without != Some(Protection::ApplyFlushed) {
-            let announcement =
-                Announcement { epoch: token.epoch, seq: token.seq, kind: Kind::Change, slots: owed.slots.clone() };
-            self.apply_own(n, &announcement, id);
-        }
+        let announcement =
+            Announcement { epoch: token.epoch, seq: token.seq, kind: Kind::Change, slots: owed.slots.clone() };
+        self.apply_own(n, &announcement, id);
     }
 
     pub(super) fn apply_own(&mut self, n: usize, announcement: &Announcement, id: AnnouncementId) {

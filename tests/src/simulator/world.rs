@@ -187,7 +187,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub(super) fn new(seed: u64, without: Option<Protection>) -> Self {
+    pub(super) fn new(seed: u64, without: Option<Protection>, scenario: Option<Scenario>) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
         let network = Network {
             loss: *pick(&mut rng, &[0.0, 0.0, 0.02, 0.3]),
@@ -204,7 +204,7 @@ impl World {
             seed,
             without,
             now: START,
-            scenario: Scenario::pick(&mut rng),
+            scenario: scenario.unwrap_or(Scenario::pick(&mut rng)),
             network,
             writers: *pick(&mut rng, &[0.001, 0.004, 0.015, 0.06]),
             nodes,

@@ -61,13 +61,15 @@ async fn lost_messages_lead_to_a_resync_and_to_nothing_stale() {
     let resyncs = nodes[1].resyncs().len();
     for round in 0..60 {
         counter.commit();
-        nodes[0].announce("row", Kind::Change).await.unwrap();
+        // On a machine that stalls it may time out and be owed: the bound holds all the same.
+        drop(nodes[0].announce("row", Kind::Change).await);
         if round % 3 == 0 {
             redis.kill_pubsub_clients().await;
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
-    let last = nodes[0].announce("row", Kind::Change).await.unwrap();
+    let last =
+        eventually("an announcement goes through", SOON, async || nodes[0].announce("row", Kind::Change).await).await;
     for node in &nodes {
         eventually("everybody caught up", SOON, async || node.cache.coherence().watermark() >= last.seq).await;
     }
