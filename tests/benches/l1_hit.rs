@@ -2,6 +2,7 @@
 //!
 //! `cargo bench -p transom-tests --bench l1_hit`
 
+use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,10 +78,38 @@ fn hit(cache: &TwoTier<Body>, key: &CacheKey, now: Moment) -> Lookup<Body> {
 }
 
 /// The same keys and values in moka alone, with its own hasher.
-#[divan::bench(args = KEYS)]
+#[divan::bench(args = KEYS, sample_size = 2_000, sample_count = 300)]
 fn bare_moka_get(bencher: Bencher<'_, '_>, count: usize) {
+    moka_get(bencher, count, RandomState::new());
+}
+
+/// Moka alone, with a hasher that takes the digest as it is, as L1 does: what is left is the cost of coherence.
+#[divan::bench(args = KEYS, sample_size = 2_000, sample_count = 300)]
+fn bare_moka_get_digest(bencher: Bencher<'_, '_>, count: usize) {
+    moka_get(bencher, count, BuildHasherDefault::<Digested>::default());
+}
+
+#[derive(Default)]
+struct Digested(u64);
+
+impl Hasher for Digested {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("a key hashes itself as one number")
+    }
+    fn write_u64(&mut self, digest: u64) {
+        self.0 = digest;
+    }
+}
+
+fn moka_get<S>(bencher: Bencher<'_, '_>, count: usize, hasher: S)
+where
+    S: BuildHasher + Clone + Send + Sync + 'static,
+{
     let keys = keys(count);
-    let cache = moka::sync::Cache::new(1 << 20);
+    let cache = moka::sync::Cache::builder().max_capacity(1 << 20).build_with_hasher(hasher);
     for key in &keys {
         cache.insert(key.clone(), Arc::new(Body(Bytes::from(vec![b'x'; 400]))));
     }
@@ -92,7 +121,7 @@ fn bare_moka_get(bencher: Bencher<'_, '_>, count: usize) {
 }
 
 /// Find, validate against four slots and the lease, hand out.
-#[divan::bench(args = KEYS)]
+#[divan::bench(args = KEYS, sample_size = 2_000, sample_count = 300)]
 fn lookup_l1(bencher: Bencher<'_, '_>, count: usize) {
     let keys = keys(count);
     let cache = filled(&keys);
@@ -105,7 +134,7 @@ fn lookup_l1(bencher: Bencher<'_, '_>, count: usize) {
 }
 
 /// The same, and the clock is read as well.
-#[divan::bench(args = KEYS)]
+#[divan::bench(args = KEYS, sample_size = 2_000, sample_count = 300)]
 fn lookup_l1_and_clock(bencher: Bencher<'_, '_>, count: usize) {
     let keys = keys(count);
     let cache = filled(&keys);
@@ -117,7 +146,7 @@ fn lookup_l1_and_clock(bencher: Bencher<'_, '_>, count: usize) {
 }
 
 /// The same, from the canonical bytes on: the key is made (hashed, and its bytes copied) for each lookup.
-#[divan::bench(args = KEYS)]
+#[divan::bench(args = KEYS, sample_size = 2_000, sample_count = 300)]
 fn key_and_lookup_l1(bencher: Bencher<'_, '_>, count: usize) {
     let texts: Vec<String> = (0..count).map(canonical).collect();
     let cache = filled(&keys(count));

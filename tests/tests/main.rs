@@ -2,6 +2,7 @@
 
 mod harness;
 mod simulation;
+#[cfg(test)]
 mod backplane;
 
 mod deploy;

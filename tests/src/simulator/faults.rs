@@ -55,7 +55,7 @@ pub(super) enum Keeps {
     Disk,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) enum Heal {
     RedisGoesOn,
     RedisReturns,

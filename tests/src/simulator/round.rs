@@ -66,7 +66,7 @@ impl World {
         let Some(purpose) = self.nodes[n].outstanding.remove(&id) else { return };
         match purpose {
             Purpose::Round => self.round_answered(n, answer),
-            Purpose::Announce(write) => self.announce_answered(n, write, answer),
+            Purpose::Announce(write) => self.announce_answered(n, write, &answer),
             Purpose::Lookup(read) => self.lookup_answered(n, read, answer),
             Purpose::Store => self.nodes[n].breaker_open |= matches!(answer, Answer::Failed),
         }

@@ -34,8 +34,8 @@ impl World {
         self.send(n, Line::Control, request, Purpose::Announce(write), REDIS_TIMEOUT);
     }
 
-    pub(super) fn announce_answered(&mut self, n: usize, write: WriteId, answer: Answer) {
-        let Answer::Announced(token, id) = answer else {
+    pub(super) fn announce_answered(&mut self, n: usize, write: WriteId, answer: &Answer) {
+        let Answer::Announced(token, id) = *answer else {
             self.nodes[n].breaker_open = true;
             self.unannounced(n, write);
             return;
