@@ -1,50 +1,114 @@
-//! Who asks. So far only the anonymous role; tokens have their place here.
+//! Who asks: the anonymous role, or whoever a bearer token speaks for
+//! (<https://docs.postgrest.org/en/v12/references/auth.html>).
 
-use std::{borrow::Cow, sync::Arc};
+mod claims;
+mod token;
 
-use http::{HeaderMap, StatusCode, header::AUTHORIZATION};
+use std::sync::Arc;
 
-use crate::error::{Error, Problem};
+use cache_core::clock::WallMillis;
+use http::{HeaderMap, header::AUTHORIZATION};
+use moka::sync::Cache;
 
-/// As whom a request is answered. Part of every cache key (C6).
+use self::claims::Claims;
+use crate::{
+    config::Tokens,
+    error::{Error, Refusal},
+    rest::Caller,
+};
+
+/// As whom a request is answered. The role is part of every cache key (C6); the claims are not, because an answer that
+/// may depend on them is not stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     /// the database role; `None`: the role of the connection
     pub role: Option<Arc<str>>,
+    /// what the token says, as JSON, with the role in it; what `request.jwt.claims` is set to
+    pub claims: Arc<str>,
+    /// when the token stops being valid; [`NEVER`] without a token or if it does not say
+    pub expires: WallMillis,
+    /// whether the role is another than the anonymous one: what a refusal of Postgres means depends on it
+    pub caller: Caller,
 }
+
+/// After everything, on the wall clock.
+pub const NEVER: WallMillis = WallMillis(u64::MAX);
+
+/// Validated tokens that are remembered, by the bytes of tokens and claims. What is older is validated again.
+const REMEMBERED_BYTES_MAX: u64 = 16 << 20;
+/// Bytes of a remembered token beside its texts, rounded up.
+const OVERHEAD_BYTES: usize = 256;
 
 /// Decides who asks.
 #[derive(Debug, Clone)]
 pub struct Auth {
     anonymous: Principal,
+    tokens: Tokens,
+    /// by the exact bytes of the token; only what was found valid, and used only until it expires
+    remembered: Cache<Arc<[u8]>, Principal>,
+}
+
+impl Principal {
+    /// Whether it may be used now.
+    #[must_use]
+    pub fn is_valid(&self, now: WallMillis) -> bool {
+        now < self.expires
+    }
 }
 
 impl Auth {
-    /// Everybody is anonymous and gets this role.
+    /// Whoever shows no token gets this role; tokens are verified so.
     #[must_use]
-    pub fn new(anon_role: Option<&str>) -> Self {
-        Self { anonymous: Principal { role: anon_role.map(Arc::from) } }
+    pub fn new(anon_role: Option<&str>, tokens: Tokens) -> Self {
+        let remembered = Cache::builder()
+            .max_capacity(REMEMBERED_BYTES_MAX)
+            .weigher(|token: &Arc<[u8]>, principal: &Principal| {
+                u32::try_from(token.len() + principal.claims.len() + OVERHEAD_BYTES).unwrap_or(u32::MAX)
+            })
+            .build();
+        let role: Option<Arc<str>> = anon_role.map(Arc::from);
+        let claims = Claims::default().with_role(role.as_deref());
+        let anonymous = Principal { role, claims, expires: NEVER, caller: Caller::Anonymous };
+        Self { anonymous, tokens, remembered }
     }
 
-    /// Who sent these headers.
+    /// Who sent these headers. Time is an argument.
     ///
     /// # Errors
-    /// A bearer token is refused as PostgREST refuses it while it has no `jwt-secret`: to ignore it would be to answer
-    /// as somebody else.
-    pub fn principal(&self, headers: &HeaderMap) -> Result<Principal, Error> {
-        let bearer = headers.get(AUTHORIZATION).is_some_and(|value| {
-            value.as_bytes().get(..7).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
-        });
-        if bearer { Err(no_secret()) } else { Ok(self.anonymous.clone()) }
+    /// If there is a bearer token and it is not valid, or no key to verify it with: to ignore it would be to answer as
+    /// somebody else.
+    pub fn principal(&self, headers: &HeaderMap, now: WallMillis) -> Result<Principal, Error> {
+        let Some(token) = bearer(headers) else { return Ok(self.anonymous.clone()) };
+        if self.tokens.keys.is_empty() {
+            return Err(Error::NoTokenSecret);
+        }
+        if let Some(principal) = self.remembered.get(token).filter(|principal| principal.is_valid(now)) {
+            return Ok(principal);
+        }
+        let principal = self.validate(token, now)?;
+        self.remembered.insert(token.into(), principal.clone());
+        Ok(principal)
+    }
+
+    fn validate(&self, token: &[u8], now: WallMillis) -> Result<Principal, Refusal> {
+        let payload = token::verified_payload(token, &self.tokens.keys)?;
+        let claims = Claims::read(&payload)?;
+        let expires = claims.check(now, self.tokens.audience.as_deref())?;
+        // A token without a role speaks for nobody in particular, but its claims count.
+        let role = claims.role(&self.tokens.role_claim).map(Arc::from).or_else(|| self.anonymous.role.clone());
+        let caller = if role == self.anonymous.role { Caller::Anonymous } else { Caller::Authenticated };
+        Ok(Principal { claims: claims.with_role(role.as_deref()), role, expires, caller })
     }
 }
 
-fn no_secret() -> Error {
-    Error::Refused(Box::new(Problem {
-        status: StatusCode::INTERNAL_SERVER_ERROR,
-        code: "PGRST300".into(),
-        message: "Server lacks JWT secret".into(),
-        details: None,
-        hint: Some(Cow::Borrowed("leave out Authorization: this node answers everybody as the anonymous role")),
-    }))
+/// The token of the first `Authorization`, if its scheme is `Bearer` in any case. An empty one is none, as PostgREST has
+/// it.
+fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
+    let value = headers.get(AUTHORIZATION)?.as_bytes();
+    let (scheme, token) = value.split_at(value.iter().position(u8::is_ascii_whitespace)?);
+    let token = token.trim_ascii_start();
+    (scheme.eq_ignore_ascii_case(b"bearer") && !token.is_empty()).then_some(token)
 }
+
+#[cfg(test)]
+mod tests;

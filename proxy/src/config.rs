@@ -5,6 +5,8 @@ mod build;
 mod environment;
 mod file;
 mod tables;
+mod tokens;
+mod claim_path;
 mod markdown;
 mod view;
 mod problem;
@@ -23,11 +25,13 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+pub use self::claim_path::{ClaimPath, Step};
 pub use self::kind::Kind;
 pub use self::markdown::settings_markdown;
 pub use self::problem::{ConfigError, ConfigErrors};
 pub use self::settings::{Alias, Group, Preset, SETTINGS, Setting, setting};
 pub use self::tables::TablePolicy;
+pub use self::tokens::{TokenKey, Tokens};
 pub use self::view::{Shown, View};
 pub use self::written::Source;
 use self::written::Written;
@@ -42,6 +46,8 @@ pub struct Config {
     pub namespace: String,
     /// Postgres
     pub database: Database,
+    /// how tokens are verified
+    pub tokens: Tokens,
     /// Redis; `None` means L1 only
     pub redis: Option<Redis>,
     /// the two tiers
@@ -84,6 +90,8 @@ pub struct Database {
     pub extra_search_path: Vec<String>,
     /// most rows in one response; `None` means no limit
     pub max_rows: Option<NonZeroU64>,
+    /// the function that is called first in every transaction, with or without its schema; empty means none
+    pub pre_request: Vec<String>,
     /// most connections, at least 1
     pub pool_max: u32,
     /// longest wait for one of them
@@ -232,7 +240,8 @@ pub struct Loaded {
 }
 
 impl Config {
-    /// Lays file, environment, flags and the command's own values over the defaults, weakest first.
+    /// Lays file, environment, flags and the command's own values over the defaults, weakest first. A `jwt_secret` that
+    /// names a file is read from there.
     ///
     /// # Errors
     /// Everything that is wrong, not only the first thing.

@@ -1,9 +1,13 @@
 //! Everything that can go wrong with a request, and the shape in which it reaches a client.
 
+mod refusal;
+
 use std::{borrow::Cow, time::Duration};
 
 use http::StatusCode;
 use tokio_postgres::error::SqlState;
+
+pub use self::refusal::Refusal;
 
 /// An error as PostgREST words it: the JSON object `{code, message, details, hint}` under an HTTP status
 /// (<https://docs.postgrest.org/en/v12/references/errors.html>).
@@ -97,6 +101,12 @@ pub enum Error {
         /// what was sent
         token: String,
     },
+    /// the bearer token is not valid
+    #[error("the token is refused: {0}")]
+    TokenRefused(#[from] Refusal),
+    /// there is a bearer token, and nothing to verify it with
+    #[error("there is a token, and no jwt_secret")]
+    NoTokenSecret,
     /// nothing is served under this path
     #[error("no such path")]
     NoSuchPath,
@@ -130,11 +140,24 @@ impl Error {
         passing.then_some(RETRY_AFTER_SECONDS)
     }
 
+    /// `WWW-Authenticate` of a 401 (RFC 6750, section 3), worded as in PostgREST.
+    #[must_use]
+    pub fn challenge(&self) -> Cow<'static, str> {
+        match self {
+            Self::TokenRefused(refusal) => {
+                let description = refusal.to_string();
+                format!("Bearer error=\"invalid_token\", error_description={description:?}").into()
+            }
+            _ => "Bearer".into(),
+        }
+    }
+
     /// The reason in one word, for `Cache-Status` and logs.
     #[must_use]
     pub fn detail(&self) -> &'static str {
         match self {
             Self::Refused(_) | Self::InvalidToken { .. } | Self::NoSuchPath => "refused",
+            Self::TokenRefused(_) | Self::NoTokenSecret => "token-refused",
             Self::Database { .. } => "database-error",
             Self::Unreachable { .. } => "origin-unreachable",
             Self::PoolExhausted { .. } => "pool-exhausted",
@@ -236,6 +259,17 @@ impl Error {
                     Some(self.to_string()),
                     Some(hint),
                 )
+            }
+            Self::TokenRefused(refusal) => Problem {
+                status: StatusCode::UNAUTHORIZED,
+                code: "PGRST301".into(),
+                message: refusal.to_string().into(),
+                details: None,
+                hint: None,
+            },
+            Self::NoTokenSecret => {
+                let hint = "set jwt_secret, or leave out Authorization to be answered as the anonymous role";
+                own(StatusCode::INTERNAL_SERVER_ERROR, "PGRST300", "Server lacks JWT secret", None, Some(hint))
             }
             Self::NoSuchPath => {
                 let hint = "tables and views are below the setting rest_path, by default /rest/v1";

@@ -3,6 +3,7 @@
 mod connection;
 mod health;
 mod retry;
+mod session;
 mod transaction;
 
 use std::{
@@ -13,39 +14,23 @@ use std::{
 use bb8::{Pool, RunError};
 use tokio::sync::watch;
 
-pub use self::health::Health;
 use self::{
-    connection::Manager,
+    connection::{Connection, Manager},
     health::Watchman,
     retry::Backoff,
+    session::quoted,
     transaction::{Access, Transaction},
+};
+pub use self::{
+    health::Health,
+    session::{RequestSettings, Session},
 };
 use crate::{
     config::Database,
     error::Error,
-    rest::{self, Answer, SchemaCache, Statement, TableId},
+    rest::{self, Answer, Caller, SchemaCache, Statement, TableId},
     telemetry::{Metrics, Operation},
 };
-
-/// As whom a statement runs, and where it looks names up.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Session {
-    /// `None`: the role of the connection
-    pub role: Option<Arc<str>>,
-    /// the value of `search_path`
-    pub search_path: Arc<str>,
-}
-
-impl Session {
-    /// A session of this role, which finds names in `schema` first and then in `extra`.
-    #[must_use]
-    pub fn new(role: Option<Arc<str>>, schema: &str, extra: &[String]) -> Self {
-        let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-        let schemas: Vec<String> =
-            std::iter::once(schema).chain(extra.iter().map(String::as_str)).map(quoted).collect();
-        Self { role, search_path: schemas.join(", ").into() }
-    }
-}
 
 /// A pool of connections, and what is known of Postgres' health.
 pub struct Origin {
@@ -56,6 +41,8 @@ pub struct Origin {
     wait_max: Duration,
     statement_timeout: Duration,
     response_bytes_max: usize,
+    /// `SELECT` of the function that comes first in every transaction
+    pre_request: Option<String>,
 }
 
 /// A write that did not come to a known good end.
@@ -144,6 +131,7 @@ impl Origin {
             wait_max: database.pool_wait_max,
             statement_timeout,
             response_bytes_max,
+            pre_request: pre_request_sql(&database.pre_request),
         }
     }
 
@@ -174,7 +162,7 @@ impl Origin {
         let began = Instant::now();
         let schema = rest::load_schema(connection.client(), schemas).await;
         self.metrics.origin(Operation::Schema, began.elapsed());
-        schema.map_err(|error| self.failure(&error))
+        schema.map_err(|error| self.failure(&error, Caller::Anonymous))
     }
 
     /// Looks whether requests can be answered as the settings want it: else every one of them would fail.
@@ -186,18 +174,19 @@ impl Origin {
         let client = connection.client();
         let sql = "select name from unnest($1::text[]) name where not exists \
                    (select from pg_namespace where nspname = name)";
-        let missing = client.query(sql, &[&database.schemas]).await.map_err(|error| self.failure(&error))?;
+        let missing =
+            client.query(sql, &[&database.schemas]).await.map_err(|error| self.failure(&error, Caller::Anonymous))?;
         if let Some(row) = missing.first() {
             return Err(Denied::Schema { schema: row.get(0) });
         }
         let Some(role) = &database.anon_role else { return Ok(()) };
         // Tried rather than asked: what it takes differs between versions. Both in one message, so nothing is left set.
-        let become_it = format!("set role \"{}\"; reset role", role.replace('"', "\"\""));
+        let become_it = format!("set role {}; reset role", quoted(role));
         match client.batch_execute(&become_it).await {
             Err(error) if error.as_db_error().is_some() => {
                 Err(Denied::Role { role: role.clone(), reason: describe(&error) })
             }
-            tried => Ok(tried.map_err(|error| self.failure(&error))?),
+            tried => Ok(tried.map_err(|error| self.failure(&error, Caller::Anonymous))?),
         }
     }
 
@@ -238,11 +227,11 @@ impl Origin {
 
     async fn read_once(&self, session: &Session, statement: &Statement) -> Result<Answer, Error> {
         let mut connection = self.connection().await?;
-        let transaction = Transaction::new(&mut connection, session, Access::ReadOnly, self.statement_timeout);
+        let transaction = self.transaction(&mut connection, session, Access::ReadOnly);
         let began = Instant::now();
         let answer = transaction.read(statement).await;
         self.measured(Operation::Read, began, statement);
-        self.bounded(answer.map_err(|error| self.failure(&error))?)
+        self.bounded(answer.map_err(|error| self.failure(&error, session.caller))?)
     }
 
     async fn write_once<T>(
@@ -253,18 +242,32 @@ impl Origin {
         accept: &(impl Fn(Answer) -> Result<T, Error> + Sync),
     ) -> Result<Written<T>, Uncommitted> {
         let mut connection = self.connection().await?;
-        let transaction = Transaction::new(&mut connection, session, Access::ReadWrite, self.statement_timeout);
+        let transaction = self.transaction(&mut connection, session, Access::ReadWrite);
         let began = Instant::now();
-        let written = transaction.write(statement, changes, accept, |error| self.failure(error)).await;
+        let written = transaction.write(statement, changes, accept, |error| self.failure(error, session.caller)).await;
         self.measured(Operation::Write, began, statement);
         written
+    }
+
+    fn transaction<'c>(
+        &'c self,
+        connection: &'c mut Connection,
+        session: &'c Session,
+        access: Access,
+    ) -> Transaction<'c> {
+        Transaction::new(connection, session, access, self.statement_timeout, self.pre_request.as_deref())
     }
 
     /// Asks Postgres whether it is there. `None`: no answer within `patience`, which may be a busy pool as well.
     pub async fn health(&self, patience: Duration) -> Option<Health> {
         let asked = async {
             let connection = self.connection().await?;
-            connection.client().simple_query("").await.map(drop).map_err(|error| self.failure(&error))
+            connection
+                .client()
+                .simple_query("")
+                .await
+                .map(drop)
+                .map_err(|error| self.failure(&error, Caller::Anonymous))
         };
         Some(match tokio::time::timeout(patience, asked).await.ok()? {
             Ok(()) => Health::Up,
@@ -299,7 +302,7 @@ impl Origin {
                 Ok(connection) if connection.client().is_closed() => {}
                 Ok(connection) => return Ok(connection),
                 Err(RunError::TimedOut) => return Err(Error::PoolExhausted { waited: self.wait_max }),
-                Err(RunError::User(error)) => return Err(self.failure(&error)),
+                Err(RunError::User(error)) => return Err(self.failure(&error, Caller::Anonymous)),
             }
         }
     }
@@ -320,10 +323,10 @@ impl Origin {
     }
 
     /// What an error of the driver means: Postgres refused, or Postgres is not there.
-    fn failure(&self, error: &tokio_postgres::Error) -> Error {
+    fn failure(&self, error: &tokio_postgres::Error, caller: Caller) -> Error {
         if let Some(refusal) = error.as_db_error() {
             return Error::Database {
-                problem: Box::new(rest::problem_of_db_error(refusal, rest::Caller::Anonymous)),
+                problem: Box::new(rest::problem_of_db_error(refusal, caller)),
                 state: refusal.code().clone(),
             };
         }
@@ -333,4 +336,9 @@ impl Origin {
         }
         Error::Unreachable { reason }
     }
+}
+
+fn pre_request_sql(function: &[String]) -> Option<String> {
+    let name: Vec<String> = function.iter().map(|part| quoted(part)).collect();
+    (!name.is_empty()).then(|| format!("SELECT {}()", name.join(".")))
 }

@@ -77,7 +77,7 @@ impl Serve {
             origin,
             metrics,
             schema: ArcSwap::from_pointee(schema),
-            auth: Auth::new(config.database.anon_role.as_deref()),
+            auth: Auth::new(config.database.anon_role.as_deref(), config.tokens.clone()),
             questions: Questions::new(config.cache.l1_bytes_max),
             fills: Collapse::new(config.collapse.leader_max),
             rest: rest_settings(&config),
@@ -89,7 +89,7 @@ impl Serve {
     /// The short way: a read that was asked before, in the same bytes, and is fresh in L1. Waits for nothing.
     #[must_use]
     pub fn hit_at_once(&self, parts: &Parts) -> Option<Reply> {
-        let question = self.questions.get(&raw_key(parts))?;
+        let question = self.remembered(&raw_key(parts))?;
         let directives = directives::of(&parts.headers);
         if directives.no_cache || directives.no_store || question.bypass.is_some() {
             return None;
@@ -126,13 +126,15 @@ impl Serve {
         let stand_in = token.is_none() && question.bypass.is_none();
         match bypass {
             Some(_) if directives.only_if_cached => Err(Error::NotCached),
-            Some(why) => match self.fill_alone(&question, why).await {
-                Err(error) if error.is_origin_failure() && stand_in => {
-                    let stored = self.look_up_l1(&question.key, &Directives::default());
-                    self.stand_in(parts, &question, at_any_rate(stored)).await.ok_or(error)
+            Some(why) => {
+                match self.fill_alone(&question, question.session_of(parts, self.written_path(parts)), why).await {
+                    Err(error) if error.is_origin_failure() && stand_in => {
+                        let stored = self.look_up_l1(&question.key, &Directives::default());
+                        self.stand_in(parts, &question, at_any_rate(stored)).await.ok_or(error)
+                    }
+                    filled => Ok(self.filled(parts, &question, why, &filled?)),
                 }
-                filled => Ok(self.filled(parts, &question, why, &filled?)),
-            },
+            }
             None => match self.look_up(&question, &directives).await {
                 Lookup::Found(found) => Ok(self.found(parts, &question, &found)),
                 Lookup::Missing(_) if directives.only_if_cached => Err(Error::NotCached),
@@ -218,7 +220,7 @@ impl Serve {
     /// What is asked: remembered from the same bytes, or understood anew.
     fn question(&self, parts: &Parts) -> Result<Arc<Question>, Error> {
         let raw = raw_key(parts);
-        if let Some(question) = self.questions.get(&raw) {
+        if let Some(question) = self.remembered(&raw) {
             return Ok(question);
         }
         let question = Arc::new(self.understand(parts)?);
@@ -226,8 +228,13 @@ impl Serve {
         Ok(question)
     }
 
+    /// Not if it was asked with a token that is over by now.
+    fn remembered(&self, raw: &[u8]) -> Option<Arc<Question>> {
+        self.questions.get(raw).filter(|question| question.is_valid(self.cache.clock()))
+    }
+
     fn understand(&self, parts: &Parts) -> Result<Question, Error> {
-        let principal = self.auth.principal(&parts.headers)?;
+        let principal = self.auth.principal(&parts.headers, self.cache.clock().wall())?;
         let schema = self.schema.load();
         match rest::plan(&self.inbound(parts, &Bytes::new()), &schema, &self.rest)? {
             Plan::Read(plan) => {
@@ -236,7 +243,7 @@ impl Serve {
                     namespace: &self.config.namespace,
                     fingerprint: schema.fingerprint(),
                     policies: &self.config.cache,
-                    extra_search_path: &self.config.database.extra_search_path,
+                    database: &self.config.database,
                 };
                 Ok(Question::new(plan, principal, url, &context, |tags| self.cache.slots(tags)))
             }
@@ -262,6 +269,12 @@ impl Serve {
 
     fn resource<'r>(&self, parts: &'r Parts) -> &'r str {
         self.below_rest_path(parts.uri.path())
+    }
+
+    /// The path as it was written, with the slash in front and without `rest_path`.
+    fn written_path<'r>(&self, parts: &'r Parts) -> &'r str {
+        let path = parts.uri.path();
+        path.strip_prefix(&*self.config.listeners.rest_path).unwrap_or(path)
     }
 
     fn below_rest_path<'p>(&self, path: &'p str) -> &'p str {

@@ -16,6 +16,7 @@ mod limits;
 mod malformed;
 mod writes;
 mod views;
+mod tokens;
 mod faults;
 mod operations;
 mod admin;

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use super::claim_path::ClaimPath;
 use super::kind::Value;
 use super::problem::{ConfigError, ConfigErrors};
 use super::settings::{Preset, SETTINGS, Setting, setting};
 use super::tables::{self, TablePolicy};
+use super::tokens::{self, Encoding, TokenKey, Tokens};
 use super::written::{Source, Written};
 use super::{Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, view};
 use crate::telemetry::logs::Format;
@@ -31,12 +33,21 @@ pub(super) fn build(written: &Written) -> Result<Config, ConfigErrors> {
     let Some(values) = values else {
         return Err(ConfigErrors(errors));
     };
-    let config = assemble(&values, tables, written);
+    let keys = token_keys(&values, written).unwrap_or_else(|error| {
+        errors.push(error);
+        Vec::new()
+    });
+    let config = assemble(&values, keys, tables, written);
     cross_check(&config, written, &mut errors);
     if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
 }
 
-fn assemble(v: &Values, tables: BTreeMap<(String, String), TablePolicy>, written: &Written) -> Config {
+fn assemble(
+    v: &Values,
+    keys: Vec<TokenKey>,
+    tables: BTreeMap<(String, String), TablePolicy>,
+    written: &Written,
+) -> Config {
     Config {
         listeners: Listeners {
             listen: v.address("listen"),
@@ -49,6 +60,7 @@ fn assemble(v: &Values, tables: BTreeMap<(String, String), TablePolicy>, written
             schemas: v.list("db_schemas"),
             anon_role: v.optional_text("db_anon_role"),
             extra_search_path: v.list("db_extra_search_path"),
+            pre_request: v.optional_list("db_pre_request").unwrap_or_default(),
             max_rows: v.optional_number("db_max_rows").and_then(NonZeroU64::new),
             pool_max: v.small("db_pool_max"),
             pool_wait_max: v.duration("db_pool_wait_max"),
@@ -56,6 +68,7 @@ fn assemble(v: &Values, tables: BTreeMap<(String, String), TablePolicy>, written
             startup_retry_wait: v.duration("startup_retry_wait"),
             slow_query: v.duration("slow_query"),
         },
+        tokens: Tokens { keys, audience: v.optional_text("jwt_aud"), role_claim: v.claim_path("jwt_role_claim_key") },
         redis: v
             .optional_text("redis_url")
             .map(|url| Redis { url: Secret::new(url), timeout: v.duration("redis_timeout") }),
@@ -90,6 +103,20 @@ fn assemble(v: &Values, tables: BTreeMap<(String, String), TablePolicy>, written
 
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// The keys in `jwt_secret`; none if it is not set.
+fn token_keys(v: &Values, written: &Written) -> Result<Vec<TokenKey>, ConfigError> {
+    let Some(secret) = v.optional_text("jwt_secret") else { return Ok(Vec::new()) };
+    tokens::keys(&secret, v.encoding("jwt_secret_is_base64")).map_err(|unfit| {
+        let source = setting("jwt_secret").and_then(|s| written.entry(s)).map(|entry| entry.source.clone());
+        ConfigError::Setting {
+            setting: "jwt_secret".to_owned(),
+            source_of: source.unwrap_or(Source::Default),
+            problem: unfit.problem,
+            remedy: unfit.remedy,
+        }
+    })
 }
 
 /// Rules about several settings at once.
@@ -187,11 +214,26 @@ impl Values {
         self.optional_text(name).expect("the table gives it a default")
     }
 
-    fn list(&self, name: &str) -> Vec<String> {
-        match self.0.get(name) {
-            Some(Value::List(list)) => list.clone(),
+    fn optional_list(&self, name: &str) -> Option<Vec<String>> {
+        match self.0.get(name)? {
+            Value::List(list) => Some(list.clone()),
             _ => unreachable!("`{name}` is a list in the table"),
         }
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        self.optional_list(name).expect("the table gives it a default")
+    }
+
+    fn claim_path(&self, name: &str) -> ClaimPath {
+        match self.0.get(name) {
+            Some(Value::ClaimPath(path)) => path.clone(),
+            _ => unreachable!("`{name}` is a claim path in the table"),
+        }
+    }
+
+    fn encoding(&self, name: &str) -> Encoding {
+        if self.text(name) == "true" { Encoding::Base64 } else { Encoding::Plain }
     }
 
     fn postgres(&self, name: &str) -> tokio_postgres::Config {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::units;
+use super::{claim_path::ClaimPath, units};
 
 /// What a setting may hold. Bounds are part of the kind, so every error can name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,6 +22,14 @@ pub enum Kind {
     Identifier,
     /// names of things in the database, separated by commas
     Identifiers,
+    /// a function, perhaps with its schema: `check` or `auth.check`
+    Function,
+    /// what tokens are verified with; see [`super::tokens`] for what it may be
+    TokenSecret,
+    /// a path into the claims of a token
+    ClaimPath,
+    /// any text but the empty one
+    Text,
     /// a whole number between two bounds, both included
     Count(u64, u64),
     /// a power of two between two bounds, both included
@@ -44,6 +52,7 @@ pub(super) enum Value {
     Address(SocketAddr),
     Text(String),
     List(Vec<String>),
+    ClaimPath(ClaimPath),
     Postgres(Box<tokio_postgres::Config>),
     Number(u64),
     Duration(Duration),
@@ -63,7 +72,10 @@ impl Kind {
         match self {
             Self::Address => "ADDR:PORT",
             Self::MountPath => "PATH",
-            Self::Namespace | Self::Identifier => "NAME",
+            Self::Namespace | Self::Identifier | Self::Function => "NAME",
+            Self::TokenSecret => "SECRET",
+            Self::ClaimPath => "JSPATH",
+            Self::Text => "TEXT",
             Self::PostgresUrl | Self::RedisUrl => "URL",
             Self::Identifiers => "NAMES",
             Self::Count(..) | Self::PowerOfTwo(..) => "COUNT",
@@ -78,7 +90,7 @@ impl Kind {
     /// Whether values of this kind must not be shown to anybody.
     #[must_use]
     pub fn is_secret(self) -> bool {
-        matches!(self, Self::PostgresUrl | Self::RedisUrl)
+        matches!(self, Self::PostgresUrl | Self::RedisUrl | Self::TokenSecret)
     }
 
     /// Reads a text as a value of this kind.
@@ -94,7 +106,12 @@ impl Kind {
             Self::Namespace => Value::Text(namespace(text)?),
             Self::PostgresUrl => Value::Postgres(Box::new(postgres(text)?)),
             Self::RedisUrl => Value::Text(redis(text)?),
-            Self::Identifier => Value::Text(Some(text).filter(|t| !t.is_empty())?.to_owned()),
+            // What a secret must be depends on another setting, and perhaps on a file: `tokens::keys` judges it.
+            Self::Identifier | Self::Text | Self::TokenSecret => {
+                Value::Text(Some(text).filter(|t| !t.is_empty())?.to_owned())
+            }
+            Self::Function => Value::List(function(text)?),
+            Self::ClaimPath => Value::ClaimPath(text.parse().ok()?),
             Self::Identifiers => Value::List(identifiers(text)?),
             Self::Count(min, max) => Value::Number(number().filter(|n| (min..=max).contains(n))?),
             Self::PowerOfTwo(min, max) => {
@@ -143,6 +160,13 @@ impl Kind {
             Self::Identifiers => {
                 ("a list of different names", "write names separated by commas, for example public, api".to_owned())
             }
+            Self::Function => ("a function", "write for example check_request or auth.check_request".to_owned()),
+            Self::TokenSecret => ("a secret", "write at least 32 characters".to_owned()),
+            Self::ClaimPath => (
+                "a path into claims",
+                "write for example .role, .app.roles[0] or .\"https://example.org/role\"".to_owned(),
+            ),
+            Self::Text => ("a text", "write at least one character".to_owned()),
             Self::Count(min, max) => ("a count in bounds", format!("write a whole number from {min} to {max}")),
             Self::PowerOfTwo(min, max) => {
                 ("a power of two in bounds", format!("write a power of two from {min} to {max}"))
@@ -215,6 +239,12 @@ fn redis(text: &str) -> Option<String> {
     let (base, topology) = scheme.split_once('-').unwrap_or((scheme, ""));
     let known = matches!(base, "redis" | "valkey") && matches!(topology, "" | "sentinel" | "cluster");
     (known && fred::types::config::Config::from_url(text).is_ok()).then(|| text.to_owned())
+}
+
+/// The function's name, after that of its schema if one is given.
+fn function(text: &str) -> Option<Vec<String>> {
+    let names: Vec<String> = text.split('.').map(str::to_owned).collect();
+    (names.len() <= 2 && names.iter().all(|name| !name.is_empty())).then_some(names)
 }
 
 fn identifiers(text: &str) -> Option<Vec<String>> {

@@ -59,6 +59,8 @@ pub enum Group {
     Listeners,
     /// Postgres
     Database,
+    /// who asks
+    Tokens,
     /// L1, L2 and how long entries live
     Cache,
     /// how fresh entries are
@@ -71,8 +73,8 @@ pub enum Group {
 
 impl Group {
     /// Every group, in the order in which they are shown.
-    pub const ALL: [Self; 6] =
-        [Self::Listeners, Self::Database, Self::Cache, Self::Coherence, Self::Limits, Self::Process];
+    pub const ALL: [Self; 7] =
+        [Self::Listeners, Self::Database, Self::Tokens, Self::Cache, Self::Coherence, Self::Limits, Self::Process];
 
     /// The heading.
     #[must_use]
@@ -80,6 +82,7 @@ impl Group {
         match self {
             Self::Listeners => "Listeners",
             Self::Database => "Database",
+            Self::Tokens => "Tokens",
             Self::Cache => "Cache",
             Self::Coherence => "Freshness",
             Self::Limits => "Limits",
@@ -172,6 +175,8 @@ pub static SETTINGS: &[Setting] = &[
     row("db_max_rows", Group::Database, Kind::Count(1, u32::MAX as u64), Absent("no limit"),
         &[Same("PGRST_DB_MAX_ROWS")],
         "most rows in one response"),
+    row("db_pre_request", Group::Database, Kind::Function, Absent("none"), &[Same("PGRST_DB_PRE_REQUEST")],
+        "function called first in every transaction, which may refuse it; reads are not cached then"),
     row("db_pool_max", Group::Database, Kind::Count(1, 10_000), Value("10"), &[Same("PGRST_DB_POOL")],
         "most connections to Postgres"),
     row("db_pool_wait_max", Group::Database, Kind::Duration(1, HOUR), Value("5s"),
@@ -183,6 +188,16 @@ pub static SETTINGS: &[Setting] = &[
         "pause before each of these tries"),
     row("slow_query", Group::Database, Kind::Duration(0, HOUR), Value("100ms"), &[],
         "queries that take longer are logged and counted"),
+
+    row("jwt_secret", Group::Tokens, Kind::TokenSecret, Absent("tokens are refused"), &[Same("PGRST_JWT_SECRET")],
+        "what tokens are verified with: a text, a JWK or a JWK set as JSON, or @ and the path of a file with one of these"),
+    row("jwt_secret_is_base64", Group::Tokens, Kind::Choice(&["false", "true"], &[]), Value("false"),
+        &[Same("PGRST_JWT_SECRET_IS_BASE64")],
+        "whether jwt_secret is in Base64"),
+    row("jwt_aud", Group::Tokens, Kind::Text, Absent("any audience"), &[Same("PGRST_JWT_AUD")],
+        "whom a token must be meant for, if it says whom it is meant for"),
+    row("jwt_role_claim_key", Group::Tokens, Kind::ClaimPath, Value(".role"), &[Same("PGRST_JWT_ROLE_CLAIM_KEY")],
+        "where a token names the role"),
 
     row("redis_url", Group::Cache, Kind::RedisUrl, Absent("L1 only"), &[Same("REDIS_URL")],
         "Redis for L2 and for coherence between nodes; standalone, Sentinel and Cluster URLs"),

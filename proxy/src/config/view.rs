@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use super::kind::Kind;
 use super::settings::{SETTINGS, Setting};
 use super::written::{Source, Written};
 
 /// What `/config` shows, by the name of the setting.
 pub type View = BTreeMap<&'static str, Shown>;
+
+/// In the place of a secret.
+const HIDDEN: &str = "***";
 
 /// One setting as shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -27,7 +31,12 @@ fn shown(setting: &Setting, written: &Written) -> Shown {
     let Some(entry) = written.entry(setting) else {
         return Shown { value: setting.shown_default().to_owned(), source: Source::Default.to_string() };
     };
-    let value = if setting.kind.is_secret() { redacted(&entry.text) } else { entry.text.clone() };
+    let value = match setting.kind {
+        // It may look like anything, a URL included.
+        Kind::TokenSecret => HIDDEN.to_owned(),
+        kind if kind.is_secret() => redacted(&entry.text),
+        _ => entry.text.clone(),
+    };
     Shown { value, source: entry.source.to_string() }
 }
 
@@ -35,7 +44,7 @@ fn shown(setting: &Setting, written: &Written) -> Shown {
 /// little: whatever stands before the last `@` counts as credentials, and what is no URL is hidden whole.
 fn redacted(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
-        return "***".to_owned();
+        return HIDDEN.to_owned();
     };
     let (credentials, place) = rest.rsplit_once('@').map_or((None, rest), |(c, p)| (Some(c), p));
     let place = match place.split_once('?') {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio_postgres::{Client, Error as PgError, Row, Statement as Prepared, error::SqlState};
+use smallvec::SmallVec;
+use tokio_postgres::{Client, Error as PgError, Row, Statement as Prepared, error::SqlState, types::ToSql};
 
 use super::{Session, Uncommitted, Written, connection::Connection};
 use crate::{
@@ -18,16 +19,26 @@ pub(super) enum Access {
     ReadWrite,
 }
 
-/// `set_config` and not `SET`: the values are parameters, and one statement sets them all.
-const SESSION_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true)";
-const ROLE_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true), \
+/// `set_config` and not `SET`: the values are parameters, and one statement sets them all. The role comes
+/// last: the settings before it are made with the privileges of the connection.
+const SHARED_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true)";
+const SHARED_ROLE_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true), \
      set_config('role', $3, true)";
+const REQUEST_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true), \
+     set_config('request.jwt.claims', $3, true), set_config('request.method', $4, true), \
+     set_config('request.path', $5, true), set_config('request.headers', $6, true), \
+     set_config('request.cookies', $7, true)";
+const REQUEST_ROLE_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true), \
+     set_config('request.jwt.claims', $3, true), set_config('request.method', $4, true), \
+     set_config('request.path', $5, true), set_config('request.headers', $6, true), \
+     set_config('request.cookies', $7, true), set_config('role', $8, true)";
 
 pub(super) struct Transaction<'c> {
     connection: &'c mut Connection,
     session: &'c Session,
     access: Access,
     statement_timeout: Duration,
+    pre_request: Option<&'c str>,
 }
 
 impl<'c> Transaction<'c> {
@@ -36,8 +47,9 @@ impl<'c> Transaction<'c> {
         session: &'c Session,
         access: Access,
         statement_timeout: Duration,
+        pre_request: Option<&'c str>,
     ) -> Self {
-        Self { connection, session, access, statement_timeout }
+        Self { connection, session, access, statement_timeout, pre_request }
     }
 
     /// Reads, and tries once more if the statement was prepared for a table that has changed since.
@@ -60,13 +72,12 @@ impl<'c> Transaction<'c> {
         let row = match self.connection.prepared(&statement.sql) {
             Some(prepared) => {
                 let client = self.connection.client();
-                let (begun, set, row, ended) = tokio::join!(
-                    client.batch_execute(self.begin_sql()),
-                    self.set_session(client, &session),
+                let (opened, row, ended) = tokio::join!(
+                    self.open(&session),
                     one_row(client, &prepared, statement),
                     client.batch_execute("COMMIT"),
                 );
-                begun.and(set).and(row).and_then(|row| ended.map(|()| row))
+                opened.and(row).and_then(|row| ended.map(|()| row))
             }
             None => {
                 let row = self.read_unprepared(&session, statement).await;
@@ -152,8 +163,19 @@ impl<'c> Transaction<'c> {
 
     async fn open(&self, session: &Prepared) -> Result<(), PgError> {
         let client = self.connection.client();
-        let (begun, set) = tokio::join!(client.batch_execute(self.begin_sql()), self.set_session(client, session));
-        begun.and(set)
+        let (begun, set, checked) = tokio::join!(
+            client.batch_execute(self.begin_sql()),
+            self.set_session(client, session),
+            self.pre_request(client),
+        );
+        begun.and(set).and(checked)
+    }
+
+    async fn pre_request(&self, client: &Client) -> Result<(), PgError> {
+        match self.pre_request {
+            Some(sql) => client.batch_execute(sql).await,
+            None => Ok(()),
+        }
     }
 
     fn begin_sql(&self) -> &'static str {
@@ -164,7 +186,12 @@ impl<'c> Transaction<'c> {
     }
 
     async fn session_statement(&mut self) -> Result<Prepared, PgError> {
-        let sql = if self.session.role.is_some() { ROLE_SQL } else { SESSION_SQL };
+        let sql = match (&self.session.request, &self.session.role) {
+            (None, None) => SHARED_SQL,
+            (None, Some(_)) => SHARED_ROLE_SQL,
+            (Some(_), None) => REQUEST_SQL,
+            (Some(_), Some(_)) => REQUEST_ROLE_SQL,
+        };
         match self.connection.prepared(sql) {
             Some(prepared) => Ok(prepared),
             None => self.connection.prepare(&sql.into()).await,
@@ -172,13 +199,16 @@ impl<'c> Transaction<'c> {
     }
 
     async fn set_session(&self, client: &Client, prepared: &Prepared) -> Result<(), PgError> {
-        let search_path = &*self.session.search_path;
+        let Session { role, search_path, request, .. } = self.session;
         let timeout = self.statement_timeout.as_millis().to_string();
-        let set = match &self.session.role {
-            Some(role) => client.query_one(prepared, &[&search_path, &timeout, &&**role]).await,
-            None => client.query_one(prepared, &[&search_path, &timeout]).await,
-        };
-        set.map(drop)
+        let mut values: SmallVec<[&str; 8]> = SmallVec::from_slice(&[&**search_path, &*timeout]);
+        if let Some(request) = request {
+            values.extend([&*request.claims, &request.method, &request.path, &request.headers, &request.cookies]);
+        }
+        values.extend(role.as_deref());
+        let params: SmallVec<[&(dyn ToSql + Sync); 8]> =
+            values.iter().map(|value| value as &(dyn ToSql + Sync)).collect();
+        client.query_one(prepared, &params).await.map(drop)
     }
 
     /// A transaction whose end was answered is over, whether by commit or not; one that broke off is not.

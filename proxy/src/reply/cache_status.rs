@@ -54,6 +54,8 @@ pub enum Forward {
     Token,
     /// the answer depends on something that no announcement covers
     Opaque(&'static str),
+    /// the setting `db_pre_request` names a function that may refuse or change anything
+    PreRequest,
     /// a setting says not to cache this table
     Uncached,
 }
@@ -113,6 +115,7 @@ impl Forward {
             Self::NoStore => ("request", "no-store"),
             Self::Token => ("request", "token"),
             Self::Opaque(reason) => ("bypass", reason),
+            Self::PreRequest => ("bypass", "pre-request"),
             Self::Uncached => ("bypass", "cache-off"),
         }
     }

@@ -13,6 +13,7 @@ use cache_core::{
 use super::{Question, Serve};
 use crate::{
     error::Error,
+    origin::Session,
     reply::{Forward, StoredResponse},
 };
 
@@ -59,11 +60,16 @@ impl Serve {
     }
 
     /// Fills past all others: for a request that must not get what was read before it came.
-    pub(super) async fn fill_alone(self: &Arc<Self>, question: &Arc<Question>, why: Forward) -> End {
+    pub(super) async fn fill_alone(
+        self: &Arc<Self>,
+        question: &Arc<Question>,
+        session: Arc<Session>,
+        why: Forward,
+    ) -> End {
         let ticket = self.cache.begin(question.key.clone(), question.slots.clone());
         let (serve, question) = (self.clone(), question.clone());
         let store = matches!(why, Forward::NoCache | Forward::Token);
-        let fill = async move { serve.ask(&question, ticket, store).await };
+        let fill = async move { serve.ask(&question, &session, ticket, store).await };
         // Spawned: a query that was sent is worth its answer, even if the client has gone.
         self.tasks.spawn(fill).await.unwrap_or(Err(Error::Abandoned))
     }
@@ -76,16 +82,17 @@ impl Serve {
             Joined::Waiter(waiter) => (waiter, true),
             Joined::Leader(leader, waiter) => {
                 let (serve, question) = (self.clone(), question.clone());
-                self.tasks.spawn(async move { leader.end(serve.ask(&question, ticket, true).await) });
+                self.tasks
+                    .spawn(async move { leader.end(serve.ask(&question, &question.session, ticket, true).await) });
                 (waiter, false)
             }
         }
     }
 
     /// Asks Postgres, within the budget of one request, and stores the answer.
-    async fn ask(&self, question: &Question, ticket: FillTicket, store: bool) -> End {
+    async fn ask(&self, question: &Question, session: &Session, ticket: FillTicket, store: bool) -> End {
         let budget = self.config.limits.request_deadline;
-        let reading = self.origin.read(&question.session, &question.plan.statement);
+        let reading = self.origin.read(session, &question.plan.statement);
         let answer = tokio::time::timeout(budget, reading).await.map_err(|_| Error::Deadline { budget })??;
         let rendered = question.plan.shape.answer(answer)?;
         let response = StoredResponse::new(rendered.status, rendered.headers.into_vec(), rendered.body);

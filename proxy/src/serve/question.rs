@@ -3,17 +3,18 @@
 use std::sync::Arc;
 
 use cache_core::{
+    clock::Clock,
     entry::Lifetimes,
     key::CacheKey,
     tag::{Slots, Tag},
 };
-use http::HeaderValue;
+use http::{HeaderValue, request::Parts};
 use moka::sync::Cache;
 
 use crate::{
-    auth::Principal,
+    auth::{NEVER, Principal},
     config, key,
-    origin::Session,
+    origin::{RequestSettings, Session},
     reply::Forward,
     rest::{ReadPlan, TableId},
 };
@@ -22,7 +23,9 @@ use crate::{
 pub(super) struct Question {
     pub(super) key: CacheKey,
     pub(super) plan: ReadPlan,
-    pub(super) session: Session,
+    /// as whom Postgres is asked when the answer is stored
+    pub(super) session: Arc<Session>,
+    principal: Principal,
     pub(super) slots: Slots,
     /// `Content-Location` of the reply
     pub(super) location: HeaderValue,
@@ -37,7 +40,7 @@ pub(super) struct Context<'c> {
     pub(super) namespace: &'c str,
     pub(super) fingerprint: u128,
     pub(super) policies: &'c config::Cache,
-    pub(super) extra_search_path: &'c [String],
+    pub(super) database: &'c config::Database,
 }
 
 impl Question {
@@ -51,11 +54,18 @@ impl Question {
         let policy = strictest(context.policies, std::iter::once(&plan.target).chain(&plan.reads.tables));
         let bypass = match &plan.reads.opaque {
             Some(opaque) => Some(Forward::Opaque(opaque.reason())),
+            // It may refuse whom it likes, and change what the statement after it finds.
+            None if !context.database.pre_request.is_empty() => Some(Forward::PreRequest),
             None => (!policy.cache).then_some(Forward::Uncached),
         };
         Self {
             key: key::cache(context.namespace, context.fingerprint, &principal, &plan),
-            session: Session::new(principal.role, &plan.target.schema, context.extra_search_path),
+            session: Arc::new(Session::new(
+                principal.role.clone(),
+                principal.caller,
+                &plan.target.schema,
+                &context.database.extra_search_path,
+            )),
             slots: slots(key::tags_of_read(url, &plan.reads.tables).collect()),
             // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
             location: HeaderValue::try_from(&plan.location).unwrap_or_else(|_| HeaderValue::from_static("")),
@@ -67,7 +77,22 @@ impl Question {
             },
             jitter_percent: context.policies.ttl_jitter_percent,
             plan,
+            principal,
         }
+    }
+
+    /// Whether whoever asked still may: a question is remembered under the bytes of the token.
+    pub(super) fn is_valid(&self, clock: Clock) -> bool {
+        self.principal.expires == NEVER || self.principal.is_valid(clock.wall())
+    }
+
+    /// As whom Postgres is asked for this request. What is not stored may depend on all of it.
+    pub(super) fn session_of(&self, parts: &Parts, path: &str) -> Arc<Session> {
+        if self.bypass.is_none() {
+            return self.session.clone();
+        }
+        let request = RequestSettings::new(parts, path, self.principal.claims.clone());
+        Arc::new(self.session.of_request(request))
     }
 
     /// The lifetimes of one answer, shortened by chance, so that what was filled together does not expire together.
@@ -105,7 +130,8 @@ impl Questions {
             .weigher(|raw: &Arc<[u8]>, question: &Arc<Question>| {
                 let statement = &question.plan.statement;
                 let params: usize = statement.params.iter().map(|param| param.0.as_deref().map_or(0, str::len)).sum();
-                let texts = raw.len() + statement.sql.len() + question.key.canonical().len() + params;
+                let claims = question.principal.claims.len();
+                let texts = claims + raw.len() + statement.sql.len() + question.key.canonical().len() + params;
                 u32::try_from(texts + OVERHEAD_BYTES).unwrap_or(u32::MAX)
             })
             .build();

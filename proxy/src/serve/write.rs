@@ -10,7 +10,7 @@ use super::Serve;
 use crate::{
     error::Error,
     key,
-    origin::{Session, Uncommitted, Written},
+    origin::{RequestSettings, Session, Uncommitted, Written},
     reply::{self, Reply, TRANSOM_TOKEN},
     rest::{self, Changes, Plan, Rendered, TableId, WritePlan},
 };
@@ -21,12 +21,19 @@ impl Serve {
     /// # Errors
     /// If it cannot be understood, or Postgres refuses or fails.
     pub async fn write(self: &Arc<Self>, parts: &Parts, body: Bytes) -> Result<Reply, Error> {
-        let principal = self.auth.principal(&parts.headers)?;
-        let plan = match rest::plan(&self.inbound(parts, &body), &self.schema.load(), &self.rest)? {
+        let principal = self.auth.principal(&parts.headers, self.cache.clock().wall())?;
+        let mut plan = match rest::plan(&self.inbound(parts, &body), &self.schema.load(), &self.rest)? {
             Plan::Write(plan) => plan,
             Plan::Read(_) => return Err(Error::NoSuchPath),
         };
-        let session = Session::new(principal.role, &plan.schema, &self.config.database.extra_search_path);
+        let database = &self.config.database;
+        if !database.pre_request.is_empty() {
+            // It may change tables that the statement does not know of.
+            plan.changes = Changes::Ask;
+        }
+        let request = RequestSettings::new(parts, self.written_path(parts), principal.claims);
+        let session = Session::new(principal.role, principal.caller, &plan.schema, &database.extra_search_path)
+            .of_request(request);
         let serve = self.clone();
         let written = async move { serve.write_and_announce(&session, &plan).await };
         self.tasks.spawn(written).await.unwrap_or(Err(Error::Abandoned))

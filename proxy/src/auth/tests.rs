@@ -1,0 +1,97 @@
+use http::HeaderValue;
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::config::TokenKey;
+
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+const NOW: u64 = 1_700_000_000;
+
+fn auth(audience: Option<&str>) -> Auth {
+    let tokens = Tokens {
+        keys: vec![TokenKey { key: DecodingKey::from_secret(SECRET), only: None }],
+        audience: audience.map(str::to_owned),
+        role_claim: ".role".parse().unwrap(),
+    };
+    Auth::new(Some("web_anon"), tokens)
+}
+
+fn ask(auth: &Auth, authorization: &str, seconds: u64) -> Result<Principal, String> {
+    let mut headers = HeaderMap::new();
+    headers.insert(AUTHORIZATION, HeaderValue::from_str(authorization).unwrap());
+    auth.principal(&headers, WallMillis(seconds * 1000)).map_err(|error| error.problem().message.into_owned())
+}
+
+fn signed(claims: &Value) -> String {
+    let key = EncodingKey::from_secret(SECRET);
+    format!("Bearer {}", encode(&Header::new(Algorithm::HS256), claims, &key).unwrap())
+}
+
+#[test]
+fn a_remembered_token_is_not_used_after_it_expired() {
+    let auth = auth(None);
+    let token = signed(&json!({ "role": "web_user", "exp": NOW }));
+    assert_eq!(ask(&auth, &token, NOW + 29).unwrap().role.as_deref(), Some("web_user"));
+    assert!(auth.remembered.get(&token.as_bytes()["Bearer ".len()..]).is_some());
+    assert_eq!(ask(&auth, &token, NOW + 30), Err("JWT expired".to_owned()));
+}
+
+#[test]
+fn a_token_that_failed_is_not_remembered() {
+    let auth = auth(None);
+    let token = signed(&json!({ "role": "web_user", "nbf": NOW + 100 }));
+    assert_eq!(ask(&auth, &token, NOW), Err("JWTNotYetValid".to_owned()));
+    auth.remembered.run_pending_tasks();
+    assert_eq!(auth.remembered.entry_count(), 0);
+    assert!(ask(&auth, &token, NOW + 100).is_ok());
+}
+
+#[test]
+fn claims_reach_postgres_sorted_whole_and_with_the_role() {
+    let auth = auth(None);
+    let claims = |token: &str| ask(&auth, token, NOW).unwrap().claims.to_string();
+    assert_eq!(claims("Basic abc"), r#"{"role":"web_anon"}"#);
+    assert_eq!(claims("Bearer "), r#"{"role":"web_anon"}"#);
+    assert_eq!(claims(&signed(&json!({ "sub": "x", "a": [1] }))), r#"{"a":[1],"role":"web_anon","sub":"x"}"#);
+    assert_eq!(claims(&signed(&json!({ "role": 5 }))), r#"{"role":"5"}"#);
+}
+
+#[test]
+fn registered_claims_are_judged_in_the_words_of_postgrest() {
+    let number = |claim: &str, kind: &str| {
+        format!("JWTClaimsSetDecodeError \"Error in $.{claim}: parsing {kind} failed, expected ")
+    };
+    for (claims, audience, refusal) in [
+        (json!({ "exp": NOW - 30 }), None, "JWT expired".to_owned()),
+        (json!({ "exp": -5 }), None, "JWT expired".to_owned()),
+        (json!({ "exp": "x" }), None, number("exp", "NumericDate") + "Number, but encountered String\""),
+        (json!({ "exp": NOW - 99, "nbf": NOW + 99 }), None, "JWT expired".to_owned()),
+        (json!({ "nbf": NOW + 31 }), None, "JWTNotYetValid".to_owned()),
+        (json!({ "iat": NOW + 31 }), None, "JWTIssuedAtFuture".to_owned()),
+        (json!({ "sub": 5 }), None, number("sub", "StringOrURI") + "String, but encountered Number\""),
+        (json!({ "jti": 5 }), None, number("jti", "Text") + "String, but encountered Number\""),
+        (
+            json!({ "sub": "a:b c" }),
+            None,
+            "JWTClaimsSetDecodeError \"Error in $.sub: failed to parse StringOrURI\"".to_owned(),
+        ),
+        (json!({ "aud": [] }), None, "JWTNotInAudience".to_owned()),
+        (json!({ "aud": "you" }), Some("me"), "JWTNotInAudience".to_owned()),
+        (json!({ "aud": ["you"] }), Some("me"), "JWTNotInAudience".to_owned()),
+    ] {
+        assert_eq!(ask(&auth(audience), &signed(&claims), NOW), Err(refusal), "{claims}");
+    }
+    for (claims, audience) in [
+        (json!({ "exp": NOW - 29, "nbf": NOW + 30, "iat": NOW + 30 }), None),
+        (json!({ "exp": null, "sub": null, "aud": null }), Some("me")),
+        (json!({ "exp": 1e30 }), None),
+        (json!({ "exp": NOW as f64 + 0.5 }), None),
+        (json!({ "sub": "urn:x:y" }), None),
+        (json!({ "aud": "anybody" }), None),
+        (json!({ "aud": ["you", "me"] }), Some("me")),
+        (json!({}), Some("me")),
+    ] {
+        assert!(ask(&auth(audience), &signed(&claims), NOW).is_ok(), "{claims}");
+    }
+}
