@@ -185,7 +185,7 @@ async fn times_have_a_leeway_of_half_a_minute() {
 #[tokio::test]
 async fn a_token_that_expires_between_two_hits_is_refused() {
     let (_database, node) = node().await;
-    let expires = now() + 2;
+    let expires = now() + 3;
     let token = token(&json!({ "role": "token_user", "exp": expires - 30 }));
     get(node.rest(), "/airlines", &token).await.expect_status(200);
     let mut hits = 0;

@@ -24,7 +24,7 @@ pub enum Kind {
     Identifiers,
     /// a function, perhaps with its schema: `check` or `auth.check`
     Function,
-    /// what tokens are verified with; see [`super::tokens`] for what it may be
+    /// what tokens are verified with: a text, a JWK, a JWK set, or the path of a file
     TokenSecret,
     /// a path into the claims of a token
     ClaimPath,
