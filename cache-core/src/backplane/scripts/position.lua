@@ -1,4 +1,5 @@
--- ARGV: 3 the asking node's epoch, 4 its watermark, 5 half of max_staleness in milliseconds
+-- ARGV: 3 the asking node's epoch, 4 its watermark, 5 half of max_staleness in milliseconds, 6 the version of the
+--       publication by which it judges what the change feed covers, or an empty string if it relies on no feed
 -- Returns: epoch, seq, purged, trusted
 
 -- Every node polls all the time. If nobody did for as long as a lease lasts, Redis was away from everybody, and a writer
@@ -6,8 +7,7 @@
 -- before they poll. The write also makes a poll fail on a replica, and on a master that lost its replicas
 -- (min-replicas-to-write): neither may renew a lease.
 local function trusted()
-  local time = redis.call('TIME')
-  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local now = clock()
   local lapse = tonumber(ARGV[5])
   local marks = redis.call('HMGET', KEYS[1], 'polled', 'quiet')
   local quiet = math.min(tonumber(marks[2] or '0'), now + lapse)
@@ -15,7 +15,8 @@ local function trusted()
     quiet = now + lapse
   end
   redis.call('HSET', KEYS[1], 'polled', string.format('%.0f', now), 'quiet', string.format('%.0f', quiet))
-  if now >= quiet then return 1 end
+  if now < quiet then return 0 end
+  if ARGV[6] == '' or redis.call('GET', KEYS[3]) == ARGV[6] then return 1 end
   return 0
 end
 
