@@ -8,6 +8,7 @@ mod haproxy;
 
 mod main_job;
 mod faults;
+mod feed;
 mod operations;
 mod admin;
 mod commands;

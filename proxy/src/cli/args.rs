@@ -8,7 +8,7 @@ use super::failure::Failure;
 use crate::config::{Config, ConfigError, ConfigErrors, Group, Inputs, Kind, Preset, SETTINGS, Setting};
 
 /// Settings that `transom demo` decides itself.
-pub(super) const DEMO_DECIDES: [&str; 4] = ["database_url", "db_anon_role", "db_pool_max", "redis_url"];
+pub(super) const DEMO_DECIDES: [&str; 5] = ["database_url", "db_anon_role", "db_pool_max", "redis_url", "feed"];
 
 const ABOUT: &str = "A two-tier caching proxy that speaks the PostgREST API over PostgreSQL";
 
