@@ -1,7 +1,8 @@
 //! The protocol of section 3 of the design under every fault the simulator knows; and the proof that the simulator
 //! would notice if one of its protections were missing.
 //!
-//! `TRANSOM_SIM_RUNS=<n>` plays that many seeds; `TRANSOM_SIM_SEED=<n>` replays one.
+//! `TRANSOM_SIM_RUNS=<n>` plays that many seeds; `TRANSOM_SIM_SEED=<n>` replays one. The ignored test `survey` takes
+//! `TRANSOM_SIM_WITHOUT=<protection>` and `TRANSOM_SIM_SCENARIO=<scenario>` as well.
 
 use std::collections::BTreeMap;
 
@@ -79,6 +80,7 @@ each_protection_is_needed! {
     a_debt_paid_after_trust_is_paid_too_late: FlushBeforeTrust, Outages, 12 => Staleness;
     an_old_name_for_a_new_history_hides_the_loss: NewEpoch, Amnesia, 0 => C4;
     an_old_name_for_a_new_history_breaks_tokens: NewEpoch, Amnesia, 2 => C5;
+    a_node_that_owes_believes_its_peers: NoPeersWhileOwing, Amnesia, 142 => OwnWrites;
     a_slow_fill_outlives_the_bound: JoinOnlyFresh, Outages, 49 => Staleness;
 }
 
