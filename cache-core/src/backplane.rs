@@ -69,8 +69,13 @@ impl Backplane {
         Self::Shared(Box::new(Shared { scripts, reliance, coherence, breaker, pending, clock, task }))
     }
 
-    /// Announces that these slots changed. On return, nothing that this node had stored about them is fresh any more,
-    /// whether the peers could be told or not.
+    /// Announces that these slots changed. On return, nothing from before is fresh on this node any more, whether the
+    /// peers could be told or not.
+    ///
+    /// Peers serve nothing from before as fresh once `max_staleness` has passed since the call, also if Redis is away
+    /// from everybody meanwhile. One hole is left to whoever does without a change feed: a node that **alone** cannot
+    /// reach Redis (longer than a quarter of `max_staleness` after its peers can), or that dies before the announcement
+    /// is made, owes what nobody else knows of, and the peers' leases go on.
     ///
     /// # Errors
     /// If Redis did not take the announcement. It is kept and announced as soon as Redis answers, before this node
@@ -134,7 +139,8 @@ impl Backplane {
         Ok(Vouched::Yes)
     }
 
-    /// Whether an announcement of this node has not reached Redis yet.
+    /// Whether an announcement of this node has not reached Redis yet. Until it has, what peers stored in L2 may be
+    /// older than this node's own writes, and nothing but this node knows.
     #[must_use]
     pub fn owes(&self) -> bool {
         match self {

@@ -160,19 +160,21 @@ impl<V: Value> TwoTier<V> {
     }
 
     /// Looks in L2, and promotes to L1 what may answer. `None` if there is no L2. Without a lease Redis is not asked:
-    /// an entry of a peer counts only while coherence can be proven. A caller whose origin failed asks with
+    /// an entry of a peer counts only while coherence can be proven; nor while this node owes an announcement, because an
+    /// entry of a peer may be older than what was written here. A caller whose origin failed asks with
     /// [`rescue_l2`](Self::rescue_l2) instead.
     pub async fn lookup_l2(&self, key: &CacheKey, directives: &Directives, now: Moment) -> Option<Lookup<V>> {
         let l2 = self.l2.as_ref()?;
         let unavailable = Lookup::Missing(Missing { because: TierResult::Unavailable, if_error: None });
-        if !self.coherence.lease_held(now) {
+        if !self.may_trust_peers(now) {
             return Some(unavailable);
         }
         Some(match l2.get(key).await {
             L2Answer::Unavailable => unavailable,
             L2Answer::Absent => Lookup::Missing(Missing { because: TierResult::Absent, if_error: None }),
+            // Asked again after the wait: an announcement may have failed while Redis was slow.
+            L2Answer::Found(_) if !self.may_trust_peers(self.clock.now()) => unavailable,
             L2Answer::Found(entry) => {
-                // Judged by the time after the wait: the lease may have lapsed while Redis was slow.
                 let found = self.judge(Arc::new(entry), Tier::L2, directives, self.clock.now());
                 if let Lookup::Found(Found { entry, .. }) = &found {
                     self.l1.put(key.clone(), entry.clone());
@@ -311,6 +313,10 @@ impl<V: Value> TwoTier<V> {
         if let Some(link) = &self.link {
             link.close().await;
         }
+    }
+
+    fn may_trust_peers(&self, now: Moment) -> bool {
+        self.coherence.lease_held(now) && !self.backplane.owes()
     }
 
     fn judge(&self, entry: Arc<Entry<V>>, tier: Tier, directives: &Directives, now: Moment) -> Lookup<V> {

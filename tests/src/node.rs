@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use transom::app;
-use transom::config::Config;
+use transom::config::{Config, Inputs, setting};
 
 use crate::{Database, Folder, Http, Process, Redis, Signal, eventually, free_port};
 
@@ -14,6 +14,7 @@ use crate::{Database, Folder, Http, Process, Redis, Signal, eventually, free_por
 #[derive(Debug, Clone)]
 pub struct NodeBuilder {
     settings: BTreeMap<String, String>,
+    toml: String,
 }
 
 /// A node in this process. Ends with the test's runtime, or in good order by [`drain`](Self::drain).
@@ -47,7 +48,8 @@ impl NodeBuilder {
             // Most suites are about something else, and a slot per test is dear.
             ("feed", "none".to_owned()),
         ];
-        Self { settings: settings.map(|(name, value)| (name.to_owned(), value)).into() }
+        let settings = settings.map(|(name, value)| (name.to_owned(), value)).into();
+        Self { settings, toml: String::new() }
     }
 
     /// With this Redis as L2 and backplane.
@@ -63,14 +65,29 @@ impl NodeBuilder {
         self
     }
 
+    /// With this text as its TOML file, for what only the file can say: overrides per table.
+    #[must_use]
+    pub fn toml(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.toml);
+        self
+    }
+
+    fn config(&self) -> Config {
+        let mut inputs = Inputs { file: Some(("test.toml".into(), self.toml.clone())), ..Inputs::default() };
+        for (name, value) in &self.settings {
+            let setting = setting(name).unwrap_or_else(|| panic!("there is no setting {name}"));
+            inputs.command.insert(setting.name, value.clone());
+        }
+        Config::load(&inputs).unwrap_or_else(|errors| panic!("wrong settings: {errors}")).config
+    }
+
     /// Starts it in this process; ready when this returns.
     ///
     /// # Panics
     /// If the settings are wrong, or it does not start.
     pub async fn start(&self) -> Node {
-        let pairs = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let config = Config::from_settings(pairs).unwrap_or_else(|errors| panic!("wrong settings: {errors}"));
-        let node = app::Node::start(config).await.unwrap_or_else(|error| panic!("the node did not start: {error}"));
+        let node =
+            app::Node::start(self.config()).await.unwrap_or_else(|error| panic!("the node did not start: {error}"));
         let rest = Http::new(format!("http://{}/rest/v1", node.listen()));
         let admin = Http::new(format!("http://{}", node.admin_listen()));
         Node { node, rest, admin }
@@ -102,6 +119,11 @@ impl NodeBuilder {
         let folder = Folder::new("node");
         let mut command = Command::new(binary());
         command.arg("serve");
+        if !self.toml.is_empty() {
+            let file = folder.path().join("transom.toml");
+            std::fs::write(&file, &self.toml).expect("the folder is ours");
+            command.env(Config::FILE_VARIABLE, file);
+        }
         let ports = [("listen", listen), ("admin_listen", admin_listen)];
         for (name, value) in &self.settings {
             command.env(variable(name), value);

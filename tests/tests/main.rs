@@ -1,12 +1,21 @@
 //! All suites, in one binary: the servers they share start once.
 
 mod harness;
+mod simulation;
+#[cfg(test)]
+mod backplane;
 
 mod deploy;
 mod grafana;
 mod haproxy;
 
 mod main_job;
+mod headers;
+mod directives;
+mod limits;
+mod malformed;
+mod writes;
+mod views;
 mod faults;
 mod feed;
 mod operations;

@@ -157,7 +157,7 @@ impl Scripts {
     fn position_args(&self) -> Vec<Value> {
         let mut args = self.common_args();
         let epoch = self.coherence.epoch().map_or_else(String::new, |epoch| epoch.to_string());
-        let lapse = self.coherence.max_staleness() / 2;
+        let lapse = self.coherence.max_staleness() / 4;
         args.extend([
             epoch.into(),
             self.coherence.watermark().0.to_string().into(),

@@ -182,7 +182,8 @@ fn status_of_class(code: &str) -> StatusCode {
         "PT" => raised_status(rest),
         "08" | "53" => StatusCode::SERVICE_UNAVAILABLE,
         "0L" | "0P" | "28" => StatusCode::FORBIDDEN,
-        "09" | "25" | "2D" | "38" | "39" | "3B" | "40" | "54" | "55" | "57" | "58" | "F0" | "HV" | "P0" | "XX" => {
+        "54" => StatusCode::PAYLOAD_TOO_LARGE,
+        "09" | "25" | "2D" | "38" | "39" | "3B" | "40" | "55" | "57" | "58" | "F0" | "HV" | "P0" | "XX" => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
         _ => StatusCode::BAD_REQUEST,
@@ -215,6 +216,7 @@ mod tests {
             ("42883", 404),
             ("08006", 503),
             ("40001", 500),
+            ("54001", 413),
             ("PT402", 402),
             ("PT1", 500),
             ("PTabc", 500),

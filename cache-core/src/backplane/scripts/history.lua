@@ -20,15 +20,21 @@ local function begin_epoch()
   return ARGV[1]
 end
 
--- The epoch, begun anew if either key was lost. Fails if the peers use a table of another size.
+-- The epoch, begun anew if either key was lost, or if Redis fell back: it restarted from an older copy, or failed over to
+-- a replica that lagged. A changed replication id shows both, and no script may skip the look: an announcement after a
+-- fall would take a number that the nodes have seen already, and they would take it for a repetition.
+-- Fails if the peers use a table of another size.
 local function current_epoch()
-  local history = redis.call('HMGET', KEYS[1], 'epoch', 'slots')
+  local history = redis.call('HMGET', KEYS[1], 'epoch', 'slots', 'replid')
   local length = redis.call('STRLEN', KEYS[2])
   if not history[1] or not history[2] or length ~= tonumber(history[2]) * 8 then
     return begin_epoch()
   end
   if history[2] ~= ARGV[2] then
     return nil, redis.error_reply('TRANSOM the peers use coherence_slots = ' .. history[2] .. ', this node ' .. ARGV[2])
+  end
+  if history[3] ~= replid() then
+    return begin_epoch()
   end
   return history[1]
 end

@@ -4,7 +4,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_
 
 use super::range::{Span, parse_number};
 use super::target::text;
-use crate::rest::ast::{Condition, OrderTerm, SelectItem};
+use crate::rest::ast::{Condition, Filter, JsonOperand, OrderTerm, SelectItem};
 use crate::rest::{Error, grammar};
 
 /// Bounds what one request can make Transom and PostgreSQL parse.
@@ -171,8 +171,19 @@ fn read_filters(parameters: &[Parameter], embedded: &mut Embedded) -> Result<Vec
             filters.push(filter);
         }
     }
-    filters.sort();
+    // Keys of JSON paths are bound as values are, so they too count only where the shapes are alike.
+    filters.sort_by_cached_key(|filter| (without_keys(filter), filter.clone()));
     Ok(filters.into_iter().map(Condition::Filter).collect())
+}
+
+fn without_keys(filter: &Filter) -> Filter {
+    let mut filter = filter.clone();
+    for step in &mut filter.field.path {
+        match &mut step.operand {
+            JsonOperand::Key(text) | JsonOperand::Index(text) => text.clear(),
+        }
+    }
+    filter
 }
 
 /// The last `limit` and the last `offset` count; what is not a number counts as absent.
