@@ -461,3 +461,70 @@ async fn a_leader_that_is_frozen_is_followed_when_the_server_gives_it_up() {
     load.goes_on().await;
     assert!(load.stop().await.hits.load(Relaxed) > 0);
 }
+
+#[tokio::test]
+async fn a_commit_that_nobody_can_see_yet_is_not_announced() {
+    let postgres = Postgres::own().await;
+    let database = postgres.database().await;
+    let redis = Redis::start().await;
+    let node = &nodes(&fed(&database).redis(&redis), 1).await[0];
+    until_hit(node.rest(), UNITED).await;
+    until_hit(node.rest(), PLANE).await;
+    // A commit that waits for a standby is in the log, and decoded, but no other session sees it (C2).
+    let admin = postgres.admin().await;
+    admin.batch_execute("alter system set synchronous_standby_names = 'nobody'").await.expect("it is ours");
+    admin.batch_execute("select pg_reload_conf()").await.expect("it is ours");
+    let writer = database.client().await;
+    eventually("commits wait", SOON, async || {
+        writer.query_one("show synchronous_standby_names", &[]).await.is_ok_and(|row| row.get::<_, &str>(0) == "nobody")
+    })
+    .await;
+    let waiting =
+        tokio::spawn(
+            async move { writer.batch_execute("update airlines set name = 'Waiting' where carrier = 'UA'").await },
+        );
+    eventually("the commit waits", SOON, async || {
+        let sql =
+            "select count(*) from pg_stat_activity where wait_event = 'SyncRep' and query like 'update airlines%'";
+        database.value(sql).await.as_deref() == Some("1")
+    })
+    .await;
+    // Others that do not wait are announced meanwhile, which also shows that the waiting one was decoded.
+    let local = "set synchronous_commit = local; update planes set seats = 7 where tailnum = 'N10156'";
+    database.execute(local).await;
+    until_text(node.rest(), PLANE, "\"seats\":7").await;
+    let began = Instant::now();
+    while began.elapsed() < MAX_STALENESS * 2 {
+        let answer = node.rest().get(UNITED).send().await;
+        assert!(is_hit(&answer), "announced before it can be seen, or the lease is lost: {answer:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    admin.batch_execute("alter system reset synchronous_standby_names").await.expect("it is ours");
+    admin.batch_execute("select pg_reload_conf()").await.expect("it is ours");
+    until_text(node.rest(), UNITED, "Waiting").await;
+    waiting.await.expect("no panic").expect("it committed");
+}
+
+#[tokio::test]
+async fn setup_says_what_it_would_do_and_does_it() {
+    let database = Postgres::shared().await.database().await;
+    database.execute("create table keyless (note text); create table keyed (id int primary key)").await;
+    let setup = |flags: &'static [&'static str]| {
+        let mut command = std::process::Command::new(transom_tests::binary());
+        command.arg("setup").args(flags).env("DATABASE_URL", database.url());
+        let output = command.output().expect("it is built");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = setup(&["--dry-run"]);
+    assert!(said.contains("-- left out: public.keyless: no replica identity"), "{said}");
+    assert!(said.contains("CREATE PUBLICATION transom FOR TABLE ") && said.contains("public.keyed"), "{said}");
+    let published =
+        "select count(*)::text from pg_publication_tables where pubname = 'transom' and tablename = 'keyless'";
+    assert_eq!(database.value(published).await.as_deref(), Some("0"), "a dry run does nothing");
+    let said = setup(&["--replica-identity-full"]);
+    assert!(said.contains("ALTER TABLE public.keyless REPLICA IDENTITY FULL;"), "{said}");
+    assert_eq!(database.value(published).await.as_deref(), Some("1"));
+    assert_eq!(setup(&[]), "-- nothing to do\n");
+    database.execute("insert into keyless values ('a'); update keyless set note = 'b'; delete from keyless").await;
+}
