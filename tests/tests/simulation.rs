@@ -1,4 +1,4 @@
-//! The protocol of section 3 of the design under every fault the simulator knows; and the proof that the simulator
+//! The protocol of docs/architecture.md under every fault the simulator knows; and the proof that the simulator
 //! would notice if one of its protections were missing.
 //!
 //! `TRANSOM_SIM_RUNS=<n>` plays that many seeds; `TRANSOM_SIM_SEED=<n>` replays one. The example
