@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    backplane::{Backplane, ECHO_PATIENCE, Observer},
+    backplane::{Backplane, ECHO_PATIENCE, Observer, Trust},
     breaker::Breaker,
     clock::{Clock, Moment},
     coherence::{Coherence, Filled, Kind, Proof, Reached, Stamp, Token},
@@ -97,20 +97,41 @@ pub enum Stored {
 }
 
 impl<V: Value> TwoTier<V> {
-    /// A cache of a single node, without Redis.
+    /// A cache of a single node, without Redis and without a change feed.
     #[must_use]
     pub fn alone(limits: Limits, clock: Clock) -> Self {
+        Self::alone_trusting(Trust::Announcements, limits, clock)
+    }
+
+    /// A cache of a single node, without Redis.
+    #[must_use]
+    pub fn alone_trusting(trust: Trust, limits: Limits, clock: Clock) -> Self {
         let coherence = Arc::new(Coherence::new(limits.slots, limits.max_staleness));
-        let backplane = Backplane::alone(coherence.clone());
+        let backplane = Backplane::alone(coherence.clone(), trust);
         Self::new(limits, clock, coherence, backplane, None, Arc::default())
+    }
+
+    /// A cache that shares a Redis with its peers, without a change feed. To be called within a tokio runtime; never
+    /// waits for Redis.
+    #[must_use]
+    pub fn shared(limits: Limits, clock: Clock, link: RedisLink, namespace: &str, observer: Arc<dyn Observer>) -> Self {
+        Self::shared_trusting(Trust::Announcements, limits, clock, link, namespace, observer)
     }
 
     /// A cache that shares a Redis with its peers. To be called within a tokio runtime; never waits for Redis.
     #[must_use]
-    pub fn shared(limits: Limits, clock: Clock, link: RedisLink, namespace: &str, observer: Arc<dyn Observer>) -> Self {
+    pub fn shared_trusting(
+        trust: Trust,
+        limits: Limits,
+        clock: Clock,
+        link: RedisLink,
+        namespace: &str,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
         let coherence = Arc::new(Coherence::new(limits.slots, limits.max_staleness));
         let breaker = Arc::new(Breaker::default());
-        let backplane = Backplane::shared(link.clone(), namespace, coherence.clone(), breaker.clone(), clock, observer);
+        let backplane =
+            Backplane::shared(link.clone(), namespace, coherence.clone(), breaker.clone(), clock, observer, trust);
         let l2 = L2::new(link.clone(), breaker.clone(), clock, namespace);
         Self::new(limits, clock, coherence, backplane, Some((link, l2)), breaker)
     }
@@ -224,10 +245,24 @@ impl<V: Value> TwoTier<V> {
     /// # Errors
     /// See [`Backplane::announce`]: this node is right already, and the peers are told as soon as Redis answers.
     pub async fn announce(&self, tags: impl IntoIterator<Item = Tag>, kind: Kind) -> Result<Token, RedisError> {
-        let slots = Slots::of(tags, self.limits.slots);
-        let token = self.backplane.announce(&slots, kind, self.clock.now()).await?;
+        let token = self.publish(tags, kind).await?;
         self.coherence.wait_for(token, ECHO_PATIENCE).await;
         Ok(token)
+    }
+
+    /// As [`announce`](Self::announce), without the wait: for who announces much and reads nothing.
+    ///
+    /// # Errors
+    /// See [`Backplane::announce`].
+    pub async fn publish(&self, tags: impl IntoIterator<Item = Tag>, kind: Kind) -> Result<Token, RedisError> {
+        let slots = Slots::of(tags, self.limits.slots);
+        self.backplane.announce(&slots, kind, self.clock.now()).await
+    }
+
+    /// The change feed's side of the backplane.
+    #[must_use]
+    pub fn backplane(&self) -> &Backplane {
+        &self.backplane
     }
 
     /// Waits until this node has applied everything up to the token.

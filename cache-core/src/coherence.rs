@@ -7,6 +7,7 @@
 //! No IO happens here and time is an argument, so that the simulator in `tests/` runs exactly this code.
 
 mod announcement;
+mod feed;
 mod follower;
 mod table;
 #[cfg(test)]
@@ -26,6 +27,7 @@ use tokio::sync::Notify;
 use self::table::Table;
 pub use self::{
     announcement::{Announcement, Epoch, InvalidToken, Kind, Position, Seq, Snapshot, Token},
+    feed::{Break, SentAt, Settled, Stream, Vouched},
     follower::Follower,
 };
 use crate::{

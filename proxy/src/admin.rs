@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use cache_core::clock::Moment;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -17,6 +18,7 @@ use tower::Service;
 
 use crate::{
     config::View,
+    feed::State,
     origin::Health,
     readiness::Readiness,
     serve::{Purge, Serve},
@@ -100,10 +102,25 @@ impl Admin {
                 "max_staleness_ms": coherence.max_staleness().as_millis(),
                 "owes_announcements": cache.owes(),
             },
+            "feed": feed(serve, now),
             "l1": { "entries": entries, "bytes": bytes },
         });
         json_answer(StatusCode::OK, &body)
     }
+}
+
+fn feed(serve: &Serve, now: Moment) -> Value {
+    let state = serve.feed.state();
+    let reason = match &state {
+        State::Down { reason } => Some(reason.clone()),
+        State::Off | State::Leading { .. } | State::Following => None,
+    };
+    json!({
+        "status": state.as_str(),
+        "reason": reason,
+        "lag_ms": state.lag(now).map(|lag| lag.as_millis()),
+        "tables_covered": serve.feed.coverage().size(),
+    })
 }
 
 fn metrics(serve: &Serve) -> Answer {
@@ -117,6 +134,7 @@ fn metrics(serve: &Serve) -> Answer {
         pool_in_use,
         watermark: cache.coherence().watermark().0,
         lease_held: cache.coherence().lease_held(cache.clock().now()),
+        feed_lag: serve.feed.state().lag(cache.clock().now()),
     });
     answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into())
 }

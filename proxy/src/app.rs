@@ -8,7 +8,12 @@ use std::{
 };
 
 use cache_core::{
-    backplane::Observer, cache::TwoTier, clock::Clock, limits::Limits, outcome::ResyncReason, redis::RedisLink,
+    backplane::{Observer, Trust},
+    cache::TwoTier,
+    clock::Clock,
+    limits::Limits,
+    outcome::ResyncReason,
+    redis::RedisLink,
     tag::SlotCount,
 };
 use tokio::{signal::unix, task::JoinHandle};
@@ -16,8 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::Admin,
-    config::Config,
+    config::{self, Config},
     error::Error,
+    feed::{self, Feed},
     listener::{Allowance, Listener},
     origin::{Denied, Origin, describe},
     readiness::Readiness,
@@ -174,9 +180,31 @@ async fn prepare(config: Config) -> Result<Serve, StartError> {
     let origin = connect(&config, &metrics).await?;
     origin.check_access(&config.database).await.map_err(StartError::Denied)?;
     let schema = origin.load_schema(&config.database.schemas).await.map_err(StartError::Schema)?;
-    let cache = open_cache(&config, &metrics)?;
+    let trust = trust(&config).await;
+    let cache = Arc::new(open_cache(&config, trust, &metrics)?);
+    let feed = match trust {
+        Trust::Announcements => Feed::off(),
+        Trust::Feed => Feed::start(&config, cache.clone(), metrics.clone(), feed::setup::needed(&schema)),
+    };
     await_lease(&cache).await;
-    Ok(Serve::new(config, cache, origin, schema, metrics))
+    Ok(Serve::new(config, cache, origin, feed, schema, metrics))
+}
+
+/// Whether this node has a change feed. Decided once: a node that began without one promises less, and says so.
+async fn trust(config: &Config) -> Trust {
+    match config.coherence.feed {
+        config::Feed::None => Trust::Announcements,
+        config::Feed::Logical => Trust::Feed,
+        config::Feed::IfAble => {
+            let reason = match feed::unable(config).await {
+                Ok(None) => return Trust::Feed,
+                Ok(Some(unable)) => unable.to_string(),
+                Err(error) => describe(&error),
+            };
+            tracing::warn!(%reason, "no change feed: changes made past the proxy are noticed by lifetime and purge only");
+            Trust::Announcements
+        }
+    }
 }
 
 fn bind_remedy(error: &io::Error) -> &'static str {
@@ -202,7 +230,7 @@ async fn connect(config: &Config, metrics: &Arc<Metrics>) -> Result<Origin, Star
     }
 }
 
-fn open_cache(config: &Config, metrics: &Arc<Metrics>) -> Result<TwoTier<StoredResponse>, StartError> {
+fn open_cache(config: &Config, trust: Trust, metrics: &Arc<Metrics>) -> Result<TwoTier<StoredResponse>, StartError> {
     let clock = Clock::start();
     let limits = Limits {
         l1_bytes_max: config.cache.l1_bytes_max,
@@ -213,10 +241,11 @@ fn open_cache(config: &Config, metrics: &Arc<Metrics>) -> Result<TwoTier<StoredR
     };
     let Some(redis) = &config.redis else {
         tracing::info!("no redis_url: L1 only, and no peers");
-        return Ok(TwoTier::alone(limits, clock));
+        return Ok(TwoTier::alone_trusting(trust, limits, clock));
     };
     let link = RedisLink::open(redis.url.expose(), redis.timeout).map_err(StartError::Redis)?;
-    Ok(TwoTier::shared(limits, clock, link, &config.namespace, Arc::new(Resyncs(metrics.clone()))))
+    let resyncs = Arc::new(Resyncs(metrics.clone()));
+    Ok(TwoTier::shared_trusting(trust, limits, clock, link, &config.namespace, resyncs))
 }
 
 /// A node that joins wants its first answers from L2, and for that it needs a lease; but not at any price.
@@ -228,7 +257,7 @@ async fn await_lease(cache: &TwoTier<StoredResponse>) {
         }
     };
     if tokio::time::timeout(patience, held).await.is_err() {
-        tracing::warn!("starting without a lease of freshness: redis does not answer as it should");
+        tracing::warn!("starting without a lease of freshness: redis or the change feed is not there yet");
     }
 }
 

@@ -11,6 +11,7 @@ mod layers;
 mod readiness;
 mod route;
 pub mod serve;
+pub mod feed;
 pub mod key;
 pub mod auth;
 pub mod reply;

@@ -24,7 +24,7 @@ use crate::{
 
 /// `Cache-Status` (RFC 9211).
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-/// Proof of a write, see DESIGN 3.5.
+/// Proof of a write: a read that sends it back never gets a state from before it (C5).
 pub const TRANSOM_TOKEN: HeaderName = HeaderName::from_static("transom-token");
 /// What a read must not be older than.
 pub const TRANSOM_MIN_TOKEN: HeaderName = HeaderName::from_static("transom-min-token");

@@ -37,6 +37,7 @@ use crate::{
     auth::Auth,
     config::Config,
     error::Error,
+    feed::Feed,
     key,
     origin::Origin,
     reply::{self, Asked, CacheStatus, Forward, Reply, StoredResponse, TRANSOM_MIN_TOKEN},
@@ -49,8 +50,9 @@ const TOKEN_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Everything that answers requests; one per node.
 pub struct Serve {
-    pub(crate) cache: TwoTier<StoredResponse>,
+    pub(crate) cache: Arc<TwoTier<StoredResponse>>,
     pub(crate) origin: Origin,
+    pub(crate) feed: Feed,
     pub(crate) metrics: Arc<Metrics>,
     schema: ArcSwap<SchemaCache>,
     auth: Auth,
@@ -67,14 +69,16 @@ impl Serve {
     #[must_use]
     pub fn new(
         config: Config,
-        cache: TwoTier<StoredResponse>,
+        cache: Arc<TwoTier<StoredResponse>>,
         origin: Origin,
+        feed: Feed,
         schema: SchemaCache,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             cache,
             origin,
+            feed,
             metrics,
             schema: ArcSwap::from_pointee(schema),
             auth: Auth::new(config.database.anon_role.as_deref(), config.tokens.clone()),
@@ -228,9 +232,12 @@ impl Serve {
         Ok(question)
     }
 
-    /// Not if it was asked with a token that is over by now.
+    /// A question from the same bytes, if what the change feed covers has not changed since, and if it was not asked with a
+    /// token that is over by now.
     fn remembered(&self, raw: &[u8]) -> Option<Arc<Question>> {
-        self.questions.get(raw).filter(|question| question.is_valid(self.cache.clock()))
+        let coverage = self.feed.coverage().generation();
+        let clock = self.cache.clock();
+        self.questions.get(raw).filter(|question| question.coverage == coverage && question.is_valid(clock))
     }
 
     fn understand(&self, parts: &Parts) -> Result<Question, Error> {
@@ -244,6 +251,7 @@ impl Serve {
                     fingerprint: schema.fingerprint(),
                     policies: &self.config.cache,
                     database: &self.config.database,
+                    coverage: &self.feed.coverage(),
                 };
                 Ok(Question::new(plan, principal, url, &context, |tags| self.cache.slots(tags)))
             }
@@ -285,6 +293,7 @@ impl Serve {
     pub async fn finish(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+        self.feed.stop().await;
         self.cache.close().await;
     }
 }

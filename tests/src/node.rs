@@ -45,6 +45,8 @@ impl NodeBuilder {
             ("listen", "127.0.0.1:0".to_owned()),
             ("admin_listen", "127.0.0.1:0".to_owned()),
             ("drain_notice", "0s".to_owned()),
+            // Most suites are about something else, and a slot per test is dear.
+            ("feed", "none".to_owned()),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value)).into();
         Self { settings, toml: String::new() }

@@ -31,7 +31,7 @@ async fn traffic(nodes: [&Node; 2]) {
 #[tokio::test]
 async fn every_query_of_the_overview_has_an_answer() {
     let (database, redis) = (Postgres::shared().await.database().await, Redis::start().await);
-    let builder = NodeBuilder::on(&database).redis(&redis);
+    let builder = NodeBuilder::on(&database).redis(&redis).set("feed", "logical");
     let nodes = [builder.start().await, builder.start().await];
     let prometheus = Prometheus::start(&nodes.each_ref().map(Node::admin_address)).await;
     let answered = async {

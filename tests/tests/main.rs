@@ -18,6 +18,7 @@ mod writes;
 mod views;
 mod tokens;
 mod faults;
+mod feed;
 mod operations;
 mod admin;
 mod commands;

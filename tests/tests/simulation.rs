@@ -1,9 +1,8 @@
-//! The protocol of section 3 of the design under every fault the simulator knows; and the proof that the simulator
+//! The protocol of docs/architecture.md under every fault the simulator knows; and the proof that the simulator
 //! would notice if one of its protections were missing.
 //!
-//! `TRANSOM_SIM_RUNS=<n>` plays that many seeds; `TRANSOM_SIM_SEED=<n>` replays one.
-
-use std::collections::BTreeMap;
+//! `TRANSOM_SIM_RUNS=<n>` plays that many seeds; `TRANSOM_SIM_SEED=<n>` replays one. The example
+//! `simulator_survey` shows what each protection is good for, after a change of the simulator.
 
 use transom_tests::simulator::invariants::Invariant;
 use transom_tests::simulator::{self, Protection, Scenario, Tally};
@@ -79,25 +78,6 @@ each_protection_is_needed! {
     a_debt_paid_after_trust_is_paid_too_late: FlushBeforeTrust, Outages, 12 => Staleness;
     an_old_name_for_a_new_history_hides_the_loss: NewEpoch, Amnesia, 0 => C4;
     an_old_name_for_a_new_history_breaks_tokens: NewEpoch, Amnesia, 2 => C5;
+    a_node_that_owes_believes_its_peers: NoPeersWhileOwing, Amnesia, 142 => OwnWrites;
     a_slow_fill_outlives_the_bound: JoinOnlyFresh, Outages, 49 => Staleness;
-}
-
-/// Prints how often each missing protection does which harm in which scenario, and the first seed that shows it.
-#[test]
-#[ignore = "for whoever changes the simulator"]
-fn survey() {
-    let chosen = |name: &str, value: String| std::env::var(name).ok().is_none_or(|only| only == value);
-    for without in Protection::ALL.into_iter().filter(|it| chosen("TRANSOM_SIM_WITHOUT", format!("{it:?}"))) {
-        for scenario in Scenario::ALL.into_iter().filter(|it| chosen("TRANSOM_SIM_SCENARIO", format!("{it:?}"))) {
-            let mut found = BTreeMap::<Invariant, (u64, u64)>::new();
-            for seed in 0..variable("TRANSOM_SIM_RUNS").unwrap_or(RUNS_UNTIL_HARM) {
-                if let Err(failure) = simulator::run_without(seed, without, scenario) {
-                    found.entry(failure.violation.invariant).or_insert((seed, 0)).1 += 1;
-                }
-            }
-            if !found.is_empty() {
-                println!("{without:?} in {scenario:?} (first seed, runs): {found:?}");
-            }
-        }
-    }
 }

@@ -13,7 +13,9 @@ use moka::sync::Cache;
 
 use crate::{
     auth::{NEVER, Principal},
-    config, key,
+    config,
+    feed::Coverage,
+    key,
     origin::{RequestSettings, Session},
     reply::Forward,
     rest::{ReadPlan, TableId},
@@ -31,6 +33,8 @@ pub(super) struct Question {
     pub(super) location: HeaderValue,
     /// why the cache has no part in it, if so
     pub(super) bypass: Option<Forward>,
+    /// the coverage of the change feed by which `bypass` was judged
+    pub(super) coverage: u64,
     lifetimes: Lifetimes,
     jitter_percent: u32,
 }
@@ -41,7 +45,11 @@ pub(super) struct Context<'c> {
     pub(super) fingerprint: u128,
     pub(super) policies: &'c config::Cache,
     pub(super) database: &'c config::Database,
+    pub(super) coverage: &'c Coverage,
 }
+
+/// Why an answer from a table that the change feed does not cover is not stored.
+const NOT_IN_FEED: &str = "not-in-feed";
 
 impl Question {
     pub(super) fn new(
@@ -56,7 +64,8 @@ impl Question {
             Some(opaque) => Some(Forward::Opaque(opaque.reason())),
             // It may refuse whom it likes, and change what the statement after it finds.
             None if !context.database.pre_request.is_empty() => Some(Forward::PreRequest),
-            None => (!policy.cache).then_some(Forward::Uncached),
+            None if !policy.cache => Some(Forward::Uncached),
+            None => (!context.coverage.covers(&plan.reads.tables)).then_some(Forward::Opaque(NOT_IN_FEED)),
         };
         Self {
             key: key::cache(context.namespace, context.fingerprint, &principal, &plan),
@@ -70,6 +79,7 @@ impl Question {
             // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
             location: HeaderValue::try_from(&plan.location).unwrap_or_else(|_| HeaderValue::from_static("")),
             bypass,
+            coverage: context.coverage.generation(),
             lifetimes: Lifetimes {
                 fresh_for: policy.ttl,
                 stale_while_revalidate_for: policy.stale_while_revalidate,

@@ -1,4 +1,4 @@
-//! The invariants, one predicate each: C1, C3, C4 and C5 of the design, and what `Backplane::announce` promises.
+//! The invariants, one predicate each: C1, C3, C4 and C5 of docs/architecture.md, and what `Backplane::announce` promises.
 //!
 //! With `feed = none` a write is announced by its own node, after its commit. So the bound on true staleness counts from
 //! the first attempt to announce, and has one hole: a writer that **alone** cannot reach Redis, or that dies between its

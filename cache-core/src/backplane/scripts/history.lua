@@ -1,6 +1,12 @@
 -- Shared by all scripts.
--- KEYS: 1 the history (hash), 2 the table (string of 8 bytes a slot)
+-- KEYS: 1 the history (hash), 2 the table (string of 8 bytes a slot), 3 the feed (its presence: somebody vouches)
 -- ARGV: 1 a name for a new epoch, should one be needed, 2 the number of slots
+
+-- Milliseconds since the Unix epoch.
+local function clock()
+  local time = redis.call('TIME')
+  return tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+end
 
 local function replid()
   return string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)') or ''
@@ -8,7 +14,7 @@ end
 
 -- Older announcements are lost: nothing that was filled before may count as coherent.
 local function begin_epoch()
-  redis.call('DEL', KEYS[1], KEYS[2])
+  redis.call('DEL', KEYS[1], KEYS[2], KEYS[3])
   redis.call('SETRANGE', KEYS[2], tonumber(ARGV[2]) * 8 - 1, '\0')
   redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'seq', '0', 'purged', '0', 'slots', ARGV[2], 'replid', replid())
   return ARGV[1]
