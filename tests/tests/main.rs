@@ -18,6 +18,7 @@ mod writes;
 mod views;
 mod faults;
 mod feed;
+mod vouching;
 mod operations;
 mod admin;
 mod commands;
