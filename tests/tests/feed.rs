@@ -528,3 +528,51 @@ async fn setup_says_what_it_would_do_and_does_it() {
     assert_eq!(setup(&[]), "-- nothing to do\n");
     database.execute("insert into keyless values ('a'); update keyless set note = 'b'; delete from keyless").await;
 }
+
+#[tokio::test]
+async fn a_promoted_standby_begins_a_new_epoch() {
+    let mut postgres = Postgres::own().await;
+    let database = postgres.database().await;
+    let redis = Redis::start().await;
+    let node = &nodes(&fed(&database).redis(&redis), 1).await[0];
+    until_hit(node.rest(), UNITED).await;
+    let before = epoch(node).await;
+    postgres.demote().await;
+    node.until_lease(Lease::Lapsed).await;
+    postgres.promote().await;
+    node.until_lease(Lease::Held).await;
+    assert_ne!(epoch(node).await, before, "commits that were cached may be lost");
+    assert_eq!(node.metric("transom_feed_epochs_total{reason=\"database\"}").await, 1.0);
+    see_changes(&database, std::slice::from_ref(node)).await;
+}
+
+#[tokio::test]
+async fn a_slot_whose_log_was_thrown_away_is_made_anew() {
+    let postgres = Postgres::own().await;
+    let database = postgres.database().await;
+    let redis = Redis::start().await;
+    let mut node = fed(&database).redis(&redis).start_process().await;
+    until_hit(node.rest(), UNITED).await;
+    node.process().signal(Signal::Stop);
+    let admin = postgres.admin().await;
+    admin.batch_execute("alter system set max_slot_wal_keep_size = '1MB'").await.expect("it is ours");
+    admin.batch_execute("select pg_reload_conf()").await.expect("it is ours");
+    eventually("the slot is lost", Duration::from_secs(20), async || {
+        database.execute("update airlines set name = 'Unheard' where carrier = 'UA'").await;
+        admin.batch_execute("select pg_switch_wal()").await.expect("it is ours");
+        admin.batch_execute("checkpoint").await.expect("it is ours");
+        database.value("select wal_status from pg_replication_slots").await.as_deref() == Some("lost")
+    })
+    .await;
+    node.process().signal(Signal::Cont);
+    eventually("the unheard change shows", MAX_STALENESS + NOISE, async || {
+        node.rest().get(UNITED).send().await.text().contains("Unheard")
+    })
+    .await;
+    until_hit(node.rest(), UNITED).await;
+    eventually("a new epoch", SOON, async || {
+        let text = node.admin().get("/metrics").send().await.text();
+        text.contains("transom_feed_epochs_total{reason=\"slot\"} 1")
+    })
+    .await;
+}
