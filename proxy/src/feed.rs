@@ -7,7 +7,7 @@
 //!
 //! One node of a namespace leads: the one to which Postgres gave the replication slot. Without Redis every node leads a feed
 //! of its own, on a slot that ends with its session. Tags are those of whole tables; finer ones will be computed where
-//! [`transactions`] now notes the table of a row.
+//! `transactions` now notes the table of a row.
 
 mod leader;
 mod heart;

@@ -19,6 +19,7 @@ mod views;
 mod tokens;
 mod faults;
 mod feed;
+mod vouching;
 mod operations;
 mod admin;
 mod commands;

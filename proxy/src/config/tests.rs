@@ -100,7 +100,11 @@ fn an_error_names_the_setting_its_source_what_was_wrong_and_what_would_be_right(
             "not a power of two in bounds; write a power of two from 1024 to 4194304",
         ),
         ("TRANSOM_TTL_JITTER", "10", "not a percentage; write 0% to 100%"),
-        ("TRANSOM_FEED", "logical", "\"logical\" comes with a later version and is not there yet; write none"),
+        (
+            "TRANSOM_FEED",
+            "trigger",
+            "\"trigger\" comes with a later version and is not there yet; write logical or none",
+        ),
         ("TRANSOM_LOG_FORMAT", "xml", "write text or json"),
         ("TRANSOM_DB_SCHEMAS", "a,,b", "not a list of different names"),
         ("TRANSOM_NAMESPACE", "a{b}", "not a namespace"),

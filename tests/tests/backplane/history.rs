@@ -19,7 +19,8 @@ pub(super) const POLL: &str = script!("history", "position", "poll");
 /// Runs a script by hand, as a node with so many slots would.
 pub(super) async fn eval(redis: &Redis, script: &str, slots: u32, args: &[&str]) -> io::Result<Reply> {
     let (epoch, slots) = (format!("{:016x}", rand::random::<u64>()), slots.to_string());
-    let mut words = vec!["EVAL", script, "2", "{transom:test}:history", "{transom:test}:table", &epoch, &slots];
+    let keys = ["{transom:test}:history", "{transom:test}:table", "{transom:test}:feed"];
+    let mut words = vec!["EVAL", script, "3", keys[0], keys[1], keys[2], &epoch, &slots];
     words.extend(args);
     redis.command(&words).await
 }
@@ -50,7 +51,7 @@ async fn an_announcement_after_a_fall_takes_no_number_twice() {
 }
 
 async fn trusted(redis: &Redis, lapse_ms: &str) -> bool {
-    match eval(redis, POLL, 1_024, &["", "0", lapse_ms]).await.unwrap() {
+    match eval(redis, POLL, 1_024, &["", "0", lapse_ms, ""]).await.unwrap() {
         Reply::Array(answer) => answer[3] == Reply::Integer(1),
         other => panic!("poll answered {other:?}"),
     }
