@@ -1,8 +1,10 @@
 //! Why a request was refused, and how PostgREST words it.
 
 use http::StatusCode;
+use serde_json::{Value, json};
 use tokio_postgres::error::DbError;
 
+use super::relation_hint::Candidate;
 use crate::error::Problem;
 
 /// A refusal that needs no database to be known.
@@ -27,6 +29,14 @@ pub enum Error {
     MediaType { asked: String },
     #[error("{0} is not embedded")]
     NotEmbedded(String),
+    #[error("no relationship between {parent} and {child}")]
+    NoRelationship { parent: String, child: String, hint: Option<String>, schema: String, suggestion: Option<String> },
+    #[error("several relationships between {parent} and {child}")]
+    AmbiguousRelationship { parent: String, child: String, candidates: Vec<Candidate> },
+    #[error("no order of {origin} by {target}")]
+    RelatedOrderNotToOne { origin: String, target: String },
+    #[error("no spread of {target} in {origin}")]
+    SpreadNotToOne { origin: String, target: String },
     #[error("limit without order")]
     LimitNoOrder,
     /// other than exactly one row where one object was asked for; after a write the transaction must be rolled back
@@ -58,7 +68,7 @@ impl Error {
             status,
             code: code.into(),
             message: self.message().into(),
-            details: self.details().map(Into::into),
+            details: self.details(),
             hint: self.hint().map(Into::into),
         }
     }
@@ -73,6 +83,10 @@ impl Error {
             Self::UnacceptableSchema { .. } => (StatusCode::NOT_ACCEPTABLE, "PGRST106"),
             Self::MediaType { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "PGRST107"),
             Self::NotEmbedded(_) => (StatusCode::BAD_REQUEST, "PGRST108"),
+            Self::NoRelationship { .. } => (StatusCode::BAD_REQUEST, "PGRST200"),
+            Self::AmbiguousRelationship { .. } => (StatusCode::MULTIPLE_CHOICES, "PGRST201"),
+            Self::RelatedOrderNotToOne { .. } => (StatusCode::BAD_REQUEST, "PGRST118"),
+            Self::SpreadNotToOne { .. } => (StatusCode::BAD_REQUEST, "PGRST119"),
             Self::LimitNoOrder => (StatusCode::BAD_REQUEST, "PGRST109"),
             Self::Singularity { .. } => (StatusCode::NOT_ACCEPTABLE, "PGRST116"),
             Self::UnsupportedMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "PGRST117"),
@@ -93,6 +107,14 @@ impl Error {
             Self::UnacceptableSchema { exposed } => format!("The schema must be one of the following: {exposed}"),
             Self::MediaType { asked } => format!("None of these media types are available: {asked}"),
             Self::NotEmbedded(name) => format!("'{name}' is not an embedded resource in this request"),
+            Self::NoRelationship { parent, child, .. } => {
+                format!("Could not find a relationship between '{parent}' and '{child}' in the schema cache")
+            }
+            Self::AmbiguousRelationship { parent, child, .. } => {
+                format!("Could not embed because more than one relationship was found for '{parent}' and '{child}'")
+            }
+            Self::RelatedOrderNotToOne { target, .. } => format!("A related order on '{target}' is not possible"),
+            Self::SpreadNotToOne { target, .. } => format!("A spread operation on '{target}' is not possible"),
             Self::LimitNoOrder => "A 'limit' was applied without an explicit 'order'".to_owned(),
             Self::Singularity { .. } => "JSON object requested, multiple (or no) rows returned".to_owned(),
             Self::UnsupportedMethod(method) => format!("Unsupported HTTP method: {method}"),
@@ -109,20 +131,46 @@ impl Error {
         }
     }
 
-    fn details(&self) -> Option<String> {
-        match self {
-            Self::Grammar { details, .. } => Some(details.clone()),
-            Self::InvalidRange(why) | Self::NotImplemented(why) => Some((*why).to_owned()),
-            Self::Singularity { rows } => Some(format!("The result contains {rows} rows")),
-            Self::InvalidPreferences(which) => Some(format!("Invalid preferences: {which}")),
-            _ => None,
-        }
+    fn details(&self) -> Option<Value> {
+        let text = match self {
+            Self::Grammar { details, .. } => details.clone(),
+            Self::InvalidRange(why) | Self::NotImplemented(why) => (*why).to_owned(),
+            Self::Singularity { rows } => format!("The result contains {rows} rows"),
+            Self::InvalidPreferences(which) => format!("Invalid preferences: {which}"),
+            Self::NoRelationship { parent, child, hint, schema, .. } => {
+                let hint = hint.as_ref().map(|hint| format!(" using the hint '{hint}'")).unwrap_or_default();
+                format!(
+                    "Searched for a foreign key relationship between '{parent}' and '{child}'{hint} in the schema \
+                     '{schema}', but no matches were found."
+                )
+            }
+            Self::AmbiguousRelationship { candidates, .. } => {
+                let details = candidates.iter().map(|Candidate { embedding, cardinality, relationship, .. }| {
+                    json!({"cardinality": cardinality, "embedding": embedding, "relationship": relationship})
+                });
+                return Some(details.collect());
+            }
+            Self::RelatedOrderNotToOne { origin, target } | Self::SpreadNotToOne { origin, target } => {
+                format!("'{origin}' and '{target}' do not form a many-to-one or one-to-one relationship")
+            }
+            _ => return None,
+        };
+        Some(text.into())
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotEmbedded(name) => {
                 Some(format!("Verify that '{name}' is included in the 'select' query parameter."))
+            }
+            Self::NoRelationship { suggestion, .. } => suggestion.clone(),
+            Self::AmbiguousRelationship { child, candidates, .. } => {
+                let hints: Vec<String> = candidates.iter().map(|candidate| format!("'{}'", candidate.hint)).collect();
+                Some(format!(
+                    "Try changing '{child}' to one of the following: {}. Find the desired relationship in the 'details' \
+                     key.",
+                    hints.join(", ")
+                ))
             }
             Self::LimitNoOrder => Some("Apply an 'order' using unique column(s)".to_owned()),
             _ => None,

@@ -1,11 +1,15 @@
 //! From request to plan: looks names up in the schema cache and decides what to run.
 
+mod embed;
+
+use embed::{Graft, Twig};
+
 use super::answer::{ReadShape, WriteShape};
 use super::request::{Action, Body, Conflict, Kinds, Payload, Range, Request, Return};
 use super::schema::{Changes, Dependencies, SchemaCache, TableId};
-use super::sql::{Mutation, WriteParts, read_statement, write_statement};
+use super::sql::{Affected, Mutation, WriteParts, read_statement, write_statement};
 use super::statement::Statement;
-use super::tree::{Node, outputs};
+use super::tree::Node;
 use super::{Error, Inbound, Settings};
 
 /// What a request comes down to.
@@ -54,7 +58,7 @@ pub fn plan(inbound: &Inbound<'_>, schema: &SchemaCache, settings: &Settings) ->
 
 fn plan_read(request: &Request, body: Body, schema: &SchemaCache, settings: &Settings) -> Result<ReadPlan, Error> {
     let mut node = node(request, schema)?;
-    node.range = node.range.at_most(settings.max_rows);
+    node.limit_rows(settings.max_rows);
     let count = request.preferences.count;
     Ok(ReadPlan {
         statement: read_statement(&node, request.format, body, count),
@@ -78,13 +82,18 @@ fn plan_write(mut request: Request, schema: &SchemaCache) -> Result<WritePlan, E
         Action::Delete | Action::Read(_) => Mutation::Delete,
     };
     refuse_upsert(&request, &mutation)?;
-    let node = node(&request, schema)?;
+    let mut node = node(&request, schema)?;
+    let affected = Affected {
+        conditions: std::mem::take(&mut node.conditions),
+        order: std::mem::take(&mut node.order),
+        range: std::mem::replace(&mut node.range, Range::ALL),
+    };
     match &mutation {
         Mutation::Insert(payload) | Mutation::Update(payload) => check_columns(&node, payload)?,
         Mutation::Delete => {}
     }
-    let limited = node.range != Range::ALL && !matches!(mutation, Mutation::Insert(_));
-    if limited && node.order.is_empty() {
+    let limited = affected.range != Range::ALL && !matches!(mutation, Mutation::Insert(_));
+    if limited && affected.order.is_empty() {
         return Err(Error::LimitNoOrder);
     }
     let changes = match (node.known, &mutation) {
@@ -101,6 +110,7 @@ fn plan_write(mut request: Request, schema: &SchemaCache) -> Result<WritePlan, E
     let shape = write_shape(&request, &mutation, &location);
     let parts = WriteParts {
         node,
+        affected,
         mutation,
         format: request.format,
         returns: request.preferences.returns,
@@ -112,20 +122,10 @@ fn plan_write(mut request: Request, schema: &SchemaCache) -> Result<WritePlan, E
 }
 
 fn node<'a>(request: &'a Request, schema: &'a SchemaCache) -> Result<Node<'a>, Error> {
-    let select = outputs(&request.query.select)?;
-    if let Some(name) = &request.query.embedded {
-        return Err(Error::NotEmbedded(name.clone()));
-    }
-    Ok(Node {
-        schema: &request.schema,
-        name: &request.table,
-        known: schema.relation(&request.schema, &request.table),
-        select,
-        conditions: &request.query.conditions,
-        order: &request.query.order,
-        range: request.range,
-        children: Vec::new(),
-    })
+    let twig = Twig::read(&request.query.select, &request.query.scopes)?;
+    let mut node = Graft { schema, name: &request.schema }.root(&request.table, twig)?;
+    node.range = request.range;
+    Ok(node)
 }
 
 fn refuse_upsert(request: &Request, mutation: &Mutation) -> Result<(), Error> {

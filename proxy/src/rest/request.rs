@@ -10,7 +10,7 @@ mod target;
 pub(super) use media::{Format, Nulls};
 pub(super) use payload::Payload;
 pub(super) use prefer::{Count, Kinds, Missing, Preferences, Return};
-pub(super) use query::{Conflict, Query, encode};
+pub(super) use query::{Conflict, Query, Scope, encode};
 pub(super) use range::Range;
 
 use super::{Error, Inbound, Settings};
@@ -59,7 +59,7 @@ impl Request {
             Method::Get => range::header_range(inbound.headers),
             _ => range::Span::ALL,
         };
-        let range = Range::of(query.span, header_range)?;
+        let range = Range::of(query.root().span(), header_range)?;
         let payload = |query: &Query| Payload::read(inbound.headers, inbound.body, query.columns.as_deref());
         let action = match method {
             Method::Get => Action::Read(Body::Sent),

@@ -5,8 +5,9 @@
 mod write;
 mod read;
 mod body;
+mod query;
 mod condition;
 mod source;
 
 pub(super) use read::read_statement;
-pub(super) use write::{Mutation, WriteParts, write_statement};
+pub(super) use write::{Affected, Mutation, WriteParts, write_statement};

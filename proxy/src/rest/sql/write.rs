@@ -4,12 +4,13 @@ use std::collections::BTreeSet;
 
 use super::body::{ROWS, SOURCE, write_body};
 use super::condition::write_where;
-use super::read::write_range;
+use super::query::{write_query_over, write_range};
 use super::source::Source;
+use crate::rest::ast::{Condition, OrderTerm};
 use crate::rest::request::{Body, Format, Missing, Payload, Range, Return};
 use crate::rest::schema::Fill;
 use crate::rest::statement::{SqlWriter, Statement};
-use crate::rest::tree::{Node, Output};
+use crate::rest::tree::Node;
 
 /// What is done to the relation of the node.
 #[derive(Debug)]
@@ -19,11 +20,20 @@ pub(in crate::rest) enum Mutation {
     Delete,
 }
 
+/// The rows that a write is to change.
+#[derive(Debug)]
+pub(in crate::rest) struct Affected<'a> {
+    pub(in crate::rest) conditions: Vec<&'a Condition>,
+    pub(in crate::rest) order: &'a [OrderTerm],
+    pub(in crate::rest) range: Range,
+}
+
 /// A write, planned.
 #[derive(Debug)]
 pub(in crate::rest) struct WriteParts<'a> {
-    /// relation, filters, order and range, and what is wanted of the changed rows
+    /// the relation, and what is wanted of the changed rows
     pub(in crate::rest) node: Node<'a>,
+    pub(in crate::rest) affected: Affected<'a>,
     pub(in crate::rest) mutation: Mutation,
     pub(in crate::rest) format: Format,
     pub(in crate::rest) returns: Option<Return>,
@@ -35,9 +45,9 @@ pub(in crate::rest) struct WriteParts<'a> {
 /// Returns one row: `total_result_set bigint` (always null), `page_total bigint`, `body text`, and `location text[]`: the
 /// values of the key columns if exactly one row was inserted and its location is wanted.
 pub(in crate::rest) fn write_statement(parts: WriteParts<'_>) -> Statement {
-    let WriteParts { node, mutation, format, returns, missing, location } = parts;
+    let WriteParts { node, affected, mutation, format, returns, missing, location } = parts;
     let mut sql = SqlWriter::default();
-    let source = Source::of(&node);
+    let source = Source::target(&node);
     sql.push("WITH ").push(SOURCE).push(" AS (");
     match mutation {
         Mutation::Insert(payload) => write_insert(&mut sql, &node, payload, missing),
@@ -49,8 +59,8 @@ pub(in crate::rest) fn write_statement(parts: WriteParts<'_>) -> Statement {
             source.write_name(&mut sql);
             return finish(sql.push(" WHERE false"), &node, format, returns, &location);
         }
-        Mutation::Update(payload) => write_update(&mut sql, &node, payload, missing),
-        Mutation::Delete => write_delete(&mut sql, &node),
+        Mutation::Update(payload) => write_update(&mut sql, &node, &affected, payload, missing),
+        Mutation::Delete => write_delete(&mut sql, &node, &affected),
     }
     sql.push(" RETURNING ");
     write_returned(&mut sql, source, &node, returns, &location);
@@ -65,7 +75,6 @@ fn finish(
     returns: Option<Return>,
     location: &[&str],
 ) -> Statement {
-    let source = Source::of(node).unqualified();
     sql.push(") SELECT null::bigint AS total_result_set, pg_catalog.count(").push(ROWS).push(") AS page_total, ");
     let represented = returns == Some(Return::Representation);
     write_body(sql, format, if represented { Body::Sent } else { Body::Omitted });
@@ -80,13 +89,11 @@ fn finish(
         });
         sql.push("] FROM ").push(SOURCE).push(") END");
     }
-    sql.push(" AS location FROM (SELECT ");
+    sql.push(" AS location FROM (");
     if represented {
-        source.write_outputs(sql, &node.select);
-        sql.push(" FROM ").push(SOURCE).push(" AS ");
-        source.write_name(sql);
+        write_query_over(sql, node, SOURCE);
     } else {
-        sql.push("* FROM ").push(SOURCE);
+        sql.push("SELECT * FROM ").push(SOURCE);
     }
     sql.push(") ").push(ROWS);
     std::mem::take(sql).finish()
@@ -101,21 +108,11 @@ fn write_returned(
     location: &[&str],
 ) {
     let columns: Option<BTreeSet<&str>> = match returns {
-        Some(Return::Representation) => node
-            .select
-            .iter()
-            .map(|output| match output {
-                Output::Star => None,
-                Output::Column { field, .. } => Some(field.column.as_str()),
-            })
-            .collect(),
+        Some(Return::Representation) => node.needed_columns(),
         _ => Some(location.iter().copied().collect()),
     };
     match columns {
-        None => {
-            source.write_name(sql);
-            sql.push(".*");
-        }
+        None => source.write_star(sql),
         Some(columns) if columns.is_empty() => {
             sql.push("1");
         }
@@ -127,7 +124,7 @@ fn write_returned(
 
 fn write_insert(sql: &mut SqlWriter, node: &Node<'_>, payload: Payload, missing: Option<Missing>) {
     sql.push("INSERT INTO ");
-    Source::of(node).write_name(sql);
+    Source::target(node).write_name(sql);
     if !payload.columns.is_empty() {
         sql.push("(")
             .join(&payload.columns, ", ", |sql, column| {
@@ -142,29 +139,35 @@ fn write_insert(sql: &mut SqlWriter, node: &Node<'_>, payload: Payload, missing:
     write_payload(sql, node, payload, missing);
 }
 
-fn write_update(sql: &mut SqlWriter, node: &Node<'_>, payload: Payload, missing: Option<Missing>) {
-    let keys = write_affected(sql, node);
+fn write_update(
+    sql: &mut SqlWriter,
+    node: &Node<'_>,
+    affected: &Affected<'_>,
+    payload: Payload,
+    missing: Option<Missing>,
+) {
+    let keys = write_affected(sql, node, affected);
     sql.push("UPDATE ");
-    Source::of(node).write_name(sql);
+    Source::target(node).write_name(sql);
     sql.push(" SET ").join(&payload.columns, ", ", |sql, column| {
         sql.ident(column).push(" = _transom_body.").ident(column);
     });
     sql.push(" FROM ");
     write_payload(sql, node, payload, missing);
     if keys.is_empty() {
-        write_where(sql, Source::of(node), node.conditions);
+        write_where(sql, Source::target(node), &affected.conditions);
     } else {
         sql.push(", _transom_affected WHERE ");
         write_key_match(sql, node, &keys);
     }
 }
 
-fn write_delete(sql: &mut SqlWriter, node: &Node<'_>) {
-    let keys = write_affected(sql, node);
+fn write_delete(sql: &mut SqlWriter, node: &Node<'_>, affected: &Affected<'_>) {
+    let keys = write_affected(sql, node, affected);
     sql.push("DELETE FROM ");
-    Source::of(node).write_name(sql);
+    Source::target(node).write_name(sql);
     if keys.is_empty() {
-        write_where(sql, Source::of(node), node.conditions);
+        write_where(sql, Source::target(node), &affected.conditions);
     } else {
         sql.push(" USING _transom_affected WHERE ");
         write_key_match(sql, node, &keys);
@@ -175,31 +178,31 @@ fn write_delete(sql: &mut SqlWriter, node: &Node<'_>) {
 ///
 /// PostgREST identifies them by the columns of `order`, which changes more rows than `limit` if those are not unique. The
 /// primary key does not have that fault, so it goes first.
-fn write_affected<'n>(sql: &mut SqlWriter, node: &'n Node<'_>) -> Vec<&'n str> {
-    if node.range == Range::ALL {
+fn write_affected<'n>(sql: &mut SqlWriter, node: &'n Node<'_>, affected: &'n Affected<'_>) -> Vec<&'n str> {
+    if affected.range == Range::ALL {
         return Vec::new();
     }
     let mut keys: Vec<&str> =
         node.known.map(|relation| relation.primary_key.iter().map(|key| &**key).collect()).unwrap_or_default();
     if keys.is_empty() {
-        let ordered: BTreeSet<&str> = node.order.iter().map(|term| term.field.column.as_str()).collect();
+        let ordered: BTreeSet<&str> = affected.order.iter().map(|term| term.field.column.as_str()).collect();
         keys.extend(ordered);
     }
-    let source = Source::of(node);
+    let source = Source::target(node);
     sql.push("WITH _transom_affected AS (SELECT ");
     sql.join(&keys, ", ", |sql, key| source.write_column(sql, key));
     sql.push(" FROM ");
     source.write_name(sql);
-    write_where(sql, source, node.conditions);
-    source.write_order(sql, node.order);
-    write_range(sql, node.range);
+    write_where(sql, source, &affected.conditions);
+    source.write_order(sql, affected.order);
+    write_range(sql, affected.range);
     sql.push(") ");
     keys
 }
 
 fn write_key_match(sql: &mut SqlWriter, node: &Node<'_>, keys: &[&str]) {
     sql.join(keys, " AND ", |sql, key| {
-        Source::of(node).write_column(sql, key);
+        Source::target(node).write_column(sql, key);
         sql.push(" = _transom_affected.").ident(key);
     });
 }
