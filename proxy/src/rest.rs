@@ -3,7 +3,7 @@
 //! [`plan`] reads a request and looks its names up in a [`SchemaCache`]; the [`Plan`] holds one [`Statement`] whose text
 //! depends only on the shape of the request, every value a bound parameter; PostgreSQL builds the body and returns one
 //! row; [`ReadShape::answer`] or [`WriteShape::answer`] makes status and headers of it. PostgREST 12.0.2 is the reference
-//! throughout. Functions, upserts and tokens are refused by name until they have their place here.
+//! throughout. Upserts and tokens are refused by name until they have their place here.
 
 mod plan;
 mod answer;
@@ -17,7 +17,7 @@ mod error;
 mod relation_hint;
 mod schema;
 
-pub use answer::{Answer, Headers, ReadShape, Rendered, WriteShape};
+pub use answer::{Answer, Headers, ReadShape, Rendered, RowsShape, WriteShape};
 pub use error::{Caller, Error, problem_of_db_error};
 pub use plan::{Plan, ReadPlan, WritePlan, plan};
 pub use relation_hint::Candidate;

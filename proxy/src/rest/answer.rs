@@ -40,9 +40,18 @@ const JSON: &str = "application/json; charset=utf-8";
 pub struct ReadShape {
     pub(super) format: Format,
     pub(super) body: Body,
+    pub(super) content: Content,
     pub(super) offset: i128,
     pub(super) profile: Option<String>,
     pub(super) applied: String,
+}
+
+/// Whether there is anything to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Content {
+    Rows,
+    /// the function returns nothing
+    Nothing,
 }
 
 impl ReadShape {
@@ -56,6 +65,10 @@ impl ReadShape {
         let status = range_status(self.offset, last, row.total);
         let mut headers = Headers::new();
         push(&mut headers, CONTENT_RANGE, &content_range(self.offset, last, row.total));
+        if self.content == Content::Nothing {
+            push_some(&mut headers, PREFERENCE_APPLIED, Some(&self.applied));
+            return Ok(Rendered { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() });
+        }
         let unsatisfiable = status == StatusCode::RANGE_NOT_SATISFIABLE;
         push(&mut headers, CONTENT_TYPE, if unsatisfiable { JSON } else { self.format.content_type() });
         push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
@@ -69,9 +82,30 @@ impl ReadShape {
     }
 }
 
+/// What the answer to a request that may write depends on beside the statement.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum WriteShape {
+    Rows(RowsShape),
+    /// the result of a function
+    Call(ReadShape),
+}
+
+impl WriteShape {
+    /// Renders the answer.
+    ///
+    /// # Errors
+    /// [`Error::Singularity`] if one object was asked for and there is another number of rows: roll back.
+    pub fn answer(&self, row: Answer) -> Result<Rendered, Error> {
+        match self {
+            Self::Rows(shape) => shape.answer(row),
+            Self::Call(shape) => shape.answer(row),
+        }
+    }
+}
+
 /// What the answer to a write depends on beside the statement.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct WriteShape {
+pub struct RowsShape {
     pub(super) kind: WriteKind,
     pub(super) format: Format,
     pub(super) returns: Option<Return>,
@@ -90,7 +124,7 @@ pub(super) enum WriteKind {
     Delete,
 }
 
-impl WriteShape {
+impl RowsShape {
     /// Renders the answer to a write.
     ///
     /// # Errors

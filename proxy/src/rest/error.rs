@@ -37,6 +37,19 @@ pub enum Error {
     RelatedOrderNotToOne { origin: String, target: String },
     #[error("no spread of {target} in {origin}")]
     SpreadNotToOne { origin: String, target: String },
+    #[error("no function {function}")]
+    FunctionNotFound {
+        function: String,
+        /// the names that were given
+        arguments: Vec<String>,
+        /// the type of a parameter that could have taken the whole body
+        whole: Option<&'static str>,
+        suggestion: Option<String>,
+    },
+    #[error("several functions fit")]
+    AmbiguousFunction { candidates: Vec<String> },
+    #[error("method {0} on a function")]
+    FunctionMethod(String),
     #[error("limit without order")]
     LimitNoOrder,
     /// other than exactly one row where one object was asked for; after a write the transaction must be rolled back
@@ -87,6 +100,9 @@ impl Error {
             Self::AmbiguousRelationship { .. } => (StatusCode::MULTIPLE_CHOICES, "PGRST201"),
             Self::RelatedOrderNotToOne { .. } => (StatusCode::BAD_REQUEST, "PGRST118"),
             Self::SpreadNotToOne { .. } => (StatusCode::BAD_REQUEST, "PGRST119"),
+            Self::FunctionMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "PGRST101"),
+            Self::FunctionNotFound { .. } => (StatusCode::NOT_FOUND, "PGRST202"),
+            Self::AmbiguousFunction { .. } => (StatusCode::MULTIPLE_CHOICES, "PGRST203"),
             Self::LimitNoOrder => (StatusCode::BAD_REQUEST, "PGRST109"),
             Self::Singularity { .. } => (StatusCode::NOT_ACCEPTABLE, "PGRST116"),
             Self::UnsupportedMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "PGRST117"),
@@ -115,6 +131,18 @@ impl Error {
             }
             Self::RelatedOrderNotToOne { target, .. } => format!("A related order on '{target}' is not possible"),
             Self::SpreadNotToOne { target, .. } => format!("A spread operation on '{target}' is not possible"),
+            Self::FunctionMethod(method) => format!("Cannot use the {method} method on RPC"),
+            Self::FunctionNotFound { function, arguments, whole, .. } => {
+                let with = match (arguments.as_slice(), whole) {
+                    (_, Some(whole)) if *whole != "json" => String::new(),
+                    ([], _) => " without parameters".to_owned(),
+                    (names, _) => format!("({})", names.join(", ")),
+                };
+                format!("Could not find the function {function}{with} in the schema cache")
+            }
+            Self::AmbiguousFunction { candidates } => {
+                format!("Could not choose the best candidate function between: {}", candidates.join(", "))
+            }
             Self::LimitNoOrder => "A 'limit' was applied without an explicit 'order'".to_owned(),
             Self::Singularity { .. } => "JSON object requested, multiple (or no) rows returned".to_owned(),
             Self::UnsupportedMethod(method) => format!("Unsupported HTTP method: {method}"),
@@ -150,6 +178,21 @@ impl Error {
                 });
                 return Some(details.collect());
             }
+            Self::FunctionNotFound { function, arguments, whole, .. } => {
+                let named = match arguments.as_slice() {
+                    [] => " without parameters".to_owned(),
+                    [only] => format!(" with parameter {only}"),
+                    names => format!(" with parameters {}", names.join(", ")),
+                };
+                let searched = match whole {
+                    None => named,
+                    Some("json") => format!("{named} or with a single unnamed json/jsonb parameter"),
+                    Some(whole) => format!(" with a single unnamed {whole} parameter"),
+                };
+                format!(
+                    "Searched for the function {function}{searched}, but no matches were found in the schema cache."
+                )
+            }
             Self::RelatedOrderNotToOne { origin, target } | Self::SpreadNotToOne { origin, target } => {
                 format!("'{origin}' and '{target}' do not form a many-to-one or one-to-one relationship")
             }
@@ -163,7 +206,12 @@ impl Error {
             Self::NotEmbedded(name) => {
                 Some(format!("Verify that '{name}' is included in the 'select' query parameter."))
             }
-            Self::NoRelationship { suggestion, .. } => suggestion.clone(),
+            Self::NoRelationship { suggestion, .. } | Self::FunctionNotFound { suggestion, .. } => suggestion.clone(),
+            Self::AmbiguousFunction { .. } => Some(
+                "Try renaming the parameters or the function itself in the database so function overloading can be \
+                 resolved"
+                    .to_owned(),
+            ),
             Self::AmbiguousRelationship { child, candidates, .. } => {
                 let hints: Vec<String> = candidates.iter().map(|candidate| format!("'{}'", candidate.hint)).collect();
                 Some(format!(

@@ -36,6 +36,11 @@ pub(super) fn parse_filter(key: &str, value: &str) -> Result<(EmbedPath, Filter)
     Ok((path, Filter { field, polarity, operation }))
 }
 
+/// Whether a parameter's value begins as a filter does, rather than being the argument of a function.
+pub(super) fn is_filter(value: &str) -> bool {
+    operation::begins(value)
+}
+
 /// Reads `and=(...)`, `or=(...)` and their `not.` forms.
 pub(super) fn parse_logic(key: &str, value: &str) -> Result<(EmbedPath, Condition), Error> {
     let mut names = read("logic path", key, name::dotted)?;

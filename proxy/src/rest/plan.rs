@@ -1,10 +1,11 @@
 //! From request to plan: looks names up in the schema cache and decides what to run.
 
+mod call;
 mod embed;
 
 use embed::{Graft, Twig};
 
-use super::answer::{ReadShape, WriteShape};
+use super::answer::{Content, ReadShape, RowsShape, WriteShape};
 use super::request::{Action, Body, Conflict, Kinds, Payload, Range, Request, Return};
 use super::schema::{Changes, Dependencies, SchemaCache, TableId};
 use super::sql::{Affected, Mutation, WriteParts, read_statement, write_statement};
@@ -26,10 +27,10 @@ pub struct ReadPlan {
     pub shape: ReadShape,
     /// what the answer depends on
     pub reads: Dependencies,
-    /// the table or view that was named; its schema goes first in the search path
+    /// the table, view or function that was named; its schema goes first in the search path
     pub target: TableId,
-    /// the path and canonical query of the request, which the reply repeats as its `Content-Location`. Not part of the
-    /// answer: other spellings of the question share it.
+    /// the path and canonical query of the request, which the reply repeats as its `Content-Location`; empty for a call of a
+    /// function. Not part of the answer: other spellings of the question share it.
     pub location: String,
 }
 
@@ -53,6 +54,7 @@ pub fn plan(inbound: &Inbound<'_>, schema: &SchemaCache, settings: &Settings) ->
     match request.action {
         Action::Read(body) => plan_read(&request, body, schema, settings).map(Plan::Read),
         Action::Insert(_) | Action::Update(_) | Action::Delete => plan_write(request, schema).map(Plan::Write),
+        Action::Call(ref call) => call::plan_call(&request, call, schema, settings),
     }
 }
 
@@ -65,6 +67,7 @@ fn plan_read(request: &Request, body: Body, schema: &SchemaCache, settings: &Set
         shape: ReadShape {
             format: request.format,
             body,
+            content: Content::Rows,
             offset: node.range.offset,
             profile: request.profile.clone(),
             applied: request.preferences.applied(Kinds::Reads),
@@ -79,7 +82,7 @@ fn plan_write(mut request: Request, schema: &SchemaCache) -> Result<WritePlan, E
     let mutation = match std::mem::replace(&mut request.action, Action::Delete) {
         Action::Insert(payload) => Mutation::Insert(payload),
         Action::Update(payload) => Mutation::Update(payload),
-        Action::Delete | Action::Read(_) => Mutation::Delete,
+        Action::Delete | Action::Read(_) | Action::Call(_) => Mutation::Delete,
     };
     refuse_upsert(&request, &mutation)?;
     let mut node = node(&request, schema)?;
@@ -152,7 +155,7 @@ fn check_columns(node: &Node<'_>, payload: &Payload) -> Result<(), Error> {
 
 fn write_shape(request: &Request, mutation: &Mutation, location: &[&str]) -> WriteShape {
     use super::answer::WriteKind;
-    WriteShape {
+    WriteShape::Rows(RowsShape {
         kind: match mutation {
             Mutation::Insert(_) => WriteKind::Insert,
             Mutation::Update(_) => WriteKind::Update,
@@ -168,7 +171,7 @@ fn write_shape(request: &Request, mutation: &Mutation, location: &[&str]) -> Wri
         }),
         table: request.table.clone(),
         location: location.iter().map(|column| (*column).to_owned()).collect(),
-    }
+    })
 }
 
 fn location(request: &Request) -> String {

@@ -1,5 +1,7 @@
 //! What an error says about relationships: the ones that could be meant, and names that look alike.
 
+use std::collections::BTreeSet;
+
 use super::schema::{Link, Pairs, Relationship};
 
 /// One of several relationships that a request could mean.
@@ -52,18 +54,24 @@ pub(super) fn describe(one: &Relationship) -> Candidate {
 /// How alike two names must be: one minus the share of characters to be changed.
 const LIKENESS_MIN: f64 = 0.33;
 
-/// The candidate that looks most like `name`. As in PostgREST's fuzzy search, only names that share three characters in a
-/// row are compared, or two if none share three; the ends count as characters.
+/// The candidate that looks most like `name`. As in PostgREST's fuzzy search, only names that share three characters in a row
+/// are compared, or two if none share three; there only letters, digits, commas, spaces and the ends count.
 pub(super) fn closest<'n>(name: &str, candidates: impl Iterator<Item = &'n str>) -> Option<&'n str> {
-    let padded = |text: &str| -> Vec<char> { format!("-{}-", text.to_lowercase()).chars().collect() };
-    let wanted = padded(name);
-    let candidates: Vec<(&str, Vec<char>)> =
-        candidates.take(CANDIDATES_MAX).map(|candidate| (candidate, padded(candidate))).collect();
+    let normal = |text: &str| -> String {
+        let counts = |found: &char| found.is_alphanumeric() || matches!(found, ',' | ' ');
+        text.to_lowercase().chars().filter(counts).collect()
+    };
+    let grams = |text: &str, size: usize| -> BTreeSet<Vec<char>> {
+        format!("-{text}-").chars().collect::<Vec<_>>().windows(size).map(<[char]>::to_vec).collect()
+    };
+    let wanted = normal(name);
+    let candidates: Vec<(&str, String)> =
+        candidates.take(CANDIDATES_MAX).map(|candidate| (candidate, normal(candidate))).collect();
     [3, 2].into_iter().find_map(|size| {
-        let shares = |found: &[char]| found.windows(size).any(|gram| wanted.windows(size).any(|other| other == gram));
+        let own = grams(&wanted, size);
         candidates
             .iter()
-            .filter(|(_, found)| shares(found))
+            .filter(|(_, found)| !grams(found, size).is_disjoint(&own))
             .map(|(candidate, _)| {
                 (strsim::normalized_levenshtein(&name.to_lowercase(), &candidate.to_lowercase()), *candidate)
             })

@@ -1,6 +1,7 @@
 //! The schema cache: what the exposed schemas hold, and what an answer about it depends on.
 
 mod load;
+mod routine;
 mod relationship;
 mod graph;
 mod opacity;
@@ -8,9 +9,13 @@ mod expression;
 mod target_list;
 
 pub use load::load_schema;
+#[cfg(test)]
+pub(super) use relationship::Function;
+pub(super) use relationship::Rows;
 pub(super) use relationship::{Computed, Link, Pairs, Relationship};
 #[cfg(test)]
-pub(super) use relationship::{Function, Rows};
+pub(super) use routine::{Need, Returns};
+pub(super) use routine::{Parameter, Routine, Value, Volatility};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -200,6 +205,8 @@ pub(super) struct ForeignKey {
 pub struct SchemaCache {
     relations: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Relation>>,
     relationships: BTreeMap<TableId, Vec<Relationship>>,
+    /// by schema and name, every overload
+    routines: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<Routine>>>,
     fingerprint: u128,
 }
 
@@ -211,6 +218,7 @@ pub(super) struct Parts {
     /// columns of views that show a table's column as it is
     pub(super) shown: Vec<Shown>,
     pub(super) computed: Vec<Computed>,
+    pub(super) routines: Vec<Routine>,
     /// what the answers depend on beside the shape of the relations: privileges, policies, functions
     pub(super) definitions: Vec<String>,
 }
@@ -225,9 +233,14 @@ impl SchemaCache {
         }
         let known = |id: &TableId| by_schema.get(&id.schema)?.get(&id.name);
         let relationships = relationship::relationships(&parts.foreign_keys, &parts.shown, parts.computed, known);
+        let mut routines: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<Routine>>> = BTreeMap::new();
+        for routine in parts.routines {
+            let TableId { schema, name } = routine.id.clone();
+            routines.entry(schema).or_default().entry(name).or_default().push(routine);
+        }
         let mut hasher = Xxh3::new();
-        (&by_schema, &relationships, parts.definitions).hash(&mut hasher);
-        Self { fingerprint: hasher.digest128(), relations: by_schema, relationships }
+        (&by_schema, &relationships, &routines, parts.definitions).hash(&mut hasher);
+        Self { fingerprint: hasher.digest128(), relations: by_schema, relationships, routines }
     }
 
     /// The relation of that name.
@@ -250,6 +263,16 @@ impl SchemaCache {
     /// The names of the schema's relations that have relationships.
     pub(super) fn related(&self, schema: &str) -> impl Iterator<Item = &str> {
         self.relationships.keys().filter(move |table| *table.schema == *schema).map(|table| &*table.name)
+    }
+
+    /// The functions of that name.
+    pub(super) fn routines(&self, schema: &str, name: &str) -> &[Routine] {
+        self.routines.get(schema).and_then(|routines| routines.get(name)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The names of the schema's functions.
+    pub(super) fn routine_names(&self, schema: &str) -> impl Iterator<Item = &str> {
+        self.routines.get(schema).into_iter().flat_map(|routines| routines.keys().map(|name| &**name))
     }
 
     /// Differs whenever anything differs that an answer may depend on beside the rows: columns, keys, definitions of

@@ -76,7 +76,7 @@ impl<'a> Node<'a> {
         all
     }
 
-    fn dependencies_of_branch(&self) -> Dependencies {
+    pub(super) fn dependencies_of_branch(&self) -> Dependencies {
         let mut all = self.dependencies();
         let Some(branch) = &self.branch else { return all };
         match &branch.relationship.link {
@@ -182,48 +182,58 @@ fn values(operation: &Operation) -> impl Iterator<Item = Cow<'_, str>> {
     one.into_iter().chain(many).map(|value| Cow::Owned(value.to_ascii_lowercase()))
 }
 
-fn names_a_moment(value: &str) -> bool {
+pub(super) fn names_a_moment(value: &str) -> bool {
     ["now", "today", "tomorrow", "yesterday"].iter().any(|word| value.contains(word))
+}
+
+/// Types that PostgreSQL reads from text by the text alone.
+const PURE: [&str; 24] = [
+    "int",
+    "int2",
+    "int4",
+    "int8",
+    "integer",
+    "smallint",
+    "bigint",
+    "numeric",
+    "decimal",
+    "real",
+    "float4",
+    "float8",
+    "double precision",
+    "text",
+    "varchar",
+    "character varying",
+    "char",
+    "bpchar",
+    "bool",
+    "boolean",
+    "uuid",
+    "json",
+    "jsonb",
+    "bytea",
+];
+/// Types that can be read from a text that names a moment.
+const TIMES: [&str; 8] = [
+    "date",
+    "time",
+    "timetz",
+    "timestamp",
+    "timestamptz",
+    "timestamp with time zone",
+    "timestamp without time zone",
+    "interval",
+];
+
+/// Whether values of the type, or arrays of it, mean the same whenever and by whomever they are read, unless the text names
+/// a moment.
+pub(super) fn is_pure_type(sql_type: &str) -> bool {
+    let element = sql_type.trim_end_matches("[]").trim_start_matches('_');
+    PURE.contains(&element) || TIMES.contains(&element)
 }
 
 /// Casts whose result follows from the value alone. Any other may run a function of the user's, or read the clock.
 fn opacity_of_cast(relation: &Relation, field: &Field, cast: &str) -> Option<Opaque> {
-    const PURE: [&str; 24] = [
-        "int",
-        "int2",
-        "int4",
-        "int8",
-        "integer",
-        "smallint",
-        "bigint",
-        "numeric",
-        "decimal",
-        "real",
-        "float4",
-        "float8",
-        "double precision",
-        "text",
-        "varchar",
-        "character varying",
-        "char",
-        "bpchar",
-        "bool",
-        "boolean",
-        "uuid",
-        "json",
-        "jsonb",
-        "bytea",
-    ];
-    const TIMES: [&str; 8] = [
-        "date",
-        "time",
-        "timetz",
-        "timestamp",
-        "timestamptz",
-        "timestamp with time zone",
-        "timestamp without time zone",
-        "interval",
-    ];
     let cast = cast.to_ascii_lowercase();
     let is_time = || {
         field.path.is_empty() && relation.column(&field.column).is_some_and(|column| column.family == TypeFamily::Time)

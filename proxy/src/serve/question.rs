@@ -25,7 +25,7 @@ pub(super) struct Question {
     pub(super) session: Session,
     pub(super) slots: Slots,
     /// `Content-Location` of the reply
-    pub(super) location: HeaderValue,
+    pub(super) location: Option<HeaderValue>,
     /// why the cache has no part in it, if so
     pub(super) bypass: Option<Forward>,
     lifetimes: Lifetimes,
@@ -58,7 +58,7 @@ impl Question {
             session: Session::new(principal.role, &plan.target.schema, context.extra_search_path),
             slots: slots(key::tags_of_read(url, &plan.reads.tables).collect()),
             // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
-            location: HeaderValue::try_from(&plan.location).unwrap_or_else(|_| HeaderValue::from_static("")),
+            location: HeaderValue::try_from(&plan.location).ok().filter(|location| !location.is_empty()),
             bypass,
             lifetimes: Lifetimes {
                 fresh_for: policy.ttl,

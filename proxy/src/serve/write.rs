@@ -6,12 +6,12 @@ use bytes::Bytes;
 use cache_core::{coherence::Kind, error::RedisError, outcome::Source, tag::Tag};
 use http::{HeaderValue, request::Parts};
 
-use super::Serve;
+use super::{Question, Serve};
 use crate::{
     error::Error,
     key,
     origin::{Session, Uncommitted, Written},
-    reply::{self, Reply, TRANSOM_TOKEN},
+    reply::{self, Forward, Reply, StoredResponse, TRANSOM_TOKEN},
     rest::{self, Changes, Plan, Rendered, TableId, WritePlan},
 };
 
@@ -22,14 +22,22 @@ impl Serve {
     /// If it cannot be understood, or Postgres refuses or fails.
     pub async fn write(self: &Arc<Self>, parts: &Parts, body: Bytes) -> Result<Reply, Error> {
         let principal = self.auth.principal(&parts.headers)?;
-        let plan = match rest::plan(&self.inbound(parts, &body), &self.schema.load(), &self.rest)? {
+        let schema = self.schema.load_full();
+        let plan = match rest::plan(&self.inbound(parts, &body), &schema, &self.rest)? {
             Plan::Write(plan) => plan,
-            Plan::Read(_) => return Err(Error::NoSuchPath),
+            Plan::Read(plan) => return self.posted_read(self.question_of(parts, plan, principal, &schema)).await,
         };
         let session = Session::new(principal.role, &plan.schema, &self.config.database.extra_search_path);
         let serve = self.clone();
         let written = async move { serve.write_and_announce(&session, &plan).await };
         self.tasks.spawn(written).await.unwrap_or(Err(Error::Abandoned))
+    }
+
+    /// A function that was posted to and only reads: asked anew each time, because nobody else asks with the same body.
+    async fn posted_read(self: &Arc<Self>, question: Question) -> Result<Reply, Error> {
+        let filled = self.fill_alone(&Arc::new(question), Forward::Uncached).await?;
+        let StoredResponse { status, headers, body, .. } = &filled.entry.value;
+        Ok(reply::to_write(*status, headers.iter().cloned(), body.clone()))
     }
 
     async fn write_and_announce(&self, session: &Session, plan: &WritePlan) -> Result<Reply, Error> {

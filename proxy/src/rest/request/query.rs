@@ -58,17 +58,20 @@ pub(in crate::rest) enum Conflict {
 }
 
 impl Query {
-    pub(super) fn read(raw: &str) -> Result<Self, Error> {
+    /// Reads a query string, and gives the arguments of a function apart if there can be any.
+    pub(super) fn read(raw: &str, gives: Gives) -> Result<(Self, Vec<(String, String)>), Error> {
         if raw.len() > QUERY_BYTES_MAX {
             return Err(Error::Limit { what: "the length of the query string", limit: QUERY_BYTES_MAX });
         }
-        let parameters = decode(raw)?;
+        let mut parameters = decode(raw)?;
+        let canonical = canonical(&parameters);
         let mut scopes = BTreeMap::from([(EmbedPath::new(), Scope::default())]);
         // The order of these is the order in which PostgREST reports mistakes.
         read_order(&parameters, &mut scopes)?;
         let logic = read_logic(&parameters)?;
         let columns = first(&parameters, "columns").map(grammar::parse_columns).transpose()?;
         let select = grammar::parse_select(first(&parameters, "select").unwrap_or("*"))?;
+        let arguments = if gives == Gives::Arguments { take_arguments(&mut parameters) } else { Vec::new() };
         let filters = read_filters(&parameters)?;
         for (path, condition) in filters.into_iter().chain(logic) {
             scopes.entry(path).or_default().conditions.push(condition);
@@ -79,14 +82,21 @@ impl Query {
             None => Conflict::Unnamed,
         };
         read_ranges(&parameters, &mut scopes)?;
-        let canonical = canonical(&parameters);
-        Ok(Self { select, scopes, columns, conflict, canonical })
+        Ok((Self { select, scopes, columns, conflict, canonical }, arguments))
     }
 
     /// What is asked of the resource itself.
     pub(in crate::rest) fn root(&self) -> &Scope {
         self.scopes.get(&EmbedPath::new()).expect("reading puts it there")
     }
+}
+
+/// What the parameters that are not reserved give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gives {
+    Filters,
+    /// arguments of a function, unless they look like filters
+    Arguments,
 }
 
 type Parameter = (String, Option<String>);
@@ -178,6 +188,16 @@ fn read_ranges(parameters: &[Parameter], scopes: &mut BTreeMap<EmbedPath, Scope>
         scopes.entry(grammar::parse_embed_path(key)?).or_default().offset = parse_number(value);
     }
     Ok(())
+}
+
+/// Takes out what does not look like a filter. As in PostgREST, a dotted name or an operator in front of the value does.
+fn take_arguments(parameters: &mut Vec<Parameter>) -> Vec<(String, String)> {
+    let is_argument = |(key, value): &mut Parameter| {
+        role(key) == Role::Filter
+            && !key.contains('.')
+            && value.as_deref().is_some_and(|text| !grammar::is_filter(text))
+    };
+    parameters.extract_if(.., is_argument).filter_map(|(key, value)| Some((key, value?))).collect()
 }
 
 fn check_filters<'c>(conditions: impl Iterator<Item = &'c Condition>) -> Result<(), Error> {

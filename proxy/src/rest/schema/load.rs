@@ -1,5 +1,7 @@
 //! Reading the schema cache from PostgreSQL's catalogs.
 
+mod routines;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -52,9 +54,10 @@ async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error>
     }
     let foreign_keys = load_foreign_keys(client, &graph).await?;
     let computed = load_computed(client, &graph).await?;
+    let routines = routines::load_routines(client, schemas).await?;
     let rows = client.query(PRIVILEGES, &[]).await?;
     definitions.extend(rows.iter().map(|row| row.get::<_, String>(0)));
-    Ok(SchemaCache::new(Parts { relations, foreign_keys, shown, computed, definitions }))
+    Ok(SchemaCache::new(Parts { relations, foreign_keys, shown, computed, routines, definitions }))
 }
 
 const RELATIONS: &str = "\

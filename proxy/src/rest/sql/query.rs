@@ -41,6 +41,13 @@ pub(super) fn write_count(sql: &mut SqlWriter, node: &Node<'_>, parent: Option<S
     write_restrictions(sql, Source::of(node), node, parent, Presence::Sought);
 }
 
+/// As `write_count`, over rows that stand in for those of the node's relation.
+pub(super) fn write_count_over(sql: &mut SqlWriter, node: &Node<'_>, rows: &str) {
+    let source = Source::computed(node);
+    sql.push("SELECT 1 FROM ").push(rows).push(" AS ").ident(source.bare_name());
+    write_restrictions(sql, source, node, None, Presence::Sought);
+}
+
 /// Writes ` LIMIT ... OFFSET ...`, always both, so that pages share a statement; nothing if everything is wanted.
 pub(super) fn write_range(sql: &mut SqlWriter, range: Range) {
     if range == Range::ALL {
