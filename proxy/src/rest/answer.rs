@@ -11,7 +11,7 @@ use super::request::{Body, Count, Format, Return, encode};
 /// The row that a statement returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// `total_result_set`
+    /// `total_result_set`: of a read how many rows there are, of a write how many of them are new
     pub total: Option<i64>,
     /// `page_total`
     pub page: i64,
@@ -110,6 +110,8 @@ pub struct RowsShape {
     pub(super) format: Format,
     pub(super) returns: Option<Return>,
     pub(super) count: Option<Count>,
+    /// whether rows that are there already are updated
+    pub(super) merges: bool,
     pub(super) profile: Option<String>,
     pub(super) applied: String,
     pub(super) table: String,
@@ -121,6 +123,8 @@ pub struct RowsShape {
 pub(super) enum WriteKind {
     Insert,
     Update,
+    /// `PUT`
+    Put,
     Delete,
 }
 
@@ -128,8 +132,12 @@ impl RowsShape {
     /// Renders the answer to a write.
     ///
     /// # Errors
-    /// [`Error::Singularity`] if one object was asked for and another number of rows changed: roll back.
+    /// [`Error::Singularity`] if one object was asked for and another number of rows changed, [`Error::PutMismatch`] if the
+    /// row is not the one that was named: roll back.
     pub fn answer(&self, row: Answer) -> Result<Rendered, Error> {
+        if self.kind == WriteKind::Put && row.page != 1 {
+            return Err(Error::PutMismatch);
+        }
         check_singular(self.format, row.page)?;
         let represented = self.returns == Some(Return::Representation);
         let mut headers = Headers::new();
@@ -137,16 +145,22 @@ impl RowsShape {
         let total = self.count.map(|_| row.page);
         let last = match self.kind {
             WriteKind::Update => i128::from(row.page) - 1,
-            WriteKind::Insert | WriteKind::Delete => -1,
+            WriteKind::Insert | WriteKind::Put | WriteKind::Delete => -1,
         };
-        push(&mut headers, CONTENT_RANGE, &content_range(0, last, total));
+        if self.kind != WriteKind::Put {
+            push(&mut headers, CONTENT_RANGE, &content_range(0, last, total));
+        }
         push_some(&mut headers, PREFERENCE_APPLIED, Some(&self.applied));
         if represented {
             push(&mut headers, CONTENT_TYPE, self.format.content_type());
             push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
         }
+        // Of a write, the statement counts the rows that are new.
+        let nothing_new = row.total.is_some_and(|inserted| inserted <= 0);
         let status = match (self.kind, represented) {
+            (WriteKind::Insert, _) if self.merges && nothing_new => StatusCode::OK,
             (WriteKind::Insert, _) => StatusCode::CREATED,
+            (WriteKind::Put, true) if !nothing_new => StatusCode::CREATED,
             (_, true) => StatusCode::OK,
             (_, false) => StatusCode::NO_CONTENT,
         };

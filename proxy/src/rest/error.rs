@@ -50,6 +50,13 @@ pub enum Error {
     AmbiguousFunction { candidates: Vec<String> },
     #[error("method {0} on a function")]
     FunctionMethod(String),
+    #[error("filters of PUT")]
+    InvalidFilters,
+    #[error("range of PUT")]
+    PutRange,
+    /// the row that was put is not the one that the URL names: roll back
+    #[error("payload and URL differ")]
+    PutMismatch,
     #[error("limit without order")]
     LimitNoOrder,
     /// other than exactly one row where one object was asked for; after a write the transaction must be rolled back
@@ -103,6 +110,9 @@ impl Error {
             Self::FunctionMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "PGRST101"),
             Self::FunctionNotFound { .. } => (StatusCode::NOT_FOUND, "PGRST202"),
             Self::AmbiguousFunction { .. } => (StatusCode::MULTIPLE_CHOICES, "PGRST203"),
+            Self::InvalidFilters => (StatusCode::METHOD_NOT_ALLOWED, "PGRST105"),
+            Self::PutRange => (StatusCode::BAD_REQUEST, "PGRST114"),
+            Self::PutMismatch => (StatusCode::BAD_REQUEST, "PGRST115"),
             Self::LimitNoOrder => (StatusCode::BAD_REQUEST, "PGRST109"),
             Self::Singularity { .. } => (StatusCode::NOT_ACCEPTABLE, "PGRST116"),
             Self::UnsupportedMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "PGRST117"),
@@ -143,6 +153,11 @@ impl Error {
             Self::AmbiguousFunction { candidates } => {
                 format!("Could not choose the best candidate function between: {}", candidates.join(", "))
             }
+            Self::InvalidFilters => {
+                "Filters must include all and only primary key columns with 'eq' operators".to_owned()
+            }
+            Self::PutRange => "limit/offset querystring parameters are not allowed for PUT".to_owned(),
+            Self::PutMismatch => "Payload values do not match URL in primary key column(s)".to_owned(),
             Self::LimitNoOrder => "A 'limit' was applied without an explicit 'order'".to_owned(),
             Self::Singularity { .. } => "JSON object requested, multiple (or no) rows returned".to_owned(),
             Self::UnsupportedMethod(method) => format!("Unsupported HTTP method: {method}"),
@@ -258,8 +273,6 @@ fn status_of_sqlstate(code: &str, message: &str, caller: Caller) -> StatusCode {
     match code {
         "23503" | "23505" => StatusCode::CONFLICT,
         "25006" => StatusCode::METHOD_NOT_ALLOWED,
-        "21000" if message.ends_with("requires a WHERE clause") => StatusCode::BAD_REQUEST,
-        "21000" | "42P17" | "53400" => StatusCode::INTERNAL_SERVER_ERROR,
         "57P01" => StatusCode::SERVICE_UNAVAILABLE,
         "P0001" => StatusCode::BAD_REQUEST,
         "42883" if message.starts_with("function xmlagg(") => StatusCode::NOT_ACCEPTABLE,
@@ -278,7 +291,8 @@ fn status_of_class(code: &str) -> StatusCode {
         "PT" => raised_status(rest),
         "08" | "53" => StatusCode::SERVICE_UNAVAILABLE,
         "0L" | "0P" | "28" => StatusCode::FORBIDDEN,
-        "09" | "25" | "2D" | "38" | "39" | "3B" | "40" | "54" | "55" | "57" | "58" | "F0" | "HV" | "P0" | "XX" => {
+        "54" => StatusCode::PAYLOAD_TOO_LARGE,
+        "09" | "25" | "2D" | "38" | "39" | "3B" | "40" | "55" | "57" | "58" | "F0" | "HV" | "P0" | "XX" => {
             StatusCode::INTERNAL_SERVER_ERROR
         }
         _ => StatusCode::BAD_REQUEST,
@@ -310,6 +324,10 @@ mod tests {
             ("23502", 400),
             ("42883", 404),
             ("08006", 503),
+            ("21000", 400),
+            ("54000", 413),
+            ("42P17", 400),
+            ("53400", 503),
             ("40001", 500),
             ("PT402", 402),
             ("PT1", 500),

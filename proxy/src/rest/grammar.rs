@@ -69,6 +69,11 @@ pub(super) fn parse_columns(value: &str) -> Result<Vec<String>, Error> {
     read("columns parameter", value, name::columns)
 }
 
+/// Reads `on_conflict=`.
+pub(super) fn parse_on_conflict(value: &str) -> Result<Vec<String>, Error> {
+    read("on_conflict parameter", value, name::columns)
+}
+
 fn read<T>(what: &str, text: &str, parser: impl FnOnce(&mut Cursor<'_>) -> Parsed<T>) -> Result<T, Error> {
     let mut cursor = Cursor::new(text);
     parser(&mut cursor).map_err(|failed| cursor.explain(failed, what, text))

@@ -2,6 +2,7 @@
 
 mod call;
 mod payload;
+mod csv;
 mod media;
 mod prefer;
 mod query;
@@ -11,8 +12,8 @@ mod target;
 pub(super) use call::{Arguments, Call};
 pub(super) use media::{Format, Nulls};
 pub(super) use payload::Payload;
-pub(super) use prefer::{Count, Kinds, Missing, Preferences, Return};
-pub(super) use query::{Conflict, Query, Scope, encode};
+pub(super) use prefer::{Count, Kinds, Missing, Preferences, Resolution, Return};
+pub(super) use query::{Query, Scope, encode};
 pub(super) use range::Range;
 
 use super::{Error, Inbound, Settings};
@@ -40,6 +41,8 @@ pub(super) enum Action {
     Read(Body),
     Insert(Payload),
     Update(Payload),
+    /// `PUT`: inserts or updates the one row that the filters name
+    Upsert(Payload),
     Delete,
     Call(Call),
 }
@@ -79,12 +82,15 @@ impl Request {
     }
 
     fn action(method: Method, inbound: &Inbound<'_>, query: &Query) -> Result<Action, Error> {
-        let payload = || Payload::read(inbound.headers, inbound.body, query.columns.as_deref());
+        // As in PostgREST, `columns` means nothing to `PUT`.
+        let listed = query.columns.as_deref().filter(|_| method != Method::Put);
+        let payload = || Payload::read(inbound.headers, inbound.body, listed);
         Ok(match method {
             Method::Get => Action::Read(Body::Sent),
             Method::Head => Action::Read(Body::Omitted),
             Method::Post => Action::Insert(payload()?),
             Method::Patch => Action::Update(payload()?),
+            Method::Put => Action::Upsert(payload()?),
             Method::Delete => Action::Delete,
         })
     }
@@ -100,7 +106,7 @@ impl Request {
             Method::Get => Ok(Call { arguments: Arguments::Query(arguments), body: Body::Sent }),
             Method::Head => Ok(Call { arguments: Arguments::Query(arguments), body: Body::Omitted }),
             Method::Post => Ok(Call { arguments: Arguments::Body(posted()?), body: Body::Sent }),
-            Method::Patch | Method::Delete => Err(Error::FunctionMethod(inbound.method.to_string())),
+            Method::Patch | Method::Put | Method::Delete => Err(Error::FunctionMethod(inbound.method.to_string())),
         }
     }
 }

@@ -12,4 +12,4 @@ mod source;
 
 pub(super) use call::{CallParts, Given, Outcome, call_statement};
 pub(super) use read::read_statement;
-pub(super) use write::{Affected, Mutation, WriteParts, write_statement};
+pub(super) use write::{Affected, Conflict, Mutation, WriteParts, write_statement};

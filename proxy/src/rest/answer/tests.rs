@@ -26,6 +26,7 @@ fn write_shape(kind: WriteKind, returns: Option<Return>) -> RowsShape {
         format: Format::Array(Nulls::Kept),
         returns,
         count: Some(Count::Exact),
+        merges: false,
         profile: Some("api".to_owned()),
         applied: "count=exact".to_owned(),
         table: "a b".to_owned(),

@@ -7,6 +7,7 @@ use http::HeaderMap;
 use percent_encoding::percent_decode;
 use serde_json::value::RawValue;
 
+use super::csv;
 use super::target::text;
 use crate::rest::Error;
 
@@ -24,6 +25,7 @@ impl Payload {
         match content_type(headers)?.as_str() {
             "application/json" => Self::of_json(body, listed),
             "application/x-www-form-urlencoded" => Self::of_form(body, listed),
+            "text/csv" => Self::of_csv(body),
             other => Err(Error::InvalidBody(format!("Content-Type not acceptable: {other}"))),
         }
     }
@@ -49,6 +51,12 @@ impl Payload {
             _ => return Ok(Self::new("[]".to_owned(), BTreeSet::new())),
         };
         Ok(Self::new(json, columns))
+    }
+
+    /// The first line says what the columns are, whatever `columns=` lists.
+    fn of_csv(body: &Bytes) -> Result<Self, Error> {
+        let (header, rows) = csv::objects(&text(body.to_vec())?)?;
+        Ok(Self::new(rows.to_string(), header.into_iter().collect()))
     }
 
     fn of_form(body: &Bytes, listed: Option<&[String]>) -> Result<Self, Error> {

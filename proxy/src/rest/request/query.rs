@@ -24,7 +24,8 @@ pub(in crate::rest) struct Query {
     /// what is asked of the resource itself (under the empty path) and of the embedded ones
     pub(in crate::rest) scopes: BTreeMap<EmbedPath, Scope>,
     pub(in crate::rest) columns: Option<Vec<String>>,
-    pub(in crate::rest) conflict: Conflict,
+    /// the columns of `on_conflict`
+    pub(in crate::rest) conflict: Option<Vec<String>>,
     /// the query string with its parameters sorted by name: two spellings of one request have one
     pub(in crate::rest) canonical: String,
 }
@@ -50,13 +51,6 @@ impl Scope {
     }
 }
 
-/// Whether `on_conflict=` names a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::rest) enum Conflict {
-    Unnamed,
-    Named,
-}
-
 impl Query {
     /// Reads a query string, and gives the arguments of a function apart if there can be any.
     pub(super) fn read(raw: &str, gives: Gives) -> Result<(Self, Vec<(String, String)>), Error> {
@@ -77,10 +71,7 @@ impl Query {
             scopes.entry(path).or_default().conditions.push(condition);
         }
         check_filters(scopes.values().flat_map(|scope| &scope.conditions))?;
-        let conflict = match first(&parameters, "on_conflict") {
-            Some(_) => Conflict::Named,
-            None => Conflict::Unnamed,
-        };
+        let conflict = first(&parameters, "on_conflict").map(grammar::parse_on_conflict).transpose()?;
         read_ranges(&parameters, &mut scopes)?;
         Ok((Self { select, scopes, columns, conflict, canonical }, arguments))
     }

@@ -12,6 +12,7 @@ pub(super) enum Method {
     Head,
     Post,
     Patch,
+    Put,
     Delete,
 }
 
@@ -23,7 +24,7 @@ impl Method {
             "POST" => Ok(Self::Post),
             "PATCH" => Ok(Self::Patch),
             "DELETE" => Ok(Self::Delete),
-            "PUT" => Err(Error::NotImplemented("PUT is not supported yet")),
+            "PUT" => Ok(Self::Put),
             other => Err(Error::UnsupportedMethod(other.to_owned())),
         }
     }
@@ -63,7 +64,7 @@ pub(super) fn schema(
     }
     let header = match method {
         Method::Get | Method::Head => "accept-profile",
-        Method::Post | Method::Patch | Method::Delete => "content-profile",
+        Method::Post | Method::Patch | Method::Put | Method::Delete => "content-profile",
     };
     let chosen = match headers.get(header) {
         None => default,

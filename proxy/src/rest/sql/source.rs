@@ -36,6 +36,11 @@ impl<'a> Source<'a> {
         Self { schema: "", name: node.name, known: node.known, embeds: &node.children }
     }
 
+    /// The rows of a payload, which have the types of the relation's columns.
+    pub(super) fn payload(node: &'a Node<'a>, name: &'a str) -> Self {
+        Self { schema: "", name, known: node.known, embeds: &[] }
+    }
+
     pub(super) fn embeds(self) -> &'a [Node<'a>] {
         self.embeds
     }

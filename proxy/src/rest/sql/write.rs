@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 
 use super::body::{ROWS, SOURCE, write_body};
-use super::condition::write_where;
+use super::condition::{Presence, write_conditions, write_where};
 use super::query::{write_query_over, write_range};
 use super::source::Source;
 use crate::rest::ast::{Condition, OrderTerm};
-use crate::rest::request::{Body, Format, Missing, Payload, Range, Return};
+use crate::rest::request::{Body, Format, Missing, Payload, Range, Resolution, Return};
 use crate::rest::schema::Fill;
 use crate::rest::statement::{SqlWriter, Statement};
 use crate::rest::tree::Node;
@@ -15,12 +15,20 @@ use crate::rest::tree::Node;
 /// What is done to the relation of the node.
 #[derive(Debug)]
 pub(in crate::rest) enum Mutation {
-    Insert(Payload),
+    Insert(Payload, Option<Conflict>),
     Update(Payload),
     Delete,
 }
 
-/// The rows that a write is to change.
+/// What to do about a row that is there already.
+#[derive(Debug)]
+pub(in crate::rest) struct Conflict {
+    pub(in crate::rest) resolution: Resolution,
+    /// the columns of the key; not empty
+    pub(in crate::rest) columns: Vec<String>,
+}
+
+/// The rows that a write is to change; of an insert, those of the payload that are to be inserted.
 #[derive(Debug)]
 pub(in crate::rest) struct Affected<'a> {
     pub(in crate::rest) conditions: Vec<&'a Condition>,
@@ -42,30 +50,43 @@ pub(in crate::rest) struct WriteParts<'a> {
     pub(in crate::rest) location: Vec<&'a str>,
 }
 
-/// Returns one row: `total_result_set bigint` (always null), `page_total bigint`, `body text`, and `location text[]`: the
-/// values of the key columns if exactly one row was inserted and its location is wanted.
+/// Returns one row: `total_result_set bigint` (how many rows were new, if conflicts are resolved), `page_total bigint`, `body
+/// text`, and `location text[]`: the values of the key columns if exactly one row was inserted and its location is wanted.
 pub(in crate::rest) fn write_statement(parts: WriteParts<'_>) -> Statement {
     let WriteParts { node, affected, mutation, format, returns, missing, location } = parts;
     let mut sql = SqlWriter::default();
     let source = Source::target(&node);
+    let mut resolves = false;
     sql.push("WITH ").push(SOURCE).push(" AS (");
     match mutation {
-        Mutation::Insert(payload) => write_insert(&mut sql, &node, payload, missing),
+        Mutation::Insert(payload, conflict) => {
+            write_insert(&mut sql, &node, payload, missing, conflict.as_ref(), &affected);
+            resolves = conflict.is_some();
+        }
         Mutation::Update(payload) if payload.columns.is_empty() => {
             // Nothing to set: PostgREST answers as for an update that found no row.
             sql.push("SELECT ");
             write_returned(&mut sql, source, &node, returns, &location);
             sql.push(" FROM ");
             source.write_name(&mut sql);
-            return finish(sql.push(" WHERE false"), &node, format, returns, &location);
+            return finish(sql.push(" WHERE false"), &node, format, returns, &location, NOT_COUNTED);
         }
         Mutation::Update(payload) => write_update(&mut sql, &node, &affected, payload, missing),
         Mutation::Delete => write_delete(&mut sql, &node, &affected),
     }
     sql.push(" RETURNING ");
     write_returned(&mut sql, source, &node, returns, &location);
-    finish(&mut sql, &node, format, returns, &location)
+    finish(&mut sql, &node, format, returns, &location, if resolves { INSERTED } else { NOT_COUNTED })
 }
+
+const NOT_COUNTED: &str = "null::bigint";
+/// How many rows were new. They are counted in a setting that lasts as long as the transaction: a condition on the rows of
+/// the payload counts up, a condition on the rows that are updated instead counts down.
+const INSERTED: &str = "coalesce(nullif(current_setting('transom.inserted', true), ''), '0')::bigint";
+const COUNT_UP: &str = "set_config('transom.inserted', \
+    (coalesce(nullif(current_setting('transom.inserted', true), '')::int, 0) + 1)::text, true) <> '0'";
+const COUNT_DOWN: &str = "set_config('transom.inserted', \
+    (coalesce(nullif(current_setting('transom.inserted', true), '')::int, 0) - 1)::text, true) <> '-1'";
 
 /// Closes the common table expression and writes the row that is answered.
 fn finish(
@@ -74,8 +95,13 @@ fn finish(
     format: Format,
     returns: Option<Return>,
     location: &[&str],
+    inserted: &str,
 ) -> Statement {
-    sql.push(") SELECT null::bigint AS total_result_set, pg_catalog.count(").push(ROWS).push(") AS page_total, ");
+    sql.push(") SELECT ")
+        .push(inserted)
+        .push(" AS total_result_set, pg_catalog.count(")
+        .push(ROWS)
+        .push(") AS page_total, ");
     let represented = returns == Some(Return::Representation);
     write_body(sql, format, if represented { Body::Sent } else { Body::Omitted });
     sql.push(" AS body, ");
@@ -122,22 +148,53 @@ fn write_returned(
     }
 }
 
-fn write_insert(sql: &mut SqlWriter, node: &Node<'_>, payload: Payload, missing: Option<Missing>) {
+fn write_insert(
+    sql: &mut SqlWriter,
+    node: &Node<'_>,
+    payload: Payload,
+    missing: Option<Missing>,
+    conflict: Option<&Conflict>,
+    affected: &Affected<'_>,
+) {
+    let columns = payload.columns.clone();
     sql.push("INSERT INTO ");
     Source::target(node).write_name(sql);
-    if !payload.columns.is_empty() {
-        sql.push("(")
-            .join(&payload.columns, ", ", |sql, column| {
-                sql.ident(column);
-            })
-            .push(")");
+    if !columns.is_empty() {
+        sql.push("(");
+        write_names(sql, &columns);
+        sql.push(")");
     }
-    sql.push(" SELECT ").join(&payload.columns, ", ", |sql, column| {
-        sql.push("_transom_body.").ident(column);
+    sql.push(" SELECT ").join(&columns, ", ", |sql, column| {
+        sql.push("pgrst_body.").ident(column);
     });
     sql.push(" FROM ");
     write_payload(sql, node, payload, missing);
+    let Some(Conflict { resolution, columns: key }) = conflict else { return };
+    sql.push(" WHERE ").push(COUNT_UP);
+    if !affected.conditions.is_empty() {
+        sql.push(" AND ");
+        write_conditions(sql, Source::payload(node, BODY), &affected.conditions, Presence::Joined);
+    }
+    sql.push(" ON CONFLICT (");
+    write_names(sql, key);
+    if *resolution == Resolution::IgnoreDuplicates || columns.is_empty() {
+        sql.push(") DO NOTHING");
+        return;
+    }
+    sql.push(") DO UPDATE SET ").join(&columns, ", ", |sql, column| {
+        sql.ident(column).push(" = EXCLUDED.").ident(column);
+    });
+    sql.push(" WHERE ").push(COUNT_DOWN);
 }
+
+fn write_names(sql: &mut SqlWriter, names: &[String]) {
+    sql.join(names, ", ", |sql, name| {
+        sql.ident(name);
+    });
+}
+
+/// The rows of the payload, by PostgREST's name for them, which shows in PostgreSQL's complaints.
+const BODY: &str = "pgrst_body";
 
 fn write_update(
     sql: &mut SqlWriter,
@@ -150,7 +207,7 @@ fn write_update(
     sql.push("UPDATE ");
     Source::target(node).write_name(sql);
     sql.push(" SET ").join(&payload.columns, ", ", |sql, column| {
-        sql.ident(column).push(" = _transom_body.").ident(column);
+        sql.ident(column).push(" = pgrst_body.").ident(column);
     });
     sql.push(" FROM ");
     write_payload(sql, node, payload, missing);
@@ -207,7 +264,7 @@ fn write_key_match(sql: &mut SqlWriter, node: &Node<'_>, keys: &[&str]) {
     });
 }
 
-/// Writes the rows of the payload as a table `_transom_body` with the types of the relation's columns.
+/// Writes the rows of the payload as a table `pgrst_body` with the types of the relation's columns.
 fn write_payload(sql: &mut SqlWriter, node: &Node<'_>, payload: Payload, missing: Option<Missing>) {
     let Payload { json, columns } = payload;
     // Defaults are merged into each object, which only the binary form of JSON can do.
@@ -246,7 +303,7 @@ fn write_payload(sql: &mut SqlWriter, node: &Node<'_>, payload: Payload, missing
         });
         sql.push(")");
     }
-    sql.push(") _transom_body");
+    sql.push(") pgrst_body");
 }
 
 fn defaults_of<'n>(node: &'n Node<'_>, columns: &[String]) -> Vec<(&'n str, &'n str)> {
