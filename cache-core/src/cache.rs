@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    backplane::{Backplane, ECHO_PATIENCE, Observer},
+    backplane::{Backplane, ECHO_PATIENCE, Observer, Trust},
     breaker::Breaker,
     clock::{Clock, Moment},
     coherence::{Coherence, Filled, Kind, Proof, Reached, Stamp, Token},
@@ -97,20 +97,41 @@ pub enum Stored {
 }
 
 impl<V: Value> TwoTier<V> {
-    /// A cache of a single node, without Redis.
+    /// A cache of a single node, without Redis and without a change feed.
     #[must_use]
     pub fn alone(limits: Limits, clock: Clock) -> Self {
+        Self::alone_trusting(Trust::Announcements, limits, clock)
+    }
+
+    /// A cache of a single node, without Redis.
+    #[must_use]
+    pub fn alone_trusting(trust: Trust, limits: Limits, clock: Clock) -> Self {
         let coherence = Arc::new(Coherence::new(limits.slots, limits.max_staleness));
-        let backplane = Backplane::alone(coherence.clone());
+        let backplane = Backplane::alone(coherence.clone(), trust);
         Self::new(limits, clock, coherence, backplane, None, Arc::default())
+    }
+
+    /// A cache that shares a Redis with its peers, without a change feed. To be called within a tokio runtime; never
+    /// waits for Redis.
+    #[must_use]
+    pub fn shared(limits: Limits, clock: Clock, link: RedisLink, namespace: &str, observer: Arc<dyn Observer>) -> Self {
+        Self::shared_trusting(Trust::Announcements, limits, clock, link, namespace, observer)
     }
 
     /// A cache that shares a Redis with its peers. To be called within a tokio runtime; never waits for Redis.
     #[must_use]
-    pub fn shared(limits: Limits, clock: Clock, link: RedisLink, namespace: &str, observer: Arc<dyn Observer>) -> Self {
+    pub fn shared_trusting(
+        trust: Trust,
+        limits: Limits,
+        clock: Clock,
+        link: RedisLink,
+        namespace: &str,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
         let coherence = Arc::new(Coherence::new(limits.slots, limits.max_staleness));
         let breaker = Arc::new(Breaker::default());
-        let backplane = Backplane::shared(link.clone(), namespace, coherence.clone(), breaker.clone(), clock, observer);
+        let backplane =
+            Backplane::shared(link.clone(), namespace, coherence.clone(), breaker.clone(), clock, observer, trust);
         let l2 = L2::new(link.clone(), breaker.clone(), clock, namespace);
         Self::new(limits, clock, coherence, backplane, Some((link, l2)), breaker)
     }
@@ -139,19 +160,21 @@ impl<V: Value> TwoTier<V> {
     }
 
     /// Looks in L2, and promotes to L1 what may answer. `None` if there is no L2. Without a lease Redis is not asked:
-    /// an entry of a peer counts only while coherence can be proven. A caller whose origin failed asks with
+    /// an entry of a peer counts only while coherence can be proven; nor while this node owes an announcement, because an
+    /// entry of a peer may be older than what was written here. A caller whose origin failed asks with
     /// [`rescue_l2`](Self::rescue_l2) instead.
     pub async fn lookup_l2(&self, key: &CacheKey, directives: &Directives, now: Moment) -> Option<Lookup<V>> {
         let l2 = self.l2.as_ref()?;
         let unavailable = Lookup::Missing(Missing { because: TierResult::Unavailable, if_error: None });
-        if !self.coherence.lease_held(now) {
+        if !self.may_trust_peers(now) {
             return Some(unavailable);
         }
         Some(match l2.get(key).await {
             L2Answer::Unavailable => unavailable,
             L2Answer::Absent => Lookup::Missing(Missing { because: TierResult::Absent, if_error: None }),
+            // Asked again after the wait: an announcement may have failed while Redis was slow.
+            L2Answer::Found(_) if !self.may_trust_peers(self.clock.now()) => unavailable,
             L2Answer::Found(entry) => {
-                // Judged by the time after the wait: the lease may have lapsed while Redis was slow.
                 let found = self.judge(Arc::new(entry), Tier::L2, directives, self.clock.now());
                 if let Lookup::Found(Found { entry, .. }) = &found {
                     self.l1.put(key.clone(), entry.clone());
@@ -222,10 +245,24 @@ impl<V: Value> TwoTier<V> {
     /// # Errors
     /// See [`Backplane::announce`]: this node is right already, and the peers are told as soon as Redis answers.
     pub async fn announce(&self, tags: impl IntoIterator<Item = Tag>, kind: Kind) -> Result<Token, RedisError> {
-        let slots = Slots::of(tags, self.limits.slots);
-        let token = self.backplane.announce(&slots, kind, self.clock.now()).await?;
+        let token = self.publish(tags, kind).await?;
         self.coherence.wait_for(token, ECHO_PATIENCE).await;
         Ok(token)
+    }
+
+    /// As [`announce`](Self::announce), without the wait: for who announces much and reads nothing.
+    ///
+    /// # Errors
+    /// See [`Backplane::announce`].
+    pub async fn publish(&self, tags: impl IntoIterator<Item = Tag>, kind: Kind) -> Result<Token, RedisError> {
+        let slots = Slots::of(tags, self.limits.slots);
+        self.backplane.announce(&slots, kind, self.clock.now()).await
+    }
+
+    /// The change feed's side of the backplane.
+    #[must_use]
+    pub fn backplane(&self) -> &Backplane {
+        &self.backplane
     }
 
     /// Waits until this node has applied everything up to the token.
@@ -253,7 +290,7 @@ impl<V: Value> TwoTier<V> {
     /// Entries and bytes in L1.
     #[must_use]
     pub fn l1_size(&self) -> (u64, u64) {
-        (self.l1.entries(), self.l1.bytes())
+        self.l1.size()
     }
 
     /// Whether there is an L2, and if so whether its breaker is closed.
@@ -276,6 +313,10 @@ impl<V: Value> TwoTier<V> {
         if let Some(link) = &self.link {
             link.close().await;
         }
+    }
+
+    fn may_trust_peers(&self, now: Moment) -> bool {
+        self.coherence.lease_held(now) && !self.backplane.owes()
     }
 
     fn judge(&self, entry: Arc<Entry<V>>, tier: Tier, directives: &Directives, now: Moment) -> Lookup<V> {

@@ -14,7 +14,7 @@ impl Moment {
 
     /// From nanoseconds on whatever monotonic clock the caller keeps (the simulator keeps its own).
     #[must_use]
-    pub fn from_nanos(nanos: u64) -> Self {
+    pub const fn from_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 

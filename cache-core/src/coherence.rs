@@ -7,8 +7,11 @@
 //! No IO happens here and time is an argument, so that the simulator in `tests/` runs exactly this code.
 
 mod announcement;
+mod feed;
 mod follower;
 mod table;
+#[cfg(test)]
+mod tests;
 
 use std::{
     sync::atomic::{
@@ -24,6 +27,7 @@ use tokio::sync::Notify;
 use self::table::Table;
 pub use self::{
     announcement::{Announcement, Epoch, InvalidToken, Kind, Position, Seq, Snapshot, Token},
+    feed::{Break, SentAt, Settled, Stream, Vouched},
     follower::Follower,
 };
 use crate::{
@@ -109,9 +113,17 @@ pub struct Coherence {
     /// what was filled before this moment and became incoherent must not be served, not even stale
     purged_at: AtomicU64,
     max_staleness: Duration,
-    /// serializes changes; holds the last hard purge that this node knows of
-    control: Mutex<Seq>,
+    /// serializes changes
+    control: Mutex<Control>,
     progress: Notify,
+}
+
+#[derive(Default)]
+struct Control {
+    /// the last hard purge that this node knows of
+    purged: Seq,
+    /// an announcement of this node's own, made in an epoch that it has not adopted yet
+    stray: Option<Announcement>,
 }
 
 impl Coherence {
@@ -126,7 +138,7 @@ impl Coherence {
             lease_until: AtomicU64::new(0),
             purged_at: AtomicU64::new(0),
             max_staleness,
-            control: Mutex::new(Seq(0)),
+            control: Mutex::default(),
             progress: Notify::new(),
         }
     }
@@ -149,6 +161,9 @@ impl Coherence {
             return Proof::Incoherent;
         }
         match filled {
+            // What this node could not announce is raised just above its own watermark (see `apply_unannounced`), and
+            // the stamp of a peer that was ahead would pass over it. The watermark catches up in a moment.
+            Filled::ByPeer if stamp.as_of > self.watermark() => Proof::Unproven,
             _ if leased => Proof::Leased,
             Filled::Here(began) if now.since(began) <= self.max_staleness => Proof::Young,
             Filled::Here(_) | Filled::ByPeer => Proof::Unproven,
@@ -228,7 +243,7 @@ impl Coherence {
     /// Applies one announcement as it arrived. Slots are raised even out of order, which is always safe; the watermark
     /// moves only in order.
     pub fn apply(&self, announcement: &Announcement, now: Moment) -> Applied {
-        let mut purged = self.control.lock();
+        let mut control = self.control.lock();
         if self.epoch.load(Acquire) != announcement.epoch.as_u64() {
             return Applied::OtherEpoch;
         }
@@ -236,7 +251,7 @@ impl Coherence {
         if announcement.seq.0 <= watermark {
             return Applied::Repeated;
         }
-        self.raise(announcement, &mut purged, now);
+        self.raise(announcement, &mut control.purged, now);
         if announcement.seq.0 > watermark + 1 {
             return Applied::Gap;
         }
@@ -245,14 +260,16 @@ impl Coherence {
     }
 
     /// Raises the slots of an announcement that this node made itself, before it comes back: who wrote here reads here.
-    /// Of another epoch, it says that this node lives in the past: nothing it has is coherent until it resyncs.
+    /// Of another epoch, it says that this node lives in the past: nothing it has is coherent until it resyncs. The
+    /// snapshot that brings the new epoch may have been taken before the announcement, so that is kept until then.
     pub fn apply_own(&self, announcement: &Announcement, now: Moment) -> Applied {
-        let mut purged = self.control.lock();
+        let mut control = self.control.lock();
         if self.epoch.load(Acquire) != announcement.epoch.as_u64() {
             self.depart();
+            control.keep_stray(announcement);
             return Applied::OtherEpoch;
         }
-        self.raise(announcement, &mut purged, now);
+        self.raise(announcement, &mut control.purged, now);
         Applied::InOrder
     }
 
@@ -272,7 +289,8 @@ impl Coherence {
     /// table reads 0 or the new epoch afterwards, and a reader that read the new epoch first sees the whole new table:
     /// so checking the epoch on both sides of the table is enough.
     pub fn adopt(&self, snapshot: &Snapshot, now: Moment) {
-        let mut purged = self.control.lock();
+        let control = &mut *self.control.lock();
+        let purged = &mut control.purged;
         let Position { epoch, seq, purged: last_purge, .. } = snapshot.position;
         if self.epoch.load(Acquire) == epoch.as_u64() {
             self.table.merge(&snapshot.table);
@@ -289,6 +307,9 @@ impl Coherence {
                 self.purged_at.fetch_max(now.as_nanos(), Release);
             }
             *purged = last_purge;
+            if let Some(stray) = control.stray.take_if(|stray| stray.epoch == epoch) {
+                self.raise(&stray, purged, now);
+            }
             self.advance(seq);
             self.epoch.store(epoch.as_u64(), Release);
         }
@@ -326,5 +347,20 @@ impl Coherence {
     fn advance(&self, seq: Seq) {
         self.watermark.store(seq.0, Release);
         self.progress.notify_waiters();
+    }
+}
+
+impl Control {
+    /// One is enough: announcements of the same epoch add up, and only the last epoch counts.
+    fn keep_stray(&mut self, announcement: &Announcement) {
+        self.stray = Some(match self.stray.take().filter(|stray| stray.epoch == announcement.epoch) {
+            None => announcement.clone(),
+            Some(before) => Announcement {
+                epoch: before.epoch,
+                seq: before.seq.max(announcement.seq),
+                kind: if before.kind == Kind::Purge { Kind::Purge } else { announcement.kind },
+                slots: before.slots.union(&announcement.slots),
+            },
+        });
     }
 }

@@ -34,7 +34,7 @@ const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
 impl RedisLink {
     /// Starts to connect, and keeps trying forever; never waits for Redis.
     ///
-    /// URL forms: `redis://user:password@host:6379/0`, `redis+unix:///path`, `redis-sentinel://host:26379/0?sentinelServiceName=mymaster&node=..`,
+    /// URL forms: `redis://user:password@host:6379/0`, `redis-sentinel://host:26379/0?sentinelServiceName=mymaster&node=..`,
     /// `redis-cluster://host:30001?node=..`.
     ///
     /// # Errors

@@ -3,14 +3,13 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering::Relaxed},
-    },
+    sync::{Arc, OnceLock},
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
+use cache_core::clock::Moment;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
@@ -19,7 +18,9 @@ use tower::Service;
 
 use crate::{
     config::View,
+    feed::State,
     origin::Health,
+    readiness::Readiness,
     serve::{Purge, Serve},
     telemetry::Gauges,
 };
@@ -27,28 +28,15 @@ use crate::{
 /// Bytes of a purge request at most.
 const PURGE_BYTES_MAX: usize = 1024 * 1024;
 
-/// Whether the node wants traffic: raised when it has started, dropped when it begins to drain.
-#[derive(Debug, Default)]
-pub(crate) struct Readiness(AtomicBool);
+/// Longest wait for Postgres' answer to "are you there?".
+const HEALTH_PATIENCE: Duration = Duration::from_secs(1);
 
-impl Readiness {
-    pub(crate) fn raise(&self) {
-        self.0.store(true, Relaxed);
-    }
-
-    pub(crate) fn lower(&self) {
-        self.0.store(false, Relaxed);
-    }
-
-    fn holds(&self) -> bool {
-        self.0.load(Relaxed)
-    }
-}
-
-/// The service of the admin listener.
+/// The service of the admin listener. It runs before there is anything to serve, because a node that waits for Postgres
+/// is alive, and whoever probes it must be able to hear that.
 #[derive(Clone)]
 pub(crate) struct Admin {
-    serve: Arc<Serve>,
+    /// empty until the node has started
+    serve: Arc<OnceLock<Arc<Serve>>>,
     readiness: Arc<Readiness>,
     view: Arc<View>,
 }
@@ -56,37 +44,48 @@ pub(crate) struct Admin {
 type Answer = Response<Full<Bytes>>;
 
 impl Admin {
-    pub(crate) fn new(serve: Arc<Serve>, readiness: Arc<Readiness>, view: View) -> Self {
+    pub(crate) fn new(serve: Arc<OnceLock<Arc<Serve>>>, readiness: Arc<Readiness>, view: View) -> Self {
         Self { serve, readiness, view: Arc::new(view) }
     }
 
     async fn answer(self, request: Request<Incoming>) -> Answer {
         let path = request.uri().path().to_owned();
-        match (request.method().clone(), path.as_str()) {
-            (Method::GET | Method::HEAD, "/livez") => text(StatusCode::OK, "live\n"),
-            (Method::GET | Method::HEAD, "/readyz") if self.readiness.holds() => text(StatusCode::OK, "ready\n"),
-            (Method::GET | Method::HEAD, "/readyz") => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-            (Method::GET | Method::HEAD, "/health") => self.health(),
-            (Method::GET | Method::HEAD, "/metrics") => self.metrics(),
-            (Method::GET | Method::HEAD, "/config") => json_answer(StatusCode::OK, &json!(*self.view)),
-            (Method::POST, "/purge") => self.purge(request).await,
-            (_, "/livez" | "/readyz" | "/health" | "/metrics" | "/config" | "/purge") => {
-                problem(StatusCode::METHOD_NOT_ALLOWED, "this path does not know that method")
-            }
+        match (request.method(), path.as_str()) {
+            (&Method::GET | &Method::HEAD, "/livez") => text(StatusCode::OK, "live\n"),
+            (&Method::GET | &Method::HEAD, "/readyz") if self.readiness.holds() => text(StatusCode::OK, "ready\n"),
+            (&Method::GET | &Method::HEAD, "/readyz") => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
+            (&Method::GET | &Method::HEAD, "/config") => json_answer(StatusCode::OK, &json!(*self.view)),
+            (&Method::GET | &Method::HEAD, "/health") => match self.serve.get() {
+                Some(serve) => self.health(serve).await,
+                None => json_answer(StatusCode::OK, &json!({ "ready": false, "starting": true })),
+            },
+            (&Method::GET | &Method::HEAD, "/metrics") => self.started(metrics),
+            (&Method::POST, "/purge") => match self.serve.get() {
+                Some(serve) => purge(serve, request).await,
+                None => starting(),
+            },
+            (_, "/purge") => wrong_method("POST"),
+            (_, "/livez" | "/readyz" | "/health" | "/metrics" | "/config") => wrong_method("GET, HEAD"),
             _ => problem(StatusCode::NOT_FOUND, "try /livez, /readyz, /health, /metrics, /config or POST /purge"),
         }
     }
 
-    /// One line per part of the pillar. 200 as long as the node can answer something.
-    fn health(&self) -> Answer {
-        let (cache, origin) = (&self.serve.cache, &self.serve.origin);
+    fn started(&self, answer: impl FnOnce(&Serve) -> Answer) -> Answer {
+        self.serve.get().map_or_else(starting, |serve| answer(serve))
+    }
+
+    /// One entry per part of the pillar. 200 as long as the node can answer something.
+    async fn health(&self, serve: &Serve) -> Answer {
+        let cache = &serve.cache;
+        // Asked now: without traffic nobody else would notice that it is gone.
+        let postgres = match serve.origin.health(HEALTH_PATIENCE).await {
+            Some(Health::Up) => json!({ "status": "up" }),
+            Some(Health::Down(reason)) => json!({ "status": "down", "reason": reason }),
+            None => json!({ "status": "silent", "reason": format!("no answer within {HEALTH_PATIENCE:?}") }),
+        };
         let now = cache.clock().now();
         let coherence = cache.coherence();
         let (entries, bytes) = cache.l1_size();
-        let postgres = match origin.health() {
-            Health::Up => json!({ "status": "up" }),
-            Health::Down(reason) => json!({ "status": "down", "reason": reason }),
-        };
         let redis = match cache.l2_available() {
             None => json!({ "status": "not configured" }),
             Some(true) => json!({ "status": "up" }),
@@ -103,48 +102,61 @@ impl Admin {
                 "max_staleness_ms": coherence.max_staleness().as_millis(),
                 "owes_announcements": cache.owes(),
             },
+            "feed": feed(serve, now),
             "l1": { "entries": entries, "bytes": bytes },
         });
         json_answer(StatusCode::OK, &body)
     }
+}
 
-    fn metrics(&self) -> Answer {
-        let cache = &self.serve.cache;
-        let (l1_entries, l1_bytes) = cache.l1_size();
-        let (pool_idle, pool_in_use) = self.serve.origin.connections();
-        let text = self.serve.metrics.render(Gauges {
-            l1_entries,
-            l1_bytes,
-            pool_idle,
-            pool_in_use,
-            watermark: cache.coherence().watermark().0,
-            lease_held: cache.coherence().lease_held(cache.clock().now()),
-        });
-        answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into())
+fn feed(serve: &Serve, now: Moment) -> Value {
+    let state = serve.feed.state();
+    let reason = match &state {
+        State::Down { reason } => Some(reason.clone()),
+        State::Off | State::Leading { .. } | State::Following => None,
+    };
+    json!({
+        "status": state.as_str(),
+        "reason": reason,
+        "lag_ms": state.lag(now).map(|lag| lag.as_millis()),
+        "tables_covered": serve.feed.coverage().size(),
+    })
+}
+
+fn metrics(serve: &Serve) -> Answer {
+    let cache = &serve.cache;
+    let (l1_entries, l1_bytes) = cache.l1_size();
+    let (pool_idle, pool_in_use) = serve.origin.connections();
+    let text = serve.metrics.render(Gauges {
+        l1_entries,
+        l1_bytes,
+        pool_idle,
+        pool_in_use,
+        watermark: cache.coherence().watermark().0,
+        lease_held: cache.coherence().lease_held(cache.clock().now()),
+        feed_lag: serve.feed.state().lag(cache.clock().now()),
+    });
+    answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into())
+}
+
+async fn purge(serve: &Serve, request: Request<Incoming>) -> Answer {
+    let body = match Limited::new(request.into_body(), PURGE_BYTES_MAX).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) => return problem(StatusCode::BAD_REQUEST, &format!("the body cannot be read: {error}")),
+    };
+    let purge: Purge = match serde_json::from_slice(&body) {
+        Ok(purge) => purge,
+        Err(error) => return problem(StatusCode::BAD_REQUEST, &format!("not a purge: {error}")),
+    };
+    if purge.is_empty() {
+        return problem(StatusCode::BAD_REQUEST, "nothing to purge: name tables, tags or urls, or say \"all\": true");
     }
-
-    async fn purge(&self, request: Request<Incoming>) -> Answer {
-        let body = match Limited::new(request.into_body(), PURGE_BYTES_MAX).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(error) => return problem(StatusCode::BAD_REQUEST, &format!("the body cannot be read: {error}")),
-        };
-        let purge: Purge = match serde_json::from_slice(&body) {
-            Ok(purge) => purge,
-            Err(error) => return problem(StatusCode::BAD_REQUEST, &format!("not a purge: {error}")),
-        };
-        if purge.is_empty() {
-            return problem(
-                StatusCode::BAD_REQUEST,
-                "nothing to purge: name tables, tags or urls, or say \"all\": true",
-            );
-        }
-        match self.serve.purge(&purge).await {
-            Ok(token) => json_answer(StatusCode::OK, &json!({ "purged": true, "token": token.to_string() })),
-            Err(error) => json_answer(
-                StatusCode::ACCEPTED,
-                &json!({ "purged": "on this node", "details": format!("the peers follow when redis answers: {error}") }),
-            ),
-        }
+    match serve.purge(&purge).await {
+        Ok(token) => json_answer(StatusCode::OK, &json!({ "purged": true, "token": token.to_string() })),
+        Err(error) => json_answer(
+            StatusCode::ACCEPTED,
+            &json!({ "purged": "on this node", "details": format!("the peers follow when redis answers: {error}") }),
+        ),
     }
 }
 
@@ -165,6 +177,18 @@ impl Service<Request<Incoming>> for Admin {
 
 fn text(status: StatusCode, text: &'static str) -> Answer {
     answer(status, "text/plain; charset=utf-8", Bytes::from_static(text.as_bytes()))
+}
+
+fn starting() -> Answer {
+    problem(StatusCode::SERVICE_UNAVAILABLE, "the node is starting")
+}
+
+/// RFC 9110, section 15.5.6: such an answer names the methods that would do.
+fn wrong_method(allowed: &'static str) -> Answer {
+    let message = format!("this path does not know that method; it knows {allowed}");
+    let mut answer = problem(StatusCode::METHOD_NOT_ALLOWED, &message);
+    answer.headers_mut().insert(header::ALLOW, HeaderValue::from_static(allowed));
+    answer
 }
 
 fn problem(status: StatusCode, message: &str) -> Answer {

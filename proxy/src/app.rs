@@ -1,20 +1,32 @@
 //! One node: bound eagerly, started late, drained by handle.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use cache_core::{
-    backplane::Observer, cache::TwoTier, clock::Clock, limits::Limits, outcome::ResyncReason, redis::RedisLink,
+    backplane::{Observer, Trust},
+    cache::TwoTier,
+    clock::Clock,
+    limits::Limits,
+    outcome::ResyncReason,
+    redis::RedisLink,
     tag::SlotCount,
 };
 use tokio::{signal::unix, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    admin::{Admin, Readiness},
-    config::Config,
+    admin::Admin,
+    config::{self, Config},
     error::Error,
+    feed::{self, Feed},
     listener::{Allowance, Listener},
-    origin::{Origin, describe},
+    origin::{Denied, Origin, describe},
+    readiness::Readiness,
     reply::StoredResponse,
     serve::Serve,
     stack::stack,
@@ -25,7 +37,7 @@ use crate::{
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// a listener's address is not to be had
-    #[error("setting `{setting}`: cannot listen on {address}: {error}")]
+    #[error("setting `{setting}`: cannot listen on {address}: {error}; {}", bind_remedy(.error))]
     Bind {
         /// which listener
         setting: &'static str,
@@ -35,7 +47,10 @@ pub enum StartError {
         error: io::Error,
     },
     /// Postgres is not there
-    #[error("setting `database_url`: postgres is not reachable after {attempts} attempts: {reason}")]
+    #[error(
+        "setting `database_url`: no connection to postgres after {attempts} attempts: {reason}; correct it, or wait \
+         longer with startup_retries and startup_retry_wait"
+    )]
     Postgres {
         /// how often it was tried
         attempts: u32,
@@ -45,6 +60,9 @@ pub enum StartError {
     /// Postgres does not tell its schema
     #[error("the schema cannot be loaded: {0}")]
     Schema(Error),
+    /// the settings do not fit the database
+    #[error(transparent)]
+    Denied(Denied),
     /// the Redis URL is none
     #[error("setting `redis_url`: {0}")]
     Redis(cache_core::error::RedisError),
@@ -76,23 +94,23 @@ impl Node {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let service = bind("listen", config.listeners.listen)?;
         let admin = bind("admin_listen", config.listeners.admin_listen)?;
-        let metrics = Arc::new(Metrics::new(config.database.slow_query));
-        let origin = connect(&config, &metrics).await?;
-        let schema = origin.load_schema(&config.database.schemas).await.map_err(StartError::Schema)?;
-        let cache = open_cache(&config, &metrics)?;
-        await_lease(&cache).await;
+        let (listen, admin_listen) = (service.address(), admin.address());
         let (limits, view) = (config.limits.clone(), config.view.clone());
-        let serve = Arc::new(Serve::new(config, cache, origin, schema, metrics));
-        let readiness = Arc::new(Readiness::default());
-        let drains = [CancellationToken::new(), CancellationToken::new()];
         let allowance =
             Allowance { connections_max: limits.connections_max, header_read_timeout: limits.header_read_timeout };
-        let (listen, admin_listen) = (service.address(), admin.address());
-        let listeners = [
-            tokio::spawn(service.serve(stack(serve.clone(), &limits), allowance, drains[0].clone())),
-            tokio::spawn(admin.serve(Admin::new(serve.clone(), readiness.clone(), view), allowance, drains[1].clone())),
-        ];
+        let readiness = Arc::new(Readiness::default());
+        let drains = [CancellationToken::new(), CancellationToken::new()];
+        // Operators first: a node that waits for Postgres is alive. If it does not start after all, nobody is left.
+        let started = Arc::new(OnceLock::new());
+        let admin_service = Admin::new(started.clone(), readiness.clone(), view);
+        let not_started = drains[1].clone().drop_guard();
+        let admin = tokio::spawn(admin.serve(admin_service, allowance, drains[1].clone()));
+        let serve = Arc::new(prepare(config).await?);
+        let _first = started.set(serve.clone());
         readiness.raise();
+        let stack = stack(serve.clone(), &limits, readiness.clone());
+        let listeners = [tokio::spawn(service.serve(stack, allowance, drains[0].clone())), admin];
+        not_started.disarm();
         tracing::info!(%listen, %admin_listen, "ready");
         Ok(Self { listen, admin_listen, serve, readiness, drains, listeners, drain_timeout: limits.drain_timeout })
     }
@@ -148,8 +166,54 @@ pub async fn run(config: Config) -> Result<(), StartError> {
         _ = terminate.recv() => notice,
         _ = interrupt.recv() => Duration::ZERO,
     };
-    node.drain(notice).await;
+    tokio::select! {
+        () = node.drain(notice) => {}
+        // Somebody at a keyboard has no patience left.
+        _ = interrupt.recv() => tracing::warn!("interrupted while draining"),
+    }
     Ok(())
+}
+
+/// Waits for Postgres, loads the schema and joins the peers.
+async fn prepare(config: Config) -> Result<Serve, StartError> {
+    let metrics = Arc::new(Metrics::new(config.database.slow_query));
+    let origin = connect(&config, &metrics).await?;
+    origin.check_access(&config.database).await.map_err(StartError::Denied)?;
+    let schema = origin.load_schema(&config.database.schemas).await.map_err(StartError::Schema)?;
+    let trust = trust(&config).await;
+    let cache = Arc::new(open_cache(&config, trust, &metrics)?);
+    let feed = match trust {
+        Trust::Announcements => Feed::off(),
+        Trust::Feed => Feed::start(&config, cache.clone(), metrics.clone(), feed::setup::needed(&schema)),
+    };
+    await_lease(&cache).await;
+    Ok(Serve::new(config, cache, origin, feed, schema, metrics))
+}
+
+/// Whether this node has a change feed. Decided once: a node that began without one promises less, and says so.
+async fn trust(config: &Config) -> Trust {
+    match config.coherence.feed {
+        config::Feed::None => Trust::Announcements,
+        config::Feed::Logical => Trust::Feed,
+        config::Feed::IfAble => {
+            let reason = match feed::unable(config).await {
+                Ok(None) => return Trust::Feed,
+                Ok(Some(unable)) => unable.to_string(),
+                Err(error) => describe(&error),
+            };
+            tracing::warn!(%reason, "no change feed: changes made past the proxy are noticed by lifetime and purge only");
+            Trust::Announcements
+        }
+    }
+}
+
+fn bind_remedy(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => "stop what listens there, or choose another port",
+        io::ErrorKind::PermissionDenied => "choose a port from 1024 upward, or give the process the right to",
+        io::ErrorKind::AddrNotAvailable => "choose an address that this machine has",
+        _ => "choose another address",
+    }
 }
 
 fn bind(setting: &'static str, address: SocketAddr) -> Result<Listener, StartError> {
@@ -166,7 +230,7 @@ async fn connect(config: &Config, metrics: &Arc<Metrics>) -> Result<Origin, Star
     }
 }
 
-fn open_cache(config: &Config, metrics: &Arc<Metrics>) -> Result<TwoTier<StoredResponse>, StartError> {
+fn open_cache(config: &Config, trust: Trust, metrics: &Arc<Metrics>) -> Result<TwoTier<StoredResponse>, StartError> {
     let clock = Clock::start();
     let limits = Limits {
         l1_bytes_max: config.cache.l1_bytes_max,
@@ -177,10 +241,11 @@ fn open_cache(config: &Config, metrics: &Arc<Metrics>) -> Result<TwoTier<StoredR
     };
     let Some(redis) = &config.redis else {
         tracing::info!("no redis_url: L1 only, and no peers");
-        return Ok(TwoTier::alone(limits, clock));
+        return Ok(TwoTier::alone_trusting(trust, limits, clock));
     };
     let link = RedisLink::open(redis.url.expose(), redis.timeout).map_err(StartError::Redis)?;
-    Ok(TwoTier::shared(limits, clock, link, &config.namespace, Arc::new(Resyncs(metrics.clone()))))
+    let resyncs = Arc::new(Resyncs(metrics.clone()));
+    Ok(TwoTier::shared_trusting(trust, limits, clock, link, &config.namespace, resyncs))
 }
 
 /// A node that joins wants its first answers from L2, and for that it needs a lease; but not at any price.
@@ -192,7 +257,7 @@ async fn await_lease(cache: &TwoTier<StoredResponse>) {
         }
     };
     if tokio::time::timeout(patience, held).await.is_err() {
-        tracing::warn!("starting without a lease of freshness: redis does not answer as it should");
+        tracing::warn!("starting without a lease of freshness: redis or the change feed is not there yet");
     }
 }
 

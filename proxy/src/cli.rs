@@ -1,8 +1,9 @@
-//! Commands: `serve`, `demo`, `check`, `purge`. Exit code 0 is success, 1 a failure at run time, 2 wrong usage or
+//! Commands: `serve`, `demo`, `check`, `setup`, `purge`. Exit code 0 is success, 1 a failure at run time, 2 wrong usage or
 //! wrong settings.
 
 mod demo;
 mod check;
+mod setup;
 mod purge;
 mod serve;
 mod ask;
@@ -38,6 +39,7 @@ fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Some(("serve", matches)) => serve::run(&args::inputs(matches)?),
         Some(("demo", matches)) => demo::run(args::inputs(matches)?),
         Some(("check", matches)) => check::run(&args::inputs(matches)?),
+        Some(("setup", matches)) => setup::run(matches, &args::inputs(matches)?),
         Some(("purge", matches)) => purge::run(matches),
         _ => unreachable!("clap asks for one of the commands it knows"),
     }

@@ -142,6 +142,10 @@ pub struct Coherence {
 /// How changes made past the proxy are noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feed {
+    /// by the change feed if the role may have one, else not at all
+    IfAble,
+    /// by logical replication
+    Logical,
     /// not at all: only writes through the proxy and purges invalidate, and lifetimes bound the rest
     None,
 }

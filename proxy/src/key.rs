@@ -46,7 +46,7 @@ pub fn raw(method: &Method, target: &str, headers: &HeaderMap) -> RawKey {
     key
 }
 
-/// The cache key: everything the answer may depend on besides the data (DESIGN 3.6).
+/// The cache key: everything the answer may depend on besides the data (C6).
 #[must_use]
 pub fn cache(namespace: &str, fingerprint: u128, principal: &Principal, plan: &ReadPlan) -> CacheKey {
     let mut key = Vec::with_capacity(plan.statement.sql.len() + 256);

@@ -15,6 +15,7 @@ use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
+    time::{sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
@@ -23,6 +24,12 @@ use tower::Service;
 const BACKLOG: u32 = 4_096;
 /// Pause after an error of `accept` that is not the connection's own fault (no file descriptors left).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// How an HTTP/2 connection begins (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// How often to look whether the rest of it has come.
+const PREFACE_PAUSE: Duration = Duration::from_millis(10);
+/// What a connection beyond the limit has to read its answer and go.
+const TURN_AWAY_WITHIN: Duration = Duration::from_secs(1);
 /// What a connection beyond the limit gets before it is closed.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json; charset=utf-8\r\n\
     retry-after: 1\r\nconnection: close\r\ncontent-length: 118\r\n\r\n\
@@ -77,14 +84,15 @@ impl Listener {
                     Ok((stream, _)) => stream,
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
-                        tokio::time::sleep(ACCEPT_PAUSE).await;
+                        sleep(ACCEPT_PAUSE).await;
                         continue;
                     }
                 },
             };
             match places.clone().try_acquire_owned() {
                 Ok(place) => {
-                    let connection = Connection { builder: builder.clone(), place };
+                    let patience = allowance.header_read_timeout;
+                    let connection = Connection { builder: builder.clone(), patience, place };
                     connections.spawn(connection.serve(stream, service.clone(), drain.clone()));
                 }
                 Err(_) => drop(connections.spawn(turn_away(stream))),
@@ -105,6 +113,7 @@ fn connection_builder(header_read_timeout: Duration) -> auto::Builder<TokioExecu
 
 struct Connection {
     builder: auto::Builder<TokioExecutor>,
+    patience: Duration,
     place: OwnedSemaphorePermit,
 }
 
@@ -116,6 +125,14 @@ impl Connection {
             + Send
             + 'static,
     {
+        let heard = tokio::select! {
+            biased;
+            heard = timeout(self.patience, until_it_speaks(&stream)) => heard.is_ok(),
+            () = drain.cancelled() => false,
+        };
+        if !heard {
+            return;
+        }
         // Answers are written whole: waiting to fill a packet only delays them.
         drop(stream.set_nodelay(true));
         let service = TowerToHyperService::new(service);
@@ -135,10 +152,30 @@ impl Connection {
     }
 }
 
+/// Waits until it can be told which HTTP is spoken. hyper waits for that without an end: its timeout is that of
+/// HTTP/1.1, and whoever says nothing, or the first half of the HTTP/2 preface, would keep a place for ever.
+async fn until_it_speaks(stream: &TcpStream) {
+    let mut start = [0; PREFACE.len()];
+    while let Ok(length) = stream.peek(&mut start).await {
+        let undecided = length > 0 && length < PREFACE.len() && PREFACE.starts_with(&start[..length]);
+        if !undecided {
+            return;
+        }
+        // What was only looked at stays readable, so the socket does not tell when there is more.
+        sleep(PREFACE_PAUSE).await;
+    }
+}
+
 /// Says why, instead of leaving the client to guess.
 async fn turn_away(mut stream: TcpStream) {
+    let farewell = async {
+        stream.write_all(FULL).await?;
+        stream.shutdown().await?;
+        // To close over a request that nobody read is to reset the connection, and the answer with it.
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
     // The client may be gone, or never read: neither matters here.
-    drop(tokio::time::timeout(Duration::from_secs(1), stream.write_all(FULL)).await);
+    drop(timeout(TURN_AWAY_WITHIN, farewell).await);
 }
 
 #[cfg(test)]

@@ -67,6 +67,31 @@ pub struct Uncommitted {
     pub maybe_changed: Vec<TableId>,
 }
 
+/// Why the settings do not fit the database.
+#[derive(Debug, thiserror::Error)]
+pub enum Denied {
+    /// a schema does not exist
+    #[error("setting `db_schemas`: there is no schema {schema:?}; create it or correct the setting")]
+    Schema {
+        /// its name
+        schema: String,
+    },
+    /// the connection's role may not become the role of requests
+    #[error(
+        "setting `db_anon_role`: the role of database_url may not become {role:?}: {reason}; \
+         `grant` it that role or correct the setting"
+    )]
+    Role {
+        /// its name
+        role: String,
+        /// what Postgres says
+        reason: String,
+    },
+    /// Postgres did not tell
+    #[error(transparent)]
+    Unknown(#[from] Error),
+}
+
 impl From<Error> for Uncommitted {
     fn from(error: Error) -> Self {
         Self { error, maybe_changed: Vec::new() }
@@ -152,6 +177,30 @@ impl Origin {
         schema.map_err(|error| self.failure(&error))
     }
 
+    /// Looks whether requests can be answered as the settings want it: else every one of them would fail.
+    ///
+    /// # Errors
+    /// Which setting does not fit this database, or that Postgres is away.
+    pub async fn check_access(&self, database: &Database) -> Result<(), Denied> {
+        let connection = self.connection().await?;
+        let client = connection.client();
+        let sql = "select name from unnest($1::text[]) name where not exists \
+                   (select from pg_namespace where nspname = name)";
+        let missing = client.query(sql, &[&database.schemas]).await.map_err(|error| self.failure(&error))?;
+        if let Some(row) = missing.first() {
+            return Err(Denied::Schema { schema: row.get(0) });
+        }
+        let Some(role) = &database.anon_role else { return Ok(()) };
+        // Tried rather than asked: what it takes differs between versions. Both in one message, so nothing is left set.
+        let become_it = format!("set role \"{}\"; reset role", role.replace('"', "\"\""));
+        match client.batch_execute(&become_it).await {
+            Err(error) if error.as_db_error().is_some() => {
+                Err(Denied::Role { role: role.clone(), reason: describe(&error) })
+            }
+            tried => Ok(tried.map_err(|error| self.failure(&error))?),
+        }
+    }
+
     /// Runs a read in a read-only transaction.
     ///
     /// # Errors
@@ -211,10 +260,17 @@ impl Origin {
         written
     }
 
-    /// Up or down, as far as known.
-    #[must_use]
-    pub fn health(&self) -> Health {
-        self.health.borrow().clone()
+    /// Asks Postgres whether it is there. `None`: no answer within `patience`, which may be a busy pool as well.
+    pub async fn health(&self, patience: Duration) -> Option<Health> {
+        let asked = async {
+            let connection = self.connection().await?;
+            connection.client().simple_query("").await.map(drop).map_err(|error| self.failure(&error))
+        };
+        Some(match tokio::time::timeout(patience, asked).await.ok()? {
+            Ok(()) => Health::Up,
+            Err(Error::Unreachable { reason }) => Health::Down(reason),
+            Err(error) => Health::Down(error.to_string()),
+        })
     }
 
     /// Connections idle and in use.

@@ -24,7 +24,7 @@ use crate::{
 
 /// `Cache-Status` (RFC 9211).
 pub const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
-/// Proof of a write, see DESIGN 3.5.
+/// Proof of a write: a read that sends it back never gets a state from before it (C5).
 pub const TRANSOM_TOKEN: HeaderName = HeaderName::from_static("transom-token");
 /// What a read must not be older than.
 pub const TRANSOM_MIN_TOKEN: HeaderName = HeaderName::from_static("transom-min-token");
@@ -64,11 +64,16 @@ pub fn to_read(asked: Asked<'_>, entry: &Entry<StoredResponse>, status: CacheSta
     if let Some(location) = asked.location {
         headers.insert(header::CONTENT_LOCATION, location.clone());
     }
-    headers.insert(header::ETAG, stored.etag.clone());
+    // Postgres builds no body for HEAD. What only the body could tell stays out (RFC 9110, section 9.3.2): the validator
+    // of nothing would be taken for that of the answer to GET.
+    if asked.method != Method::HEAD {
+        headers.insert(header::ETAG, stored.etag.clone());
+    }
     headers.insert(header::VARY, VARY);
     headers.insert(header::AGE, HeaderValue::from(entry.age(now).as_secs()));
     headers.insert(CACHE_STATUS, status.header());
-    let unchanged = is_unchanged(asked.headers, &stored.etag);
+    // RFC 9110, section 13.2.1: a condition counts only if the answer would be a success without it.
+    let unchanged = stored.status.is_success() && is_unchanged(asked.headers, &stored.etag);
     let mut response = Response::new(Full::new(Bytes::new()));
     if unchanged {
         // RFC 9110, section 15.4.5: what describes the representation stays out, what selects and dates it stays in.

@@ -1,6 +1,6 @@
 //! The PostgREST API: request grammar -> schema -> plan -> SQL -> answer. Pure, except for loading the schema.
 //!
-//! [`plan`] reads a request and looks its names up in a [`SchemaCache`]; the [`Plan`] holds one [`Statement`] whose text
+//! [`plan()`] reads a request and looks its names up in a [`SchemaCache`]; the [`Plan`] holds one [`Statement`] whose text
 //! depends only on the shape of the request, every value a bound parameter; PostgreSQL builds the body and returns one
 //! row; [`ReadShape::answer`] or [`WriteShape::answer`] makes status and headers of it. PostgREST 12.0.2 is the reference
 //! throughout.

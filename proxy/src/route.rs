@@ -8,12 +8,15 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, header, request::Parts};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use tower::Service;
 
 use crate::{error::Error, reply::Reply, serve::Serve};
+
+/// How much of a body that is too large is read on before the client is left to itself.
+const DISCARDED_BYTES_MAX: usize = 64 << 20;
 
 /// The innermost service: hands requests to [`Serve`].
 #[derive(Clone)]
@@ -52,6 +55,9 @@ impl Service<Request<Incoming>> for Router {
             if reads {
                 return serve.read(&parts).await;
             }
+            if expects_leave(&parts) && body.size_hint().lower() > bytes_max as u64 {
+                return Err(Error::BodyTooLarge { bytes_max });
+            }
             let body = whole(body, bytes_max).await?;
             serve.write(&parts, body).await
         }))
@@ -75,11 +81,31 @@ impl Future for RouteFuture {
     }
 }
 
+/// Whether the client sends the body only after it is told to (RFC 9110, section 10.1.1), which reading it does.
+fn expects_leave(parts: &Parts) -> bool {
+    parts.headers.get(header::EXPECT).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
 /// The whole body, if it is not too large.
-async fn whole(body: Incoming, bytes_max: usize) -> Result<Bytes, Error> {
-    match Limited::new(body, bytes_max).collect().await {
+async fn whole(mut body: Incoming, bytes_max: usize) -> Result<Bytes, Error> {
+    match Limited::new(&mut body, bytes_max).collect().await {
         Ok(body) => Ok(body.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => Err(Error::BodyTooLarge { bytes_max }),
+        Err(error) if error.is::<LengthLimitError>() => {
+            discard(body).await;
+            Err(Error::BodyTooLarge { bytes_max })
+        }
         Err(error) => Err(Error::BodyBroken { reason: error.to_string() }),
+    }
+}
+
+/// Reads on to no purpose but that the client, busy sending, gets to read the answer: to close a connection over unread
+/// bytes is to reset it.
+async fn discard(mut body: Incoming) {
+    let mut left = DISCARDED_BYTES_MAX;
+    while let Some(Ok(frame)) = body.frame().await {
+        left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+        if left == 0 {
+            return;
+        }
     }
 }

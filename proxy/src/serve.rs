@@ -37,6 +37,7 @@ use crate::{
     auth::{Auth, Principal},
     config::Config,
     error::Error,
+    feed::Feed,
     key,
     origin::Origin,
     reply::{self, Asked, CacheStatus, Forward, Reply, StoredResponse, TRANSOM_MIN_TOKEN},
@@ -49,8 +50,9 @@ const TOKEN_PATIENCE: Duration = Duration::from_millis(50);
 
 /// Everything that answers requests; one per node.
 pub struct Serve {
-    pub(crate) cache: TwoTier<StoredResponse>,
+    pub(crate) cache: Arc<TwoTier<StoredResponse>>,
     pub(crate) origin: Origin,
+    pub(crate) feed: Feed,
     pub(crate) metrics: Arc<Metrics>,
     schema: ArcSwap<SchemaCache>,
     auth: Auth,
@@ -67,14 +69,16 @@ impl Serve {
     #[must_use]
     pub fn new(
         config: Config,
-        cache: TwoTier<StoredResponse>,
+        cache: Arc<TwoTier<StoredResponse>>,
         origin: Origin,
+        feed: Feed,
         schema: SchemaCache,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
             cache,
             origin,
+            feed,
             metrics,
             schema: ArcSwap::from_pointee(schema),
             auth: Auth::new(config.database.anon_role.as_deref()),
@@ -89,7 +93,7 @@ impl Serve {
     /// The short way: a read that was asked before, in the same bytes, and is fresh in L1. Waits for nothing.
     #[must_use]
     pub fn hit_at_once(&self, parts: &Parts) -> Option<Reply> {
-        let question = self.questions.get(&raw_key(parts))?;
+        let question = self.remembered(&raw_key(parts))?;
         let directives = directives::of(&parts.headers);
         if directives.no_cache || directives.no_store || question.bypass.is_some() {
             return None;
@@ -218,12 +222,17 @@ impl Serve {
     /// What is asked: remembered from the same bytes, or understood anew.
     fn question(&self, parts: &Parts) -> Result<Arc<Question>, Error> {
         let raw = raw_key(parts);
-        if let Some(question) = self.questions.get(&raw) {
+        if let Some(question) = self.remembered(&raw) {
             return Ok(question);
         }
         let question = Arc::new(self.understand(parts)?);
         self.questions.put(&raw, question.clone());
         Ok(question)
+    }
+
+    /// A question from the same bytes, if what the change feed covers has not changed since.
+    fn remembered(&self, raw: &[u8]) -> Option<Arc<Question>> {
+        self.questions.get(raw).filter(|question| question.coverage == self.feed.coverage().generation())
     }
 
     fn understand(&self, parts: &Parts) -> Result<Question, Error> {
@@ -242,6 +251,7 @@ impl Serve {
             fingerprint: schema.fingerprint(),
             policies: &self.config.cache,
             extra_search_path: &self.config.database.extra_search_path,
+            coverage: &self.feed.coverage(),
         };
         Question::new(plan, principal, url, &context, |tags| self.cache.slots(tags))
     }
@@ -274,6 +284,7 @@ impl Serve {
     pub async fn finish(&self) {
         self.tasks.close();
         self.tasks.wait().await;
+        self.feed.stop().await;
         self.cache.close().await;
     }
 }

@@ -10,7 +10,11 @@ use tower::{Service, ServiceBuilder};
 
 use crate::{
     config::Limits,
-    layers::{deadline::DeadlineLayer, in_flight::InFlightLayer, record::RecordLayer, rescue::RescueLayer},
+    layers::{
+        deadline::DeadlineLayer, farewell::FarewellLayer, in_flight::InFlightLayer, record::RecordLayer,
+        rescue::RescueLayer,
+    },
+    readiness::Readiness,
     route::Router,
     serve::Serve,
 };
@@ -19,12 +23,15 @@ use crate::{
 pub(crate) fn stack(
     serve: Arc<Serve>,
     limits: &Limits,
+    readiness: Arc<Readiness>,
 ) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
 + Clone
 + Send
 + 'static {
     ServiceBuilder::new()
-        // Outermost: whatever happens below is counted, timed, logged and named, errors too.
+        // Outermost: it concerns the connection, and no request.
+        .layer(FarewellLayer::new(readiness))
+        // Around all that answers: whatever happens below is counted, timed, logged and named, errors too.
         .layer(RecordLayer::new(serve.metrics.clone()))
         // Above everything that can fail, so that all errors look alike.
         .layer(RescueLayer)

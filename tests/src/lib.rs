@@ -31,7 +31,12 @@ mod redis;
 mod node;
 mod sample;
 mod stub;
+mod wire;
+mod cache_status;
 
+pub mod simulator;
+
+pub use self::cache_status::CacheStatus;
 pub use self::dashboard::{PanelQuery, dashboard_queries};
 pub use self::eventually::{Settle, eventually};
 pub use self::folder::Folder;
@@ -43,10 +48,11 @@ pub use self::ports::{free_port, wait_for_port};
 pub use self::postgres::{Database, Postgres};
 pub use self::process::{Process, Signal, unprivileged};
 pub use self::prometheus::Prometheus;
-pub use self::redis::{Redis, RedisBuilder};
+pub use self::redis::{Redis, RedisBuilder, RedisCluster, RedisSentinel};
 pub use self::resp::Reply;
 pub use self::sample::load_sample;
 pub use self::stub::Stub;
+pub use self::wire::Wire;
 
 use std::path::{Path, PathBuf};
 

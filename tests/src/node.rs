@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use transom::app;
-use transom::config::Config;
+use transom::config::{Config, Inputs, setting};
 
 use crate::{Database, Folder, Http, Process, Redis, Signal, eventually, free_port};
 
@@ -14,6 +14,7 @@ use crate::{Database, Folder, Http, Process, Redis, Signal, eventually, free_por
 #[derive(Debug, Clone)]
 pub struct NodeBuilder {
     settings: BTreeMap<String, String>,
+    toml: String,
 }
 
 /// A node in this process. Ends with the test's runtime, or in good order by [`drain`](Self::drain).
@@ -30,6 +31,7 @@ pub struct NodeProcess {
     rest: Http,
     admin: Http,
     listen: u16,
+    admin_listen: u16,
     _folder: Folder,
 }
 
@@ -43,8 +45,11 @@ impl NodeBuilder {
             ("listen", "127.0.0.1:0".to_owned()),
             ("admin_listen", "127.0.0.1:0".to_owned()),
             ("drain_notice", "0s".to_owned()),
+            // Most suites are about something else, and a slot per test is dear.
+            ("feed", "none".to_owned()),
         ];
-        Self { settings: settings.map(|(name, value)| (name.to_owned(), value)).into() }
+        let settings = settings.map(|(name, value)| (name.to_owned(), value)).into();
+        Self { settings, toml: String::new() }
     }
 
     /// With this Redis as L2 and backplane.
@@ -60,14 +65,29 @@ impl NodeBuilder {
         self
     }
 
+    /// With this text as its TOML file, for what only the file can say: overrides per table.
+    #[must_use]
+    pub fn toml(mut self, text: &str) -> Self {
+        text.clone_into(&mut self.toml);
+        self
+    }
+
+    fn config(&self) -> Config {
+        let mut inputs = Inputs { file: Some(("test.toml".into(), self.toml.clone())), ..Inputs::default() };
+        for (name, value) in &self.settings {
+            let setting = setting(name).unwrap_or_else(|| panic!("there is no setting {name}"));
+            inputs.command.insert(setting.name, value.clone());
+        }
+        Config::load(&inputs).unwrap_or_else(|errors| panic!("wrong settings: {errors}")).config
+    }
+
     /// Starts it in this process; ready when this returns.
     ///
     /// # Panics
     /// If the settings are wrong, or it does not start.
     pub async fn start(&self) -> Node {
-        let pairs = self.settings.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let config = Config::from_settings(pairs).unwrap_or_else(|errors| panic!("wrong settings: {errors}"));
-        let node = app::Node::start(config).await.unwrap_or_else(|error| panic!("the node did not start: {error}"));
+        let node =
+            app::Node::start(self.config()).await.unwrap_or_else(|error| panic!("the node did not start: {error}"));
         let rest = Http::new(format!("http://{}/rest/v1", node.listen()));
         let admin = Http::new(format!("http://{}", node.admin_listen()));
         Node { node, rest, admin }
@@ -78,10 +98,32 @@ impl NodeBuilder {
     /// # Panics
     /// If it does not get ready.
     pub async fn start_process(&self) -> NodeProcess {
-        let (listen, admin_listen) = (free_port(), free_port());
+        let node = self.spawn_process();
+        eventually("the node is ready", Duration::from_secs(20), async || {
+            let answer = node.admin.get("/readyz").try_send().await.map_err(|error| error.to_string())?;
+            if answer.status == 200 { Ok(()) } else { Err(node.process.log()) }
+        })
+        .await;
+        node
+    }
+
+    /// Starts it as a child process, which may not get ready. It listens where the settings say, or on free ports if
+    /// they name port 0.
+    #[must_use]
+    pub fn spawn_process(&self) -> NodeProcess {
+        let port = |setting: &str| match self.settings[setting].rsplit(':').next() {
+            None | Some("0") => free_port(),
+            Some(port) => port.parse().expect("an address ends with a port"),
+        };
+        let (listen, admin_listen) = (port("listen"), port("admin_listen"));
         let folder = Folder::new("node");
         let mut command = Command::new(binary());
         command.arg("serve");
+        if !self.toml.is_empty() {
+            let file = folder.path().join("transom.toml");
+            std::fs::write(&file, &self.toml).expect("the folder is ours");
+            command.env(Config::FILE_VARIABLE, file);
+        }
         let ports = [("listen", listen), ("admin_listen", admin_listen)];
         for (name, value) in &self.settings {
             command.env(variable(name), value);
@@ -91,13 +133,8 @@ impl NodeBuilder {
         }
         let process = Process::start("transom", command, &folder, Signal::Kill);
         let admin = Http::new(format!("http://127.0.0.1:{admin_listen}"));
-        eventually("the node is ready", Duration::from_secs(20), async || {
-            let answer = admin.get("/readyz").try_send().await.map_err(|error| error.to_string())?;
-            if answer.status == 200 { Ok(()) } else { Err(process.log()) }
-        })
-        .await;
         let rest = Http::new(format!("http://127.0.0.1:{listen}/rest/v1"));
-        NodeProcess { process, rest, admin, listen, _folder: folder }
+        NodeProcess { process, rest, admin, listen, admin_listen, _folder: folder }
     }
 }
 
@@ -172,6 +209,18 @@ impl NodeProcess {
     #[must_use]
     pub fn port(&self) -> u16 {
         self.listen
+    }
+
+    /// The port where operators connect.
+    #[must_use]
+    pub fn admin_port(&self) -> u16 {
+        self.admin_listen
+    }
+
+    /// Everything it logged so far.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.process.log()
     }
 
     /// The process itself.

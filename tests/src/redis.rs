@@ -1,10 +1,15 @@
 //! Redis: an instance per test, because tests kill, freeze and empty it.
 
+mod cluster;
+mod sentinel;
+
 use std::fmt::Display;
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+pub use self::cluster::RedisCluster;
+pub use self::sentinel::RedisSentinel;
 use crate::process::{Process, Signal, unprivileged};
 use crate::{Folder, Reply, eventually, free_port, resp};
 
@@ -151,4 +156,12 @@ impl Redis {
 
 fn remove(path: &Path) -> io::Result<()> {
     if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
+}
+
+/// Runs `redis-cli` for what only it can do.
+async fn redis_cli(words: &[&str]) {
+    let mut command = tokio::process::Command::from(unprivileged("redis-cli"));
+    let output = command.args(words).output().await.expect("redis-cli comes with redis");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "redis-cli {words:?} failed: {said}");
 }

@@ -16,7 +16,7 @@ use super::{Observer, pending::Pending, scripts};
 use crate::{
     breaker::Breaker,
     clock::{Clock, Moment},
-    coherence::{Coherence, Follower, Position, Snapshot},
+    coherence::{Announcement, Coherence, Follower, Position, Snapshot},
     error::RedisError,
     outcome::ResyncReason,
     redis::{RedisLink, within},
@@ -39,6 +39,7 @@ struct Rounds {
     scripts: scripts::Scripts,
     breaker: Arc<Breaker>,
     pending: Arc<Pending>,
+    coherence: Arc<Coherence>,
     clock: Clock,
 }
 
@@ -78,8 +79,8 @@ impl Driver {
         observer: Arc<dyn Observer>,
     ) -> Self {
         Self {
-            follower: Follower::new(coherence),
-            round: Rounds { link, scripts, breaker, pending, clock },
+            follower: Follower::new(coherence.clone()),
+            round: Rounds { link, scripts, breaker, pending, coherence, clock },
             observer,
             connection: 0,
             subscribed_on: None,
@@ -201,11 +202,19 @@ impl Rounds {
     /// What this node owes comes before what it asks for: it may not renew its own trust first.
     async fn announce_pending(&self) -> Result<(), RedisError> {
         let Some((slots, kind)) = self.pending.take() else { return Ok(()) };
-        let announced = self.scripts.announce(&slots, kind).await;
-        if announced.is_err() {
-            self.pending.add(&slots, kind);
+        match self.scripts.announce(&slots, kind).await {
+            Ok(token) => {
+                let announcement = Announcement { epoch: token.epoch, seq: token.seq, kind, slots };
+                self.coherence.apply_own(&announcement, self.clock.now());
+                // Only now: until it is applied, this node must not believe what its peers stored (see `owes`).
+                self.pending.settle(None);
+                Ok(())
+            }
+            Err(error) => {
+                self.pending.settle(Some((slots, kind)));
+                Err(error)
+            }
         }
-        announced.map(drop)
     }
 
     async fn ask(&self, resync: Option<ResyncReason>) -> (Moment, Result<Heard, RedisError>) {

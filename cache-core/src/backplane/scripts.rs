@@ -1,8 +1,9 @@
-//! The protocol with Redis: three Lua scripts, each atomic, and the bytes they speak.
+//! The protocol with Redis: six Lua scripts, each atomic, and the bytes they speak.
 //!
 //! Keys, all in one Cluster slot by their hash tag: `{transom:<ns>}:history` (hash: `epoch`, `seq`, `purged`, `slots`,
-//! `replid`, `polled`, `quiet`), `{transom:<ns>}:table` (string: 8 bytes a slot, little-endian). Channel:
-//! `{transom:<ns>}:announce`.
+//! `replid`, `polled`, `quiet`, and of the change feed `feed_session`, `feed_database`, `feed_covers`, `feed_at`,
+//! `feed_settled`), `{transom:<ns>}:table` (string: 8 bytes a slot, little-endian), `{transom:<ns>}:feed` (the version of
+//! the publication for which a leader vouches, until it expires). Channel: `{transom:<ns>}:announce`.
 
 use std::{sync::Arc, time::Duration};
 
@@ -12,8 +13,11 @@ use fred::{
     types::{Value, scripts::Script},
 };
 
+use super::reliance::Reliance;
 use crate::{
-    coherence::{Announcement, Coherence, Epoch, Kind, Position, Seq, Snapshot, Token},
+    coherence::{
+        Announcement, Break, Coherence, Epoch, Kind, Position, Seq, Settled, Snapshot, Stream, Token, Vouched,
+    },
     error::RedisError,
     redis::within,
     tag::Slots,
@@ -31,14 +35,24 @@ pub(super) struct Scripts {
     announce: Script,
     poll: Script,
     snapshot: Script,
-    keys: Arc<[String; 2]>,
+    clock: Script,
+    adopt: Script,
+    vouch: Script,
+    keys: Arc<[String; 3]>,
     channel: Arc<str>,
     coherence: Arc<Coherence>,
+    reliance: Reliance,
     timeout: Duration,
 }
 
 impl Scripts {
-    pub(super) fn new(client: Client, timeout: Duration, namespace: &str, coherence: &Arc<Coherence>) -> Self {
+    pub(super) fn new(
+        client: Client,
+        timeout: Duration,
+        namespace: &str,
+        coherence: &Arc<Coherence>,
+        reliance: Reliance,
+    ) -> Self {
         let tag = format!("{{transom:{namespace}}}");
         let script = |parts: &[&str]| Script::from_lua(parts.concat());
         let (history, position) = (include_str!("scripts/history.lua"), include_str!("scripts/position.lua"));
@@ -47,9 +61,13 @@ impl Scripts {
             announce: script(&[history, include_str!("scripts/announce.lua")]),
             poll: script(&[history, position, include_str!("scripts/poll.lua")]),
             snapshot: script(&[history, position, include_str!("scripts/snapshot.lua")]),
-            keys: Arc::new([format!("{tag}:history"), format!("{tag}:table")]),
+            clock: script(&[history, include_str!("scripts/clock.lua")]),
+            adopt: script(&[history, include_str!("scripts/adopt.lua")]),
+            vouch: script(&[history, include_str!("scripts/vouch.lua")]),
+            keys: Arc::new([format!("{tag}:history"), format!("{tag}:table"), format!("{tag}:feed")]),
             channel: format!("{tag}:announce").into(),
             coherence: coherence.clone(),
+            reliance,
             timeout,
         }
     }
@@ -95,13 +113,40 @@ impl Scripts {
         Ok(Snapshot { position: position(&answer.0, answer.1, answer.2, answer.3)?, table })
     }
 
+    /// The time by Redis' clock, in milliseconds.
+    pub(super) async fn clock(&self) -> Result<u64, RedisError> {
+        let millis: String = self.call(&self.clock, self.common_args(), self.timeout).await?;
+        millis.parse().map_err(|_| RedisError::Protocol(format!("the time {millis:?}")))
+    }
+
+    /// Takes the lead of the change feed; says why a new epoch had to begin, if it had to.
+    pub(super) async fn adopt(&self, stream: &Stream) -> Result<Option<Break>, RedisError> {
+        let mut args = self.common_args();
+        args.extend(stream_args(stream));
+        let reason: String = self.call(&self.adopt, args, self.timeout).await?;
+        match Break::ALL.into_iter().find(|known| known.as_str() == reason) {
+            None if !reason.is_empty() => Err(RedisError::Protocol(format!("the reason {reason:?}"))),
+            known => Ok(known),
+        }
+    }
+
+    /// Vouches for the stream until a moment by Redis' clock.
+    pub(super) async fn vouch(&self, stream: &Stream, until: u64, settled: Settled) -> Result<Vouched, RedisError> {
+        let mut args = self.common_args();
+        args.extend(stream_args(stream));
+        args.extend([until.to_string().into(), if settled == Settled::Yes { "1" } else { "0" }.into()]);
+        let leads: bool = self.call(&self.vouch, args, self.timeout).await?;
+        Ok(if leads { Vouched::Yes } else { Vouched::Deposed })
+    }
+
     async fn call<R: fred::types::FromValue>(
         &self,
         script: &Script,
         args: Vec<Value>,
         patience: Duration,
     ) -> Result<R, RedisError> {
-        within(patience, script.evalsha_with_reload(&self.client, self.keys.to_vec(), args)).await
+        // Boxed, as the client's future is twenty times the size of what is awaited around it.
+        within(patience, Box::pin(script.evalsha_with_reload(&self.client, self.keys.to_vec(), args))).await
     }
 
     /// A name for a new epoch, should Redis need one, and the size of the table.
@@ -112,14 +157,21 @@ impl Scripts {
     fn position_args(&self) -> Vec<Value> {
         let mut args = self.common_args();
         let epoch = self.coherence.epoch().map_or_else(String::new, |epoch| epoch.to_string());
-        let lapse = self.coherence.max_staleness() / 2;
+        let lapse = self.coherence.max_staleness() / 4;
         args.extend([
             epoch.into(),
             self.coherence.watermark().0.to_string().into(),
             lapse.as_millis().to_string().into(),
+            self.reliance.covers().into(),
         ]);
         args
     }
+}
+
+/// Positions have all their digits, so that their order is that of their texts: Lua's numbers would lose some.
+fn stream_args(stream: &Stream) -> [Value; 4] {
+    let Stream { session, database, covers, at } = stream;
+    [session.as_str().into(), database.as_str().into(), covers.as_str().into(), format!("{at:016x}").into()]
 }
 
 /// Reads a message of the channel.

@@ -39,15 +39,11 @@ impl<V: Value> L1<V> {
         self.0.invalidate(key);
     }
 
-    /// How many entries, as moka counts them (eventually exact).
+    /// How many entries there are and how many bytes they weigh. Does moka's pending bookkeeping first: for a scrape, not
+    /// for a request.
     #[must_use]
-    pub fn entries(&self) -> u64 {
-        self.0.entry_count()
-    }
-
-    /// How many bytes they weigh, as moka counts them (eventually exact).
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.0.weighted_size()
+    pub fn size(&self) -> (u64, u64) {
+        self.0.run_pending_tasks();
+        (self.0.entry_count(), self.0.weighted_size())
     }
 }

@@ -8,7 +8,7 @@ use super::failure::Failure;
 use crate::config::{Config, ConfigError, ConfigErrors, Group, Inputs, Kind, Preset, SETTINGS, Setting};
 
 /// Settings that `transom demo` decides itself.
-pub(super) const DEMO_DECIDES: [&str; 4] = ["database_url", "db_anon_role", "db_pool_max", "redis_url"];
+pub(super) const DEMO_DECIDES: [&str; 5] = ["database_url", "db_anon_role", "db_pool_max", "redis_url", "feed"];
 
 const ABOUT: &str = "A two-tier caching proxy that speaks the PostgREST API over PostgreSQL";
 
@@ -24,6 +24,7 @@ Examples:
   transom demo
   transom serve --database-url postgres://app@localhost/app --redis-url redis://localhost:6379
   transom check --config /etc/transom.toml
+  transom setup --dry-run
   transom purge --table public.flights";
 
 /// Everything `transom` understands.
@@ -45,6 +46,7 @@ pub(super) fn command() -> Command {
             Command::new("check").about("Check settings, Postgres and Redis, and say what to fix"),
             &[],
         ))
+        .subcommand(setup())
         .subcommand(purge())
 }
 
@@ -106,6 +108,16 @@ fn capitalized(text: &str) -> String {
     chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
+fn setup() -> Command {
+    let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
+    with_settings(Command::new("setup").about("Create what the change feed needs in the database"), &[])
+        .arg(flag("dry-run", "Print the SQL and run none of it"))
+        .arg(flag(
+            "replica-identity-full",
+            "Also publish tables without a primary key, by ALTER TABLE ... REPLICA IDENTITY FULL",
+        ))
+}
+
 fn purge() -> Command {
     let list = |name: &'static str, value: &'static str, help: &'static str| {
         Arg::new(name).long(name).value_name(value).action(ArgAction::Append).help(help)
@@ -149,10 +161,10 @@ mod tests {
     #[test]
     fn help_names_every_command_that_exists_and_none_that_does_not() {
         let help = help("");
-        for word in ["serve", "demo", "check", "purge", "TRANSOM_MAX_STALENESS", "DATABASE_URL", "PGRST_"] {
+        for word in ["serve", "demo", "check", "setup", "purge", "TRANSOM_MAX_STALENESS", "DATABASE_URL", "PGRST_"] {
             assert!(help.contains(word), "{word} is missing in\n{help}");
         }
-        for later in ["explain", "setup", "top"] {
+        for later in ["explain", "top"] {
             assert!(!help.contains(&format!("\n  {later} ")), "{help}");
         }
     }

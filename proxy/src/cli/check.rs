@@ -1,6 +1,7 @@
 //! `transom check`: one line per thing that a node needs, and what to fix.
 
 mod postgres;
+mod feed;
 mod redis;
 mod finding;
 
@@ -13,7 +14,7 @@ pub(super) fn run(inputs: &Inputs) -> Result<(), Failure> {
     let Loaded { config, warnings } = Config::load(inputs)?;
     let mut findings = settings(&config, warnings);
     let runtime = serve::runtime(1)?;
-    findings.extend(runtime.block_on(postgres::check(&config.database)));
+    findings.extend(runtime.block_on(postgres::check(&config)));
     findings.extend(runtime.block_on(redis::check(config.redis.as_ref(), &config.namespace)));
     for finding in &findings {
         println!("{finding}");

@@ -3,7 +3,7 @@
 use super::failure::Failure;
 use crate::app;
 use crate::config::{Config, Inputs, Loaded};
-use crate::telemetry::logs;
+use crate::telemetry::logs::{self, Format};
 
 pub(super) fn run(inputs: &Inputs) -> Result<(), Failure> {
     let config = load(inputs)?;
@@ -30,5 +30,13 @@ pub(super) fn runtime(workers: usize) -> Result<tokio::runtime::Runtime, Failure
 
 /// Runs a node until it is told to stop.
 pub(super) async fn run_node(config: Config) -> Result<(), Failure> {
-    app::run(config).await.map_err(|error| Failure::Runtime(error.to_string()))
+    let format = config.logs.format;
+    app::run(config).await.map_err(|error| match format {
+        Format::Text => Failure::Runtime(error.to_string()),
+        // Whoever reads JSON reads nothing else, least of all the last words.
+        Format::Json => {
+            tracing::error!("{error}");
+            Failure::Reported
+        }
+    })
 }

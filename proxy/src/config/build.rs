@@ -69,7 +69,7 @@ fn assemble(v: &Values, tables: BTreeMap<(String, String), TablePolicy>, written
         coherence: Coherence {
             max_staleness: v.duration("max_staleness"),
             slots: v.small("coherence_slots"),
-            feed: Feed::None,
+            feed: v.feed("feed"),
         },
         collapse: Collapse { leader_max: v.duration("collapse_leader_max"), wait_max: v.duration("collapse_wait_max") },
         limits: Limits {
@@ -230,6 +230,14 @@ impl Values {
 
     fn level(&self, name: &str) -> LevelFilter {
         self.text(name).parse().expect("the words in the table are levels")
+    }
+
+    fn feed(&self, name: &str) -> Feed {
+        match self.optional_text(name).as_deref() {
+            None => Feed::IfAble,
+            Some("logical") => Feed::Logical,
+            Some(_) => Feed::None,
+        }
     }
 
     fn format(&self, name: &str) -> Format {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cache_core::freshness::Directives;
-use http::{HeaderMap, header};
+use http::{HeaderMap, HeaderValue, header};
 
 /// What a request says about caching. Unknown and malformed directives are ignored, as the RFC has it.
 pub(super) fn of(headers: &HeaderMap) -> Directives {
@@ -14,9 +14,19 @@ pub(super) fn of(headers: &HeaderMap) -> Directives {
     }
     // RFC 9111, section 5.4: only if there is no Cache-Control.
     if !headers.contains_key(header::CACHE_CONTROL) {
-        directives.no_cache = headers.get(header::PRAGMA).is_some_and(|pragma| pragma == "no-cache");
+        directives.no_cache = headers.get_all(header::PRAGMA).iter().any(says_no_cache);
     }
     directives
+}
+
+fn says_no_cache(pragma: &HeaderValue) -> bool {
+    pragma.as_bytes().split(|byte| *byte == b',').any(|word| word.trim_ascii().eq_ignore_ascii_case(b"no-cache"))
+}
+
+/// Seconds. A number beyond counting is as good as the largest (RFC 9111, section 1.2.2).
+fn delta_seconds(text: &str) -> Option<Duration> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| Duration::from_secs(text.parse().unwrap_or(u64::MAX)))
 }
 
 fn add(directives: &mut Directives, directive: &str) {
@@ -24,7 +34,7 @@ fn add(directives: &mut Directives, directive: &str) {
         Some((name, argument)) => (name.trim(), Some(argument.trim().trim_matches('"'))),
         None => (directive, None),
     };
-    let seconds = argument.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+    let seconds = argument.and_then(delta_seconds);
     if name.eq_ignore_ascii_case("no-cache") {
         directives.no_cache = true;
     } else if name.eq_ignore_ascii_case("no-store") {
@@ -63,9 +73,16 @@ mod tests {
 
     #[test]
     fn nonsense_changes_nothing() {
-        for text in ["max-age=soon", "max-age=-1", "max-stale=x", "private, =, ,,", "max-age=99999999999999999999"] {
+        for text in ["max-age=soon", "max-age=-1", "max-stale=x", "max-age=+1", "private, =, ,,"] {
             assert_eq!(parse(text), Directives::default(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_number_beyond_counting_is_the_largest() {
+        let huge = parse("min-fresh=99999999999999999999, max-age=99999999999999999999");
+        let largest = Duration::from_secs(u64::MAX);
+        assert_eq!((huge.min_fresh, huge.max_age), (largest, Some(largest)));
     }
 
     #[test]

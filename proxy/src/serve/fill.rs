@@ -32,8 +32,10 @@ pub(super) type End = Result<Filled, Error>;
 impl Serve {
     /// Fills, or waits for the fill that is under way (C7).
     pub(super) async fn fill(self: &Arc<Self>, question: &Arc<Question>) -> End {
-        let patience = self.config.collapse.wait_max;
         let (waiter, collapsed) = self.join(question);
+        // Whoever began the fill has no other answer to hope for, and waits as long as a request may take.
+        let budget = self.config.limits.request_deadline;
+        let patience = if collapsed { self.config.collapse.wait_max } else { budget };
         let wait = waiter.wait(patience).await;
         if collapsed {
             self.metrics.collapsed(match &wait {
@@ -45,7 +47,8 @@ impl Serve {
         match wait {
             Wait::Ended(end) => end.map(|filled| Filled { collapsed, ..filled }),
             Wait::Abandoned => Err(Error::Abandoned),
-            Wait::Impatient => Err(Error::Impatient { patience }),
+            Wait::Impatient if collapsed => Err(Error::Impatient { patience }),
+            Wait::Impatient => Err(Error::Deadline { budget }),
         }
     }
 

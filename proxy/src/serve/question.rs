@@ -12,7 +12,9 @@ use moka::sync::Cache;
 
 use crate::{
     auth::Principal,
-    config, key,
+    config,
+    feed::Coverage,
+    key,
     origin::Session,
     reply::Forward,
     rest::{ReadPlan, TableId},
@@ -28,6 +30,8 @@ pub(super) struct Question {
     pub(super) location: Option<HeaderValue>,
     /// why the cache has no part in it, if so
     pub(super) bypass: Option<Forward>,
+    /// the coverage of the change feed by which `bypass` was judged
+    pub(super) coverage: u64,
     lifetimes: Lifetimes,
     jitter_percent: u32,
 }
@@ -38,7 +42,11 @@ pub(super) struct Context<'c> {
     pub(super) fingerprint: u128,
     pub(super) policies: &'c config::Cache,
     pub(super) extra_search_path: &'c [String],
+    pub(super) coverage: &'c Coverage,
 }
+
+/// Why an answer from a table that the change feed does not cover is not stored.
+const NOT_IN_FEED: &str = "not-in-feed";
 
 impl Question {
     pub(super) fn new(
@@ -51,7 +59,8 @@ impl Question {
         let policy = strictest(context.policies, std::iter::once(&plan.target).chain(&plan.reads.tables));
         let bypass = match &plan.reads.opaque {
             Some(opaque) => Some(Forward::Opaque(opaque.reason())),
-            None => (!policy.cache).then_some(Forward::Uncached),
+            None if !policy.cache => Some(Forward::Uncached),
+            None => (!context.coverage.covers(&plan.reads.tables)).then_some(Forward::Opaque(NOT_IN_FEED)),
         };
         Self {
             key: key::cache(context.namespace, context.fingerprint, &principal, &plan),
@@ -60,6 +69,7 @@ impl Question {
             // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
             location: HeaderValue::try_from(&plan.location).ok().filter(|location| !location.is_empty()),
             bypass,
+            coverage: context.coverage.generation(),
             lifetimes: Lifetimes {
                 fresh_for: policy.ttl,
                 stale_while_revalidate_for: policy.stale_while_revalidate,

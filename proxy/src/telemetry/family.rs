@@ -63,6 +63,14 @@ impl<const N: usize> Histograms<N> {
     }
 }
 
+/// A histogram of seconds.
+pub(super) fn histogram(registry: &Registry, name: &str, help: &str) -> Histogram {
+    let options = HistogramOpts::new(name, help).buckets(BUCKETS.to_vec());
+    let histogram = Histogram::with_opts(options).expect("our own names are well formed");
+    registry.register(Box::new(histogram.clone())).expect("each family is registered once");
+    histogram
+}
+
 /// Statuses that are worth a zero from the start, by outcome.
 const EXPECTED: [(RequestOutcome, &[u16]); 7] = [
     (RequestOutcome::HitL1, &[200, 206, 304]),

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use cache_core::coherence::Break;
 use cache_core::outcome::{CollapseEnd, ResyncReason, Source, StaleReason, Tier, TierResult};
 use http::StatusCode;
-use prometheus::{IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Gauge, Histogram, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use super::family::{Counters, Grid, Histograms, Requests};
+use super::family::{Counters, Grid, Histograms, Requests, histogram};
 use super::labels::{Operation, RequestOutcome, Route};
 
 /// What a node counts.
@@ -20,6 +21,8 @@ pub struct Metrics {
     slow_queries: Counters<{ Operation::ALL.len() }>,
     collapsed: Counters<{ CollapseEnd::ALL.len() }>,
     announcements: Counters<{ Source::ALL.len() }>,
+    announce_delay: Histogram,
+    feed_epochs: Counters<{ Break::ALL.len() }>,
     resyncs: Counters<{ ResyncReason::ALL.len() }>,
     stale_served: Counters<{ StaleReason::ALL.len() }>,
     gauges: GaugeHandles,
@@ -40,6 +43,8 @@ pub struct Gauges {
     pub watermark: u64,
     /// whether this node can prove its coherence right now
     pub lease_held: bool,
+    /// how old the newest proof of the change feed is, if this node leads it
+    pub feed_lag: Option<Duration>,
 }
 
 impl Metrics {
@@ -94,6 +99,18 @@ impl Metrics {
                 "source",
                 Source::ALL.map(Source::as_str),
             ),
+            announce_delay: histogram(
+                r,
+                "transom_announce_delay_seconds",
+                "Time from a commit in Postgres, by its clock, to its announcement by the change feed",
+            ),
+            feed_epochs: Counters::new(
+                r,
+                "transom_feed_epochs_total",
+                "Epochs begun because the change feed could not continue what was announced, by why",
+                "reason",
+                Break::ALL.map(Break::as_str),
+            ),
             resyncs: Counters::new(
                 r,
                 "transom_resyncs_total",
@@ -144,6 +161,16 @@ impl Metrics {
         self.announcements.count(source as usize);
     }
 
+    /// A commit was announced so long after it was made.
+    pub fn announce_delay(&self, elapsed: Duration) {
+        self.announce_delay.observe(elapsed.as_secs_f64());
+    }
+
+    /// The change feed began a new epoch.
+    pub fn feed_epoch(&self, reason: Break) {
+        self.feed_epochs.count(reason as usize);
+    }
+
     /// This node read the whole coherence table again.
     pub fn resync(&self, reason: ResyncReason) {
         self.resyncs.count(reason as usize);
@@ -171,6 +198,8 @@ struct GaugeHandles {
     pool_in_use: IntGauge,
     watermark: IntGauge,
     lease_held: IntGauge,
+    feed_leader: IntGauge,
+    feed_lag: Gauge,
 }
 
 impl GaugeHandles {
@@ -180,6 +209,10 @@ impl GaugeHandles {
             registry.register(Box::new(gauge.clone())).expect("each family is registered once");
             gauge
         };
+        let help =
+            "Age of the newest heartbeat that came back through the change feed; 0 if this node does not lead it";
+        let feed_lag = Gauge::new("transom_feed_lag_seconds", help).expect("our own names are well formed");
+        registry.register(Box::new(feed_lag.clone())).expect("each family is registered once");
         let options = Opts::new("transom_pool_connections", "Connections to Postgres");
         let pool = IntGaugeVec::new(options, &["state"]).expect("our own names are well formed");
         registry.register(Box::new(pool.clone())).expect("each family is registered once");
@@ -190,6 +223,8 @@ impl GaugeHandles {
             pool_in_use: pool.with_label_values(&["in_use"]),
             watermark: gauge("transom_coherence_watermark", "Sequence number of the last announcement applied"),
             lease_held: gauge("transom_lease_held", "1 while this node can prove that it heard every announcement"),
+            feed_leader: gauge("transom_feed_leader", "1 while this node leads the change feed"),
+            feed_lag,
         }
     }
 
@@ -201,6 +236,8 @@ impl GaugeHandles {
         self.pool_in_use.set(now.pool_in_use.into());
         self.watermark.set(signed(now.watermark));
         self.lease_held.set(now.lease_held.into());
+        self.feed_leader.set(now.feed_lag.is_some().into());
+        self.feed_lag.set(now.feed_lag.unwrap_or_default().as_secs_f64());
     }
 }
 
@@ -230,6 +267,10 @@ mod tests {
             "transom_announcements_total{source=\"purge\"} 0",
             "transom_coherence_watermark 0",
             "transom_lease_held 0",
+            "transom_feed_leader 0",
+            "transom_feed_lag_seconds 0",
+            "transom_feed_epochs_total{reason=\"slot\"} 0",
+            "transom_announce_delay_seconds_count 0",
             "transom_resyncs_total{reason=\"epoch\"} 0",
             "transom_stale_served_total{reason=\"stale-if-error\"} 0",
         ] {
@@ -247,11 +288,14 @@ mod tests {
         metrics.tier_lookup(Tier::L2, TierResult::Incoherent);
         metrics.collapsed(CollapseEnd::Shared);
         metrics.announced(Source::Write);
+        metrics.announce_delay(fast);
+        metrics.feed_epoch(Break::Database);
         metrics.resync(ResyncReason::Gap);
         metrics.stale_served(StaleReason::RequestAllows);
         assert!(!metrics.origin(Operation::Read, Duration::from_millis(100)));
         assert!(metrics.origin(Operation::Write, Duration::from_millis(101)));
-        let gauges = Gauges { watermark: 42, lease_held: true, pool_idle: 3, ..Gauges::default() };
+        let feed_lag = Some(Duration::from_millis(250));
+        let gauges = Gauges { watermark: 42, lease_held: true, pool_idle: 3, feed_lag, ..Gauges::default() };
         let text = metrics.render(gauges);
         for series in [
             "transom_requests_total{outcome=\"hit_l1\",route=\"rest\",status=\"200\"} 1",
@@ -268,6 +312,10 @@ mod tests {
             "transom_slow_queries_total{operation=\"write\"} 1",
             "transom_coherence_watermark 42",
             "transom_lease_held 1",
+            "transom_feed_leader 1",
+            "transom_feed_lag_seconds 0.25",
+            "transom_feed_epochs_total{reason=\"database\"} 1",
+            "transom_announce_delay_seconds_bucket{le=\"0.0001\"} 1",
             "transom_pool_connections{state=\"idle\"} 3",
         ] {
             assert!(text.contains(series), "{series} is missing in\n{text}");
@@ -284,6 +332,7 @@ mod tests {
         assert!(CollapseEnd::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(ResyncReason::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(StaleReason::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(Break::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(Source::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
     }
 }

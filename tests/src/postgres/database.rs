@@ -99,6 +99,16 @@ impl Database {
         })?
     }
 
+    /// How many sessions of a node wait for a lock.
+    ///
+    /// # Panics
+    /// If Postgres refuses.
+    pub async fn waiting_for_locks(&self) -> usize {
+        let sql = "select count(*) from pg_stat_activity where datname = current_database() \
+                   and application_name = 'transom' and state = 'active' and wait_event_type = 'Lock'";
+        self.value(sql).await.and_then(|count| count.parse().ok()).expect("a count")
+    }
+
     /// How often this database ran statements whose normalized text matches `like`, since it was made.
     ///
     /// # Panics

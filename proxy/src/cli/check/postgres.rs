@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use tokio_postgres::{Client, NoTls};
 
+use super::feed;
 use super::finding::Finding;
-use crate::config::Database;
+use crate::config::{Config, Database};
 
 /// Longest wait for the connection and for each answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -14,7 +15,8 @@ const VERSION_MIN: i32 = 120_000;
 
 type Answer<T> = Result<T, String>;
 
-pub(super) async fn check(database: &Database) -> Vec<Finding> {
+pub(super) async fn check(config: &Config) -> Vec<Finding> {
+    let database = &config.database;
     let client = match connect(database).await {
         Ok(client) => client,
         Err(why) => {
@@ -30,6 +32,7 @@ pub(super) async fn check(database: &Database) -> Vec<Finding> {
     for schema in &database.schemas {
         findings.push(schema_of(&client, database, schema).await);
     }
+    findings.extend(feed::check(&client, config).await);
     findings
 }
 
@@ -42,7 +45,6 @@ struct Server {
     connections_max: i32,
     connections_reserved: i32,
     track_counts: bool,
-    wal_level: String,
 }
 
 fn judge(server: &Server, pool_max: u32) -> Vec<Finding> {
@@ -66,13 +68,6 @@ fn judge(server: &Server, pool_max: u32) -> Vec<Finding> {
         let fix = "set track_counts = on: without it a write cannot tell which tables it changed through triggers";
         Finding::warn("track_counts", "off", fix)
     });
-    findings.push(Finding::info(
-        "wal_level",
-        match server.wal_level.as_str() {
-            "logical" => "logical: ready for a later version's change feed".to_owned(),
-            other => format!("{other}: a later version's change feed wants logical"),
-        },
-    ));
     findings
 }
 
@@ -86,8 +81,7 @@ async fn connect(database: &Database) -> Answer<Client> {
 async fn server(client: &Client) -> Result<Server, tokio_postgres::Error> {
     let sql = "select current_setting('server_version'), current_setting('server_version_num')::int, \
                current_user::text, current_setting('max_connections')::int, \
-               current_setting('superuser_reserved_connections')::int, current_setting('track_counts')::bool, \
-               current_setting('wal_level')";
+               current_setting('superuser_reserved_connections')::int, current_setting('track_counts')::bool";
     let row = client.query_one(sql, &[]).await?;
     Ok(Server {
         version: row.try_get(0)?,
@@ -96,7 +90,6 @@ async fn server(client: &Client) -> Result<Server, tokio_postgres::Error> {
         connections_max: row.try_get(3)?,
         connections_reserved: row.try_get(4)?,
         track_counts: row.try_get(5)?,
-        wal_level: row.try_get(6)?,
     })
 }
 
@@ -196,7 +189,6 @@ mod tests {
             connections_max: 100,
             connections_reserved: 3,
             track_counts: true,
-            wal_level: "replica".to_owned(),
         }
     }
 
@@ -206,7 +198,7 @@ mod tests {
 
     #[test]
     fn a_sound_server_has_nothing_to_fix() {
-        assert_eq!(levels(&server(), 10), [Level::Ok, Level::Ok, Level::Ok, Level::Info]);
+        assert_eq!(levels(&server(), 10), [Level::Ok, Level::Ok, Level::Ok]);
     }
 
     #[test]

@@ -26,6 +26,7 @@ pub(super) fn run(mut inputs: Inputs) -> Result<(), Failure> {
         ("db_anon_role", Embedded::ANON_ROLE.to_owned()),
         // The embedded Postgres serves one connection; a second would wait forever.
         ("db_pool_max", "1".to_owned()),
+        ("feed", "none".to_owned()),
     ]
     .into_iter()
     .chain(redis.as_ref().map(|redis| ("redis_url", redis.url())))

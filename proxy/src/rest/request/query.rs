@@ -6,7 +6,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_
 
 use super::range::{Range, Span, parse_number};
 use super::target::text;
-use crate::rest::ast::{Condition, OrderTerm, SelectItem};
+use crate::rest::ast::{Condition, Filter, JsonOperand, OrderTerm, SelectItem};
 use crate::rest::grammar::EmbedPath;
 use crate::rest::{Error, grammar};
 
@@ -166,8 +166,19 @@ fn read_logic(parameters: &[Parameter]) -> Result<Vec<(EmbedPath, Condition)>, E
 fn read_filters(parameters: &[Parameter]) -> Result<Vec<(EmbedPath, Condition)>, Error> {
     let read = of_role(parameters, Role::Filter).map(|(key, value)| grammar::parse_filter(key, value));
     let mut filters = read.collect::<Result<Vec<_>, _>>()?;
-    filters.sort();
+    // Keys of JSON paths are bound as values are, so they too count only where the shapes are alike.
+    filters.sort_by_cached_key(|(path, filter)| (path.clone(), without_keys(filter), filter.clone()));
     Ok(filters.into_iter().map(|(path, filter)| (path, Condition::Filter(filter))).collect())
+}
+
+fn without_keys(filter: &Filter) -> Filter {
+    let mut filter = filter.clone();
+    for step in &mut filter.field.path {
+        match &mut step.operand {
+            JsonOperand::Key(text) | JsonOperand::Index(text) => text.clear(),
+        }
+    }
+    filter
 }
 
 /// The last `limit` and the last `offset` of a resource count; what is not a number counts as absent.

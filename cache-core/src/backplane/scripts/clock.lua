@@ -1,0 +1,2 @@
+-- Returns: the time by this Redis' clock, in milliseconds
+return string.format('%.0f', clock())

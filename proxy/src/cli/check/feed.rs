@@ -1,0 +1,83 @@
+//! What the change feed needs.
+
+use tokio_postgres::Client;
+
+use super::finding::Finding;
+use crate::config::{Config, Feed};
+use crate::feed::setup::{self, Identity, Plan};
+use crate::feed::{ability, slot_name};
+use crate::origin::describe;
+use crate::rest;
+
+pub(super) async fn check(client: &Client, config: &Config) -> Vec<Finding> {
+    if config.coherence.feed == Feed::None {
+        return vec![Finding::info("feed", "none: changes made past the proxy are noticed by lifetime and purge only")];
+    }
+    look(client, config)
+        .await
+        .unwrap_or_else(|error| vec![Finding::fail("feed", describe(&error), "look at the log of the server")])
+}
+
+async fn look(client: &Client, config: &Config) -> Result<Vec<Finding>, tokio_postgres::Error> {
+    if let Some(unable) = ability(client).await? {
+        let (found, fix) = ("there will be no change feed", unable.to_string());
+        let asked_for = config.coherence.feed == Feed::Logical;
+        return Ok(vec![if asked_for { Finding::fail("feed", found, fix) } else { Finding::warn("feed", found, fix) }]);
+    }
+    let schema = rest::load_schema(client, &config.database.schemas).await?;
+    let slot = config.redis.as_ref().and_then(|_| slot_name(config));
+    let needed = setup::needed(&schema);
+    let plan = setup::plan(client, &needed, Identity::AsIs, slot.as_deref()).await?;
+    let row =
+        client.query_one("SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size'", &[]).await?;
+    let mut findings = judge(&plan);
+    findings.extend(log_bound(row.try_get(0)?));
+    Ok(findings)
+}
+
+fn judge(plan: &Plan) -> Vec<Finding> {
+    let mut findings = vec![match plan.statements.first() {
+        None => Finding::ok("feed", "logical: publication and slot are there"),
+        Some(first) if first.starts_with("CREATE PUBLICATION") => {
+            Finding::info("feed", "logical: the first node makes publication and slot; or `transom setup` does")
+        }
+        Some(first) if first.starts_with("ALTER PUBLICATION") => {
+            let fix = "run `transom setup`: until then answers from these tables are not stored";
+            Finding::warn("feed", format!("tables are missing in the publication: {first}"), fix)
+        }
+        Some(_) => Finding::info("feed", "logical: the first node makes the slot; or `transom setup` does"),
+    }];
+    let left_out = |left_out: &setup::LeftOut| {
+        let found = format!("answers from {} are not stored", left_out.table);
+        Finding::warn("feed", found, left_out.why.to_string())
+    };
+    findings.extend(plan.left_out.iter().map(left_out));
+    findings
+}
+
+/// A slot that nobody reads keeps the log from being thrown away.
+fn log_bound(megabytes: i64) -> Option<Finding> {
+    let fix = "set max_slot_wal_keep_size (say 10GB): should no node run for long, the log must not fill the disk; a slot \
+               that is lost costs one cold cache";
+    (megabytes < 0).then(|| Finding::warn("max_slot_wal_keep_size", "unlimited", fix))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::finding::Level;
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_said_with_its_remedy() {
+        let levels = |plan: &Plan| judge(plan).iter().map(|finding| finding.level).collect::<Vec<_>>();
+        let plan = |statement: &str| Plan { statements: vec![statement.to_owned()], left_out: Vec::new() };
+        assert_eq!(levels(&Plan::default()), [Level::Ok]);
+        assert_eq!(levels(&plan("CREATE PUBLICATION transom")), [Level::Info]);
+        assert_eq!(levels(&plan("ALTER PUBLICATION transom ADD TABLE a")), [Level::Warn]);
+        assert_eq!(levels(&plan("SELECT pg_create_logical_replication_slot('s', 'pgoutput')")), [Level::Info]);
+        let keyless = setup::LeftOut { table: "s.a".to_owned(), why: setup::Why::NoIdentity };
+        assert_eq!(levels(&Plan { left_out: vec![keyless], ..Plan::default() }), [Level::Ok, Level::Warn]);
+        assert!(log_bound(10_240).is_none());
+        assert_eq!(log_bound(-1).map(|finding| finding.level), Some(Level::Warn));
+    }
+}

@@ -1,0 +1,59 @@
+//! `transom setup`: makes what the change feed needs in the database, or prints how.
+
+use clap::ArgMatches;
+use tokio_postgres::{Client, NoTls};
+
+use super::failure::Failure;
+use super::serve;
+use crate::config::{Config, Inputs};
+use crate::feed::setup::{self, Identity, Plan};
+use crate::feed::{self, ability};
+use crate::origin::describe;
+use crate::rest;
+
+pub(super) fn run(matches: &ArgMatches, inputs: &Inputs) -> Result<(), Failure> {
+    let config = Config::load(inputs)?.config;
+    let identity = if matches.get_flag("replica-identity-full") { Identity::Full } else { Identity::AsIs };
+    let dry = matches.get_flag("dry-run");
+    serve::runtime(1)?.block_on(async {
+        let client = connect(&config).await.map_err(|error| refused("cannot connect", &error))?;
+        let plan = plan(&client, &config, identity).await?;
+        for left_out in &plan.left_out {
+            println!("-- left out: {}: {}", left_out.table, left_out.why);
+        }
+        for statement in &plan.statements {
+            println!("{statement};");
+            if !dry {
+                client.batch_execute(statement).await.map_err(|error| refused(statement, &error))?;
+            }
+        }
+        if plan.statements.is_empty() {
+            println!("-- nothing to do");
+        }
+        Ok(())
+    })
+}
+
+async fn plan(client: &Client, config: &Config, identity: Identity) -> Result<Plan, Failure> {
+    let asked = "the database cannot be read";
+    if let Some(unable) = ability(client).await.map_err(|error| refused(asked, &error))? {
+        return Err(Failure::Runtime(unable.to_string()));
+    }
+    let schemas = &config.database.schemas;
+    let schema = rest::load_schema(client, schemas).await.map_err(|error| refused(asked, &error))?;
+    // Without Redis every node makes a slot of its own, which ends with it.
+    let slot = config.redis.as_ref().and_then(|_| feed::slot_name(config));
+    let needed = setup::needed(&schema);
+    setup::plan(client, &needed, identity, slot.as_deref()).await.map_err(|error| refused(asked, &error))
+}
+
+async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
+    let (client, connection) = config.database.connection.connect(NoTls).await?;
+    // Ends with the client; its errors reach whoever waits for an answer.
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+fn refused(what: &str, error: &tokio_postgres::Error) -> Failure {
+    Failure::runtime(what, describe(error))
+}

@@ -1,0 +1,391 @@
+//! The change feed: every commit in the database is announced, whoever made it.
+//!
+//! ```text
+//! slot free -> lead: decode -> wait until visible (C2) -> announce -> vouch -> acknowledge
+//! slot taken -> follow: look again in a moment
+//! ```
+//!
+//! One node of a namespace leads: the one to which Postgres gave the replication slot. Without Redis every node leads a feed
+//! of its own, on a slot that ends with its session. Tags are those of whole tables; finer ones will be computed where
+//! [`transactions`] now notes the table of a row.
+
+mod leader;
+mod heart;
+mod transactions;
+mod pgoutput;
+mod snapshot;
+mod slot;
+pub mod setup;
+mod coverage;
+mod ability;
+mod endpoint;
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use cache_core::{
+    cache::TwoTier,
+    clock::Moment,
+    coherence::{Break, Stream},
+};
+use parking_lot::Mutex;
+use pgwire_replication::ReplicationClient;
+use tokio::{task::JoinHandle, time::sleep};
+use tokio_postgres::Client;
+
+pub use self::{
+    ability::{Unable, ability},
+    coverage::Coverage,
+};
+use self::{
+    coverage::Covering,
+    endpoint::Endpoint,
+    leader::{Ended, Leader, Parts},
+    slot::Slot,
+};
+use crate::{config::Config, reply::StoredResponse, rest::TableId, telemetry::Metrics};
+
+/// The publication that the feed reads.
+pub const PUBLICATION: &str = "transom";
+
+/// How often a node that follows looks whether the slot is free: most of the time that a change of leaders takes.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Streams that broke before they brought anything, until the slot is thought to be spoiled: it may hold a change that
+/// cannot be decoded any more, such as one from a time without the publication.
+const SPOILED_AFTER: u32 = 3;
+/// How long the end of a node waits for the stream to be closed.
+const STOP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// What the feed of this node does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// there is none
+    Off,
+    /// it announces; the newest heartbeat that came back was sent at this moment
+    Leading {
+        /// by this node's clock
+        proven: Moment,
+    },
+    /// another node announces
+    Following,
+    /// it cannot do either
+    Down {
+        /// since when, and why
+        reason: String,
+    },
+}
+
+impl State {
+    /// The name used in `/health` and logs.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Leading { .. } => "leading",
+            Self::Following => "following",
+            Self::Down { .. } => "down",
+        }
+    }
+
+    /// How old the newest proof is: what a change may lag at most. Known to the leader alone.
+    #[must_use]
+    pub fn lag(&self, now: Moment) -> Option<Duration> {
+        match self {
+            Self::Leading { proven } => Some(now.since(*proven)),
+            Self::Off | Self::Following | Self::Down { .. } => None,
+        }
+    }
+}
+
+/// Asks the first server that answers whether it and this role can have a feed.
+///
+/// # Errors
+/// If none answers.
+pub async fn unable(config: &Config) -> Result<Option<Unable>, tokio_postgres::Error> {
+    let mut answer = Ok(None);
+    for endpoint in Endpoint::all(&config.database.connection) {
+        answer = match endpoint.connect().await {
+            Ok(client) => ability(&client).await,
+            Err(error) => Err(error),
+        };
+        if answer.is_ok() {
+            break;
+        }
+    }
+    answer
+}
+
+/// The name of the slot of a node with these settings.
+#[must_use]
+pub fn slot_name(config: &Config) -> Option<String> {
+    let endpoint = Endpoint::all(&config.database.connection).into_iter().next()?;
+    Some(slot::name(&config.namespace, endpoint.database()))
+}
+
+/// The feed of one node.
+pub struct Feed {
+    state: Arc<Mutex<State>>,
+    covering: Covering,
+    task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Feed {
+    /// No feed: only what is announced by writes and purges is known, and nobody claims more.
+    #[must_use]
+    pub fn off() -> Self {
+        Self { state: Arc::new(Mutex::new(State::Off)), covering: Covering::default(), task: Mutex::default() }
+    }
+
+    /// Starts to lead or follow, and keeps trying forever; never waits for Postgres.
+    #[must_use]
+    pub fn start(
+        config: &Config,
+        cache: Arc<TwoTier<StoredResponse>>,
+        metrics: Arc<Metrics>,
+        needed: Vec<TableId>,
+    ) -> Self {
+        let state = Arc::new(Mutex::new(State::Down { reason: "starting".to_owned() }));
+        let covering = Covering::default();
+        let runner = Runner {
+            endpoints: Endpoint::all(&config.database.connection),
+            namespace: config.namespace.clone(),
+            kind: if config.redis.is_some() { SlotKind::Lasting } else { SlotKind::OfSession },
+            cache,
+            metrics,
+            needed,
+            state: state.clone(),
+            covering: covering.clone(),
+            spoiled: 0,
+        };
+        Self { state, covering, task: Mutex::new(Some(tokio::spawn(runner.run()))) }
+    }
+
+    /// What it does at the moment.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.state.lock().clone()
+    }
+
+    /// What it covers at the moment.
+    #[must_use]
+    pub fn coverage(&self) -> arc_swap::Guard<Arc<Coverage>> {
+        self.covering.current()
+    }
+
+    /// Ends it, and gives the slot back.
+    pub async fn stop(&self) {
+        let Some(task) = self.task.lock().take() else { return };
+        task.abort();
+        drop(tokio::time::timeout(STOP_PATIENCE, task).await);
+    }
+}
+
+/// Whether the slot outlives its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum SlotKind {
+    /// it does, and whoever has it leads
+    Lasting,
+    /// it does not: every node has its own
+    OfSession,
+}
+
+/// The one task of the feed.
+struct Runner {
+    endpoints: Vec<Endpoint>,
+    namespace: String,
+    kind: SlotKind,
+    cache: Arc<TwoTier<StoredResponse>>,
+    metrics: Arc<Metrics>,
+    needed: Vec<TableId>,
+    state: Arc<Mutex<State>>,
+    covering: Covering,
+    /// streams that broke one after the other before they brought anything
+    spoiled: u32,
+}
+
+impl Runner {
+    async fn run(mut self) {
+        loop {
+            for endpoint in self.endpoints.clone() {
+                let Err(ended) = self.attend(&endpoint).await;
+                self.down(&ended);
+                sleep(LOOK_EVERY).await;
+            }
+        }
+    }
+
+    /// Says each reason once.
+    fn down(&self, ended: &Ended) {
+        let reason = ended.to_string();
+        let mut state = self.state.lock();
+        if *state != (State::Down { reason: reason.clone() }) {
+            tracing::warn!(%reason, "change feed: nothing is proven to be fresh until it is back");
+            *state = State::Down { reason };
+        }
+    }
+
+    fn become_state(&self, state: State) {
+        *self.state.lock() = state;
+    }
+
+    /// Leads or follows on this server until something breaks.
+    async fn attend(&mut self, endpoint: &Endpoint) -> Result<std::convert::Infallible, Ended> {
+        let control = Arc::new(endpoint.connect().await?);
+        if let Some(unable) = ability(&control).await? {
+            return Err(Ended::Postgres(unable.to_string()));
+        }
+        setup::ensure_publication(&control, &self.needed).await?;
+        self.cover(&control).await?;
+        loop {
+            match self.kind {
+                SlotKind::OfSession => {
+                    let name = slot::temporary_name(&self.namespace, endpoint.database());
+                    self.lead(endpoint, &control, &name).await?;
+                }
+                SlotKind::Lasting => {
+                    let name = slot::name(&self.namespace, endpoint.database());
+                    self.take_turns(endpoint, &control, &name).await?;
+                }
+            }
+        }
+    }
+
+    /// One look at the slot.
+    async fn take_turns(&mut self, endpoint: &Endpoint, control: &Arc<Client>, name: &str) -> Result<(), Ended> {
+        match slot::look(control, name).await? {
+            Slot::Free if self.spoiled >= SPOILED_AFTER => {
+                tracing::warn!(slot = name, "change feed: the slot cannot be read any more; making a new one");
+                slot::remove(control, name).await?;
+                self.spoiled = 0;
+            }
+            Slot::Free => self.lead(endpoint, control, name).await?,
+            Slot::Taken => {
+                self.become_state(State::Following);
+                sleep(LOOK_EVERY).await;
+                if coverage::version(control).await? != self.covering.current().version() {
+                    setup::ensure_publication(control, &self.needed).await?;
+                    self.cover(control).await?;
+                }
+            }
+            Slot::Absent => {
+                tracing::info!(slot = name, "change feed: making the slot");
+                slot::create(control, name).await?;
+            }
+            Slot::Lost => {
+                tracing::warn!(
+                    slot = name,
+                    "change feed: the server threw the slot's log away (max_slot_wal_keep_size)"
+                );
+                slot::remove(control, name).await?;
+            }
+            Slot::Foreign => {
+                let reason = format!("the slot {name} belongs to something else; choose another namespace");
+                return Err(Ended::Postgres(reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Learns what is covered; whatever was judged by another coverage is judged again.
+    async fn cover(&self, control: &Client) -> Result<(), Ended> {
+        let coverage = Coverage::load(control).await?;
+        let version = coverage.version().to_owned();
+        let uncovered: Vec<String> =
+            self.needed.iter().filter(|table| !coverage.covers([*table])).map(ToString::to_string).collect();
+        if self.covering.update(coverage) {
+            if uncovered.is_empty() {
+                tracing::info!(tables = self.needed.len(), "change feed: every table is covered");
+            } else {
+                tracing::warn!(
+                    ?uncovered,
+                    "change feed: answers from these are not stored; see `transom setup --dry-run`"
+                );
+            }
+        }
+        // After the update: a lease by this version may be granted as soon as this is said.
+        self.cache.backplane().cover(&version);
+        Ok(())
+    }
+
+    /// Leads until the session breaks. That another node was faster is no error.
+    async fn lead(&mut self, endpoint: &Endpoint, control: &Arc<Client>, name: &str) -> Result<(), Ended> {
+        let mut stream = ReplicationClient::connect_gated(endpoint.replication(name, PUBLICATION)).await?;
+        let database = same_server(&mut stream, control, endpoint).await?;
+        if self.kind == SlotKind::OfSession {
+            let sql = format!("CREATE_REPLICATION_SLOT {name} TEMPORARY LOGICAL pgoutput NOEXPORT_SNAPSHOT");
+            stream.simple_query(&sql).await?;
+        }
+        stream.start().await?;
+        if let Err(error) = stream.wait_started().await {
+            return if slot::look(control, name).await? == Slot::Taken {
+                Ok(())
+            } else {
+                Err(self.broke(error.into()))
+            };
+        }
+        let begins = Stream {
+            session: format!("{:016x}", rand::random::<u64>()),
+            database,
+            covers: self.covering.current().version().to_owned(),
+            at: slot::position(control, name).await?,
+        };
+        let parts = Parts {
+            stream,
+            control: control.clone(),
+            cache: self.cache.clone(),
+            metrics: self.metrics.clone(),
+            begins,
+        };
+        let (mut leader, broken) = Leader::take_over(parts, endpoint.connect().await?).await?;
+        self.took_over(name, broken);
+        let (state, began) = (self.state.clone(), Instant::now());
+        let first = Mutex::new(true);
+        let ended = leader
+            .lead(|proven| {
+                if std::mem::take(&mut *first.lock()) {
+                    tracing::info!(took = ?began.elapsed(), "change feed: the first heartbeat came back");
+                }
+                *state.lock() = State::Leading { proven };
+            })
+            .await;
+        let fruitless = *first.lock();
+        Err(if fruitless { self.broke(ended) } else { ended })
+    }
+
+    fn broke(&mut self, ended: Ended) -> Ended {
+        if matches!(ended, Ended::Stream(_)) {
+            self.spoiled += 1;
+        }
+        ended
+    }
+
+    fn took_over(&self, slot: &str, broken: Option<Break>) {
+        match broken {
+            None => tracing::info!(slot, "change feed: leading, where the leader before stopped"),
+            Some(reason) => {
+                let reason_text = reason.as_str();
+                tracing::warn!(slot, reason = reason_text, "change feed: leading, in a new epoch");
+                self.metrics.feed_epoch(reason);
+            }
+        }
+    }
+}
+
+/// Whether both connections reached the same server, and the name of its history: the system, its timeline, the database.
+async fn same_server(stream: &mut ReplicationClient, control: &Client, endpoint: &Endpoint) -> Result<String, Ended> {
+    const SERVER_SQL: &str = "SELECT extract(epoch FROM pg_postmaster_start_time())::text, pg_is_in_recovery()";
+    let system = stream.identify_system().await?;
+    let there = stream.simple_query(SERVER_SQL).await?;
+    let there = there.first().and_then(|row| row.first().cloned().flatten()).unwrap_or_default();
+    let row = control.query_one(SERVER_SQL, &[]).await?;
+    let (here, standby): (String, bool) = (row.try_get(0)?, row.try_get(1)?);
+    if standby {
+        return Err(Ended::Postgres("this server is a standby".to_owned()));
+    }
+    if here.as_bytes() != &*there {
+        return Err(Ended::Postgres("two connections reached two servers; is a failover under way?".to_owned()));
+    }
+    Ok(format!("{}/{}/{}", system.system_id, system.timeline, endpoint.database()))
+}

@@ -1,0 +1,150 @@
+//! Which tables the feed covers: what their entries may promise depends on it.
+//!
+//! A table is covered if every change of it appears in the publication: all four kinds of change, no row filter, under the
+//! table's own name. What is read from any other table is not stored while a feed runs.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use arc_swap::ArcSwap;
+use tokio_postgres::Client;
+
+use super::PUBLICATION;
+use crate::rest::TableId;
+
+/// The tables that are covered, as of one version of the publication.
+#[derive(Debug, Default)]
+pub struct Coverage {
+    version: String,
+    tables: Covered,
+    /// counts the changes on this node
+    generation: u64,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+enum Covered {
+    /// no feed is promised, so none is missed; or it has not begun, and without it no lease is granted
+    #[default]
+    NoFeed,
+    Tables(BTreeSet<TableId>),
+}
+
+/// Names the state of the publication: it differs whenever a row in the catalogs about it does, also if that was changed
+/// and changed back. Transactions write these rows, so the ids of the writers tell.
+pub(super) const VERSION_SQL: &str = "\
+(SELECT md5(concat_ws(' ', \
+(SELECT string_agg(concat(p.oid, ':', p.xmin), ' ') FROM pg_catalog.pg_publication p WHERE p.pubname = 'transom'), \
+(SELECT string_agg(concat(r.oid, ':', r.xmin), ' ' ORDER BY r.oid) FROM pg_catalog.pg_publication_rel r \
+JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE p.pubname = 'transom'), \
+(SELECT string_agg(concat(s.oid, ':', s.xmin), ' ' ORDER BY s.oid) FROM pg_catalog.pg_publication_namespace s \
+JOIN pg_catalog.pg_publication p ON p.oid = s.pnpubid WHERE p.pubname = 'transom'))))";
+
+/// Schema and name of every covered table. Under `publish_via_partition_root` partitions go by their root's name.
+const TABLES_SQL: &str = "\
+SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_publication p \
+JOIN pg_catalog.pg_class c ON c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384 \
+JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+WHERE p.pubname = $1 AND p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate \
+AND NOT (p.pubviaroot AND c.relispartition) \
+AND (p.puballtables OR EXISTS (\
+SELECT FROM (SELECT c.oid AS relid UNION SELECT a.relid FROM pg_catalog.pg_partition_ancestors(c.oid) a) AS own \
+JOIN pg_catalog.pg_class k ON k.oid = own.relid \
+WHERE EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = k.oid AND r.prqual IS NULL) \
+OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = k.relnamespace)))";
+
+impl Coverage {
+    /// Reads the version and the tables, in this order: what changes in between has another version by the time it counts.
+    pub(super) async fn load(client: &Client) -> Result<Self, tokio_postgres::Error> {
+        let version = version(client).await?;
+        let rows = client.query(TABLES_SQL, &[&PUBLICATION]).await?;
+        let table = |row: &tokio_postgres::Row| TableId {
+            schema: row.get::<_, &str>(0).into(),
+            name: row.get::<_, &str>(1).into(),
+        };
+        Ok(Self { version, tables: Covered::Tables(rows.iter().map(table).collect()), generation: 0 })
+    }
+
+    /// The version of the publication.
+    pub(super) fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Counts the changes on this node: an answer that was judged by another generation is judged again.
+    #[must_use]
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// How many tables are covered; `None` without a feed.
+    #[must_use]
+    pub fn size(&self) -> Option<usize> {
+        match &self.tables {
+            Covered::NoFeed => None,
+            Covered::Tables(tables) => Some(tables.len()),
+        }
+    }
+
+    /// Whether an answer from these tables hears of every change.
+    pub fn covers<'t>(&self, tables: impl IntoIterator<Item = &'t TableId>) -> bool {
+        match &self.tables {
+            Covered::NoFeed => true,
+            Covered::Tables(covered) => tables.into_iter().all(|table| covered.contains(table)),
+        }
+    }
+}
+
+/// The version of the publication right now.
+pub(super) async fn version(client: &Client) -> Result<String, tokio_postgres::Error> {
+    client.query_one(&format!("SELECT {VERSION_SQL}"), &[]).await?.try_get(0)
+}
+
+/// The coverage that this node judges by.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Covering(Arc<ArcSwap<Coverage>>);
+
+impl Covering {
+    /// What counts now.
+    pub(super) fn current(&self) -> arc_swap::Guard<Arc<Coverage>> {
+        self.0.load()
+    }
+
+    /// Whether this changed anything.
+    pub(super) fn update(&self, coverage: Coverage) -> bool {
+        let before = self.0.load();
+        if before.version == coverage.version && before.tables == coverage.tables {
+            return false;
+        }
+        self.0.store(Arc::new(Coverage { generation: before.generation + 1, ..coverage }));
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn table(name: &str) -> TableId {
+        TableId { schema: "s".into(), name: name.into() }
+    }
+
+    fn coverage(version: &str, names: &[&str]) -> Coverage {
+        let tables = Covered::Tables(names.iter().map(|name| table(name)).collect());
+        Coverage { version: version.to_owned(), tables, generation: 0 }
+    }
+
+    #[test]
+    fn all_tables_of_an_answer_must_be_covered() {
+        let one = coverage("1", &["a", "b"]);
+        assert!(one.covers(&[table("a"), table("b")]) && one.covers(&[]));
+        assert!(!one.covers(&[table("a"), table("c")]));
+        assert!(Coverage::default().covers(&[table("c")]), "without a feed nothing is missed");
+    }
+
+    #[test]
+    fn only_a_change_makes_a_generation() {
+        let covering = Covering::default();
+        assert!(covering.update(coverage("1", &["a"])) && covering.current().covers(&[table("a")]));
+        assert!(!covering.update(coverage("1", &["a"])));
+        assert!(covering.update(coverage("2", &["a"])));
+        assert_eq!(covering.current().generation(), 2);
+    }
+}

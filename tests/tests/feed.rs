@@ -1,0 +1,530 @@
+//! The change feed: what changes behind the proxy's back is noticed on every node, within milliseconds, and within
+//! `max_staleness` while parts of it fail.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinSet;
+use transom_tests::{
+    Database, Http, Judge, Lease, Node, NodeBuilder, NodeProcess, Postgres, Redis, Response, Signal, eventually,
+};
+
+const MAX_STALENESS: Duration = Duration::from_secs(1);
+/// What the machine may add between the moment a reader's clock starts and the node's decision: a noisy neighbor.
+const NOISE: Duration = Duration::from_millis(250);
+/// Milliseconds are the aim; a busy machine takes longer.
+const SOON: Duration = Duration::from_secs(2);
+const UNITED: &str = "/airlines?carrier=eq.UA";
+const PLANE: &str = "/planes?tailnum=eq.N10156";
+
+fn fed(database: &Database) -> NodeBuilder {
+    NodeBuilder::on(database).set("feed", "logical")
+}
+
+async fn nodes(builder: &NodeBuilder, count: usize) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for _ in 0..count {
+        let node = builder.start().await;
+        node.until_lease(Lease::Held).await;
+        nodes.push(node);
+    }
+    nodes
+}
+
+fn is_hit(answer: &Response) -> bool {
+    answer.header("cache-status").starts_with("transom; hit; detail=l")
+}
+
+/// Reads until the answer comes from the cache.
+async fn until_hit(http: &Http, target: &str) -> Response {
+    eventually(&format!("{target} is hit"), Duration::from_secs(10), async || {
+        let answer = http.get(target).send().await.expect_status(200);
+        if is_hit(&answer) { Ok(answer) } else { Err(answer.header("cache-status").to_owned()) }
+    })
+    .await
+}
+
+async fn until_text(http: &Http, target: &str, part: &str) {
+    eventually(&format!("{target} says {part}"), SOON, async || {
+        let text = http.get(target).send().await.text();
+        if text.contains(part) { Ok(()) } else { Err(text) }
+    })
+    .await;
+}
+
+async fn leaders(nodes: &[Node]) -> Vec<usize> {
+    let mut leaders = Vec::new();
+    for (number, node) in nodes.iter().enumerate() {
+        if node.metric("transom_feed_leader").await > 0.0 {
+            leaders.push(number);
+        }
+    }
+    leaders
+}
+
+#[tokio::test]
+async fn a_change_by_sql_is_seen_on_every_node_around_a_redis() {
+    let database = Postgres::shared().await.database().await;
+    let redis = Redis::start().await;
+    let nodes = nodes(&fed(&database).redis(&redis), 3).await;
+    assert_eq!(leaders(&nodes).await.len(), 1, "one node leads");
+    see_changes(&database, &nodes).await;
+}
+
+#[tokio::test]
+async fn a_change_by_sql_is_seen_on_every_node_without_a_redis() {
+    let database = Postgres::shared().await.database().await;
+    let nodes = nodes(&fed(&database), 3).await;
+    assert_eq!(leaders(&nodes).await.len(), 3, "every node has a feed of its own");
+    see_changes(&database, &nodes).await;
+}
+
+async fn see_changes(database: &Database, nodes: &[Node]) {
+    for round in 0..10 {
+        for node in nodes {
+            until_hit(node.rest(), UNITED).await;
+        }
+        let name = format!("United {round}");
+        database.execute(&format!("update airlines set name = '{name}' where carrier = 'UA'")).await;
+        for node in nodes {
+            until_text(node.rest(), UNITED, &name).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn only_what_is_committed_to_a_table_touches_its_entries() {
+    let database = Postgres::shared().await.database().await;
+    database.execute("create schema aside; create table aside.airlines (id int primary key)").await;
+    let redis = Redis::start().await;
+    let node = &nodes(&fed(&database).redis(&redis), 1).await[0];
+    until_hit(node.rest(), UNITED).await;
+    until_hit(node.rest(), PLANE).await;
+
+    let other = database.client().await;
+    other
+        .batch_execute("begin; update airlines set name = 'Nobody' where carrier = 'UA'")
+        .await
+        .expect("it is a table");
+    // A later commit to another table has been announced, so the open one would have been too.
+    database.execute("update planes set seats = 7 where tailnum = 'N10156'").await;
+    until_text(node.rest(), PLANE, "\"seats\":7").await;
+    assert!(is_hit(&node.rest().get(UNITED).send().await), "an open transaction changes nothing");
+    other.batch_execute("rollback").await.expect("it was open");
+    until_hit(node.rest(), PLANE).await;
+    database
+        .execute("insert into aside.airlines values (1); update planes set seats = 8 where tailnum = 'N10156'")
+        .await;
+    until_text(node.rest(), PLANE, "\"seats\":8").await;
+    let united = node.rest().get(UNITED).send().await;
+    assert!(is_hit(&united), "neither a rollback nor a table of the same name changes anything: {united:?}");
+}
+
+#[tokio::test]
+async fn truncate_and_partitions_are_noticed() {
+    let database = Postgres::shared().await.database().await;
+    database
+        .execute(
+            "create table events (id int primary key, note text) partition by range (id);
+             create table events_1 partition of events for values from (0) to (10);
+             create table notes (id int primary key, note text);
+             insert into events values (1, 'first'); insert into notes values (1, 'kept');
+             grant select on events, events_1, notes to web_anon",
+        )
+        .await;
+    let redis = Redis::start().await;
+    let node = &nodes(&fed(&database).redis(&redis), 1).await[0];
+    until_hit(node.rest(), "/events").await;
+    until_hit(node.rest(), "/notes").await;
+    database.execute("update events set note = 'second' where id = 1").await;
+    until_text(node.rest(), "/events", "second").await;
+    assert!(is_hit(&node.rest().get("/notes").send().await));
+
+    // Made after the node learned what there is.
+    database.execute("create table events_2 partition of events for values from (10) to (20)").await;
+    until_hit(node.rest(), "/events").await;
+    database.execute("insert into events values (11, 'third')").await;
+    until_text(node.rest(), "/events", "third").await;
+
+    until_hit(node.rest(), "/notes").await;
+    database.execute("truncate notes").await;
+    eventually("the table is empty", SOON, async || node.rest().get("/notes").send().await.text() == "[]").await;
+}
+
+#[tokio::test]
+async fn a_table_without_identity_stays_writable_and_is_not_claimed_to_be_fresh() {
+    let database = Postgres::shared().await.database().await;
+    database.execute("create table keyless (note text); grant select on keyless to web_anon").await;
+    let node = &nodes(&fed(&database), 1).await[0];
+    database.execute("insert into keyless values ('a'); update keyless set note = 'b'; delete from keyless").await;
+    for _ in 0..2 {
+        let answer = node.rest().get("/keyless").send().await.expect_status(200);
+        assert!(answer.header("cache-status").contains("fwd=bypass; detail=not-in-feed"), "{answer:?}");
+    }
+    until_hit(node.rest(), UNITED).await;
+}
+
+#[tokio::test]
+async fn an_idle_database_still_proves_that_entries_are_fresh() {
+    let database = Postgres::shared().await.database().await;
+    let redis = Redis::start().await;
+    for node in [&nodes(&fed(&database).redis(&redis), 1).await[0], &nodes(&fed(&database), 1).await[0]] {
+        until_hit(node.rest(), UNITED).await;
+        let began = Instant::now();
+        while began.elapsed() < MAX_STALENESS * 3 {
+            let answer = node.rest().get(UNITED).send().await;
+            assert!(is_hit(&answer), "after {:?}: {answer:?}", began.elapsed());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_large_transaction_takes_little_memory() {
+    let database = Postgres::shared().await.database().await;
+    database.execute("create table bulk (id int primary key, note text); grant select on bulk to web_anon").await;
+    let mut node = fed(&database).start_process().await;
+    until_hit(node.rest(), "/bulk?limit=1").await;
+    let before = resident_kib(&mut node);
+    database.execute("insert into bulk select n, repeat('x', 500) from generate_series(1, 100000) n").await;
+    eventually("the rows are seen", Duration::from_secs(30), async || {
+        node.rest().get("/bulk?limit=1").send().await.text() != "[]"
+    })
+    .await;
+    until_hit(node.rest(), "/bulk?limit=1").await;
+    let grown = resident_kib(&mut node).saturating_sub(before);
+    assert!(grown < 32 * 1024, "50 MB of rows took {grown} KiB");
+}
+
+/// The most that the process ever held.
+fn resident_kib(node: &mut NodeProcess) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", node.process().pid())).expect("it runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("Linux says so");
+    line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
+}
+
+#[tokio::test]
+async fn a_slot_that_was_dropped_begins_a_new_epoch_and_nothing_stale_is_fresh() {
+    let database = Postgres::shared().await.database().await;
+    let redis = Redis::start().await;
+    let node = &nodes(&fed(&database).redis(&redis), 1).await[0];
+    until_hit(node.rest(), UNITED).await;
+    let epoch = epoch(node).await;
+    // The slot goes, and with it the change, before the node can take it back.
+    let drop_slot = "do $$ begin loop
+        perform pg_terminate_backend(active_pid, 1000) from pg_replication_slots
+            where database = current_database() and active;
+        begin
+            perform pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database();
+            exit;
+        exception when object_in_use then null; end;
+    end loop; end $$";
+    database.execute(&format!("{drop_slot}; update airlines set name = 'Unheard' where carrier = 'UA'")).await;
+    let changed = Instant::now();
+    eventually("the unheard change shows within the bound", MAX_STALENESS + NOISE, async || {
+        node.rest().get(UNITED).send().await.text().contains("Unheard")
+    })
+    .await;
+    eventually("a new epoch", Duration::from_secs(10), async || {
+        node.metric("transom_feed_epochs_total{reason=\"slot\"}").await > 0.0 && self::epoch(node).await != epoch
+    })
+    .await;
+    node.until_lease(Lease::Held).await;
+    assert!(until_hit(node.rest(), UNITED).await.text().contains("Unheard"), "{:?}", changed.elapsed());
+    see_changes(&database, std::slice::from_ref(node)).await;
+}
+
+async fn epoch(node: &Node) -> String {
+    node.admin().get("/health").send().await.json()["coherence"]["epoch"].to_string()
+}
+
+#[tokio::test]
+async fn a_publication_that_lost_a_table_does_not_vouch_for_it() {
+    let database = Postgres::shared().await.database().await;
+    let redis = Redis::start().await;
+    let nodes = nodes(&fed(&database).redis(&redis), 2).await;
+    for node in &nodes {
+        until_hit(node.rest(), UNITED).await;
+        until_hit(node.rest(), PLANE).await;
+    }
+    database.execute("alter publication transom drop table airlines").await;
+    database.execute("update airlines set name = 'Unheard' where carrier = 'UA'").await;
+    for node in &nodes {
+        eventually("the unheard change shows within the bound", MAX_STALENESS + NOISE, async || {
+            node.rest().get(UNITED).send().await.text().contains("Unheard")
+        })
+        .await;
+        eventually("the table is known to be left out", Duration::from_secs(10), async || {
+            node.rest().get(UNITED).send().await.header("cache-status").contains("detail=not-in-feed")
+        })
+        .await;
+        until_hit(node.rest(), PLANE).await;
+    }
+    database.execute("alter publication transom add table airlines").await;
+    for node in &nodes {
+        until_hit(node.rest(), UNITED).await;
+    }
+    see_changes(&database, &nodes).await;
+}
+
+#[tokio::test]
+async fn a_publication_that_was_dropped_is_made_anew() {
+    let database = Postgres::shared().await.database().await;
+    let redis = Redis::start().await;
+    let node = &nodes(&fed(&database).redis(&redis), 1).await[0];
+    until_hit(node.rest(), UNITED).await;
+    database.execute("drop publication transom; update airlines set name = 'Unheard' where carrier = 'UA'").await;
+    eventually("the unheard change shows within the bound", MAX_STALENESS + NOISE, async || {
+        node.rest().get(UNITED).send().await.text().contains("Unheard")
+    })
+    .await;
+    until_hit(node.rest(), UNITED).await;
+    see_changes(&database, std::slice::from_ref(node)).await;
+}
+
+#[tokio::test]
+async fn redis_comes_back_empty_and_the_feed_goes_on() {
+    let database = Postgres::shared().await.database().await;
+    let mut redis = Redis::start().await;
+    let nodes = nodes(&fed(&database).redis(&redis), 3).await;
+    see_changes(&database, &nodes).await;
+    redis.kill();
+    database.execute("update airlines set name = 'Meanwhile' where carrier = 'UA'").await;
+    for node in &nodes {
+        node.until_lease(Lease::Lapsed).await;
+        until_text(node.rest(), UNITED, "Meanwhile").await;
+    }
+    redis.restart_empty().await;
+    for node in &nodes {
+        node.until_lease(Lease::Held).await;
+    }
+    see_changes(&database, &nodes).await;
+}
+
+#[tokio::test]
+async fn postgres_restarts_and_what_is_coherent_survives() {
+    let mut postgres = Postgres::own().await;
+    let database = postgres.database().await;
+    let redis = Redis::start().await;
+    let nodes = nodes(&fed(&database).redis(&redis), 2).await;
+    for node in &nodes {
+        until_hit(node.rest(), UNITED).await;
+    }
+    let before = epoch(&nodes[0]).await;
+    postgres.crash().await;
+    for node in &nodes {
+        node.until_lease(Lease::Lapsed).await;
+    }
+    postgres.start().await;
+    for node in &nodes {
+        node.until_lease(Lease::Held).await;
+        let answer = node.rest().get("/airlines?carrier=eq.UA").header("cache-control", "only-if-cached").send().await;
+        assert!(is_hit(&answer), "{answer:?}");
+    }
+    assert_eq!(epoch(&nodes[0]).await, before, "the slot goes on where it was");
+    see_changes(&database, &nodes).await;
+}
+
+/// Reads on three nodes while SQL writes past them; judged.
+struct Load {
+    shared: Arc<Shared>,
+    tasks: JoinSet<()>,
+}
+
+#[derive(Default)]
+struct Shared {
+    judge: Judge,
+    stop: AtomicBool,
+    reads: AtomicUsize,
+    hits: AtomicUsize,
+    problems: std::sync::Mutex<Vec<String>>,
+}
+
+const ROW: &str = "/counters?id=eq.1";
+
+impl Load {
+    async fn start(database: &Database, nodes: &[&Http]) -> Self {
+        let shared = Arc::new(Shared::default());
+        let mut tasks = JoinSet::new();
+        for node in nodes {
+            tasks.spawn(read((*node).clone(), shared.clone()));
+        }
+        let client = database.client().await;
+        let load = shared.clone();
+        tasks.spawn(async move {
+            while !load.stop.load(Relaxed) {
+                let sql = format!("update counters set version = {} where id = 1", load.judge.next_version());
+                client.batch_execute(&sql).await.expect("postgres runs");
+                load.judge.acknowledged();
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+        Self { shared, tasks }
+    }
+
+    /// Ends the load; nobody got an answer that was too old.
+    async fn stop(mut self) -> Arc<Shared> {
+        self.shared.stop.store(true, Relaxed);
+        while let Some(end) = self.tasks.join_next().await {
+            end.expect("a client panicked");
+        }
+        let problems = self.shared.problems.lock().expect("clients are done").clone();
+        assert!(problems.is_empty(), "{} problems: {:#?}", problems.len(), &problems[..problems.len().min(5)]);
+        self.shared
+    }
+
+    async fn goes_on(&self) {
+        let mark = (self.shared.reads.load(Relaxed), self.shared.judge.next_version());
+        eventually("the load goes on", Duration::from_secs(10), async || {
+            self.shared.reads.load(Relaxed) > mark.0 + 60 && self.shared.judge.next_version() > mark.1 + 10
+        })
+        .await;
+    }
+}
+
+async fn read(http: Http, load: Arc<Shared>) {
+    while !load.stop.load(Relaxed) {
+        let asked_at = Instant::now();
+        // A node that was killed does not answer.
+        let Ok(answer) = http.get(ROW).try_send().await else { return };
+        let version = answer.json()[0]["version"].as_u64().and_then(|version| usize::try_from(version).ok());
+        let Some(version) = version else {
+            return load.problems.lock().expect("nobody panics").push(format!("{} {}", answer.status, answer.text()));
+        };
+        let staleness = load.judge.staleness(version, asked_at);
+        if staleness > MAX_STALENESS + NOISE {
+            let status = answer.header("cache-status");
+            load.problems.lock().expect("nobody panics").push(format!("{version}: {staleness:?} too late as {status}"));
+        }
+        load.reads.fetch_add(1, Relaxed);
+        load.hits.fetch_add(usize::from(is_hit(&answer)), Relaxed);
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_killed_is_followed_within_three_seconds() {
+    let database = Postgres::shared().await.database().await;
+    database
+        .execute(
+            "create table counters (id int primary key, version int not null); insert into counters values (1, 0);
+             grant select on counters to web_anon",
+        )
+        .await;
+    let redis = Redis::start().await;
+    let builder = fed(&database).redis(&redis);
+    let mut leader = builder.start_process().await;
+    until_hit(leader.rest(), UNITED).await;
+    let followers = nodes(&builder, 2).await;
+    assert_eq!(leaders(&followers).await, [0; 0], "the first node leads");
+    let before = epoch(&followers[0]).await;
+    let load = Load::start(&database, &[leader.rest(), followers[0].rest(), followers[1].rest()]).await;
+    load.goes_on().await;
+    leader.process().signal(Signal::Kill);
+    let killed = Instant::now();
+    eventually("a follower leads", Duration::from_secs(3), async || leaders(&followers).await.len() == 1).await;
+    for node in &followers {
+        until_hit(node.rest(), UNITED).await;
+    }
+    assert!(killed.elapsed() < Duration::from_secs(3), "{:?}", killed.elapsed());
+    load.goes_on().await;
+    assert_eq!(epoch(&followers[0]).await, before, "a hand-over keeps what is cached");
+    assert!(load.stop().await.hits.load(Relaxed) > 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_frozen_is_followed_when_the_server_gives_it_up() {
+    let database = Postgres::shared().await.database().await;
+    database
+        .execute(
+            "create table counters (id int primary key, version int not null); insert into counters values (1, 0);
+             grant select on counters to web_anon",
+        )
+        .await;
+    let redis = Redis::start().await;
+    let builder = fed(&database).redis(&redis);
+    let mut leader = builder.start_process().await;
+    until_hit(leader.rest(), UNITED).await;
+    let followers = nodes(&builder, 2).await;
+    let load = Load::start(&database, &[followers[0].rest(), followers[1].rest()]).await;
+    load.goes_on().await;
+    leader.process().signal(Signal::Stop);
+    eventually("a follower leads", Duration::from_secs(10), async || leaders(&followers).await.len() == 1).await;
+    load.goes_on().await;
+    // It wakes up in the belief that it leads, with heartbeats from before in its hands.
+    leader.process().signal(Signal::Cont);
+    load.goes_on().await;
+    for node in &followers {
+        node.until_lease(Lease::Held).await;
+    }
+    load.goes_on().await;
+    assert!(load.stop().await.hits.load(Relaxed) > 0);
+}
+
+#[tokio::test]
+async fn a_commit_that_nobody_can_see_yet_is_not_announced() {
+    let postgres = Postgres::own().await;
+    let database = postgres.database().await;
+    let redis = Redis::start().await;
+    let node = &nodes(&fed(&database).redis(&redis), 1).await[0];
+    until_hit(node.rest(), UNITED).await;
+    until_hit(node.rest(), PLANE).await;
+    // A commit that waits for a standby is in the log, and decoded, but no other session sees it (C2).
+    let admin = postgres.admin().await;
+    admin.batch_execute("alter system set synchronous_standby_names = 'nobody'").await.expect("it is ours");
+    admin.batch_execute("select pg_reload_conf()").await.expect("it is ours");
+    let writer = database.client().await;
+    eventually("commits wait", SOON, async || {
+        writer.query_one("show synchronous_standby_names", &[]).await.is_ok_and(|row| row.get::<_, &str>(0) == "nobody")
+    })
+    .await;
+    let waiting =
+        tokio::spawn(
+            async move { writer.batch_execute("update airlines set name = 'Waiting' where carrier = 'UA'").await },
+        );
+    eventually("the commit waits", SOON, async || {
+        let sql =
+            "select count(*) from pg_stat_activity where wait_event = 'SyncRep' and query like 'update airlines%'";
+        database.value(sql).await.as_deref() == Some("1")
+    })
+    .await;
+    // Others that do not wait are announced meanwhile, which also shows that the waiting one was decoded.
+    let local = "set synchronous_commit = local; update planes set seats = 7 where tailnum = 'N10156'";
+    database.execute(local).await;
+    until_text(node.rest(), PLANE, "\"seats\":7").await;
+    let began = Instant::now();
+    while began.elapsed() < MAX_STALENESS * 2 {
+        let answer = node.rest().get(UNITED).send().await;
+        assert!(is_hit(&answer), "announced before it can be seen, or the lease is lost: {answer:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    admin.batch_execute("alter system reset synchronous_standby_names").await.expect("it is ours");
+    admin.batch_execute("select pg_reload_conf()").await.expect("it is ours");
+    until_text(node.rest(), UNITED, "Waiting").await;
+    waiting.await.expect("no panic").expect("it committed");
+}
+
+#[tokio::test]
+async fn setup_says_what_it_would_do_and_does_it() {
+    let database = Postgres::shared().await.database().await;
+    database.execute("create table keyless (note text); create table keyed (id int primary key)").await;
+    let setup = |flags: &'static [&'static str]| {
+        let mut command = std::process::Command::new(transom_tests::binary());
+        command.arg("setup").args(flags).env("DATABASE_URL", database.url());
+        let output = command.output().expect("it is built");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let said = setup(&["--dry-run"]);
+    assert!(said.contains("-- left out: public.keyless: no replica identity"), "{said}");
+    assert!(said.contains("CREATE PUBLICATION transom FOR TABLE ") && said.contains("public.keyed"), "{said}");
+    let published =
+        "select count(*)::text from pg_publication_tables where pubname = 'transom' and tablename = 'keyless'";
+    assert_eq!(database.value(published).await.as_deref(), Some("0"), "a dry run does nothing");
+    let said = setup(&["--replica-identity-full"]);
+    assert!(said.contains("ALTER TABLE public.keyless REPLICA IDENTITY FULL;"), "{said}");
+    assert_eq!(database.value(published).await.as_deref(), Some("1"));
+    assert_eq!(setup(&[]), "-- nothing to do\n");
+    database.execute("insert into keyless values ('a'); update keyless set note = 'b'; delete from keyless").await;
+}
