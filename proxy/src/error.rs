@@ -19,8 +19,8 @@ pub struct Problem {
     pub code: Cow<'static, str>,
     /// one sentence for people
     pub message: Cow<'static, str>,
-    /// what exactly was wrong, if more is known; `null` in the JSON if not
-    pub details: Option<Cow<'static, str>>,
+    /// what exactly was wrong, if more is known; `null` in the JSON if not. Nearly always a text.
+    pub details: Option<serde_json::Value>,
     /// how to put it right, if that is known; `null` in the JSON if not
     pub hint: Option<Cow<'static, str>>,
 }
@@ -290,7 +290,7 @@ fn own(
         status,
         code: code.into(),
         message: message.into(),
-        details: details.map(Cow::Owned),
+        details: details.map(Into::into),
         hint: hint.map(Cow::Borrowed),
     }
 }

@@ -49,8 +49,8 @@ pub struct Asked<'r> {
     pub method: &'r Method,
     /// for `If-None-Match`
     pub headers: &'r HeaderMap,
-    /// `Content-Location`: the canonical spelling of what was asked
-    pub location: &'r HeaderValue,
+    /// `Content-Location`: the canonical spelling of what was asked; the call of a function has none
+    pub location: Option<&'r HeaderValue>,
 }
 
 /// An answer to a read, from an entry of either tier or fresh from Postgres.
@@ -61,7 +61,9 @@ pub fn to_read(asked: Asked<'_>, entry: &Entry<StoredResponse>, status: CacheSta
     for (name, value) in &stored.headers {
         headers.append(name, value.clone());
     }
-    headers.insert(header::CONTENT_LOCATION, asked.location.clone());
+    if let Some(location) = asked.location {
+        headers.insert(header::CONTENT_LOCATION, location.clone());
+    }
     // Postgres builds no body for HEAD. What only the body could tell stays out (RFC 9110, section 9.3.2): the validator
     // of nothing would be taken for that of the answer to GET.
     if asked.method != Method::HEAD {

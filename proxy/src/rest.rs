@@ -3,7 +3,7 @@
 //! [`plan()`] reads a request and looks its names up in a [`SchemaCache`]; the [`Plan`] holds one [`Statement`] whose text
 //! depends only on the shape of the request, every value a bound parameter; PostgreSQL builds the body and returns one
 //! row; [`ReadShape::answer`] or [`WriteShape::answer`] makes status and headers of it. PostgREST 12.0.2 is the reference
-//! throughout. Embedding, functions, upserts and tokens are refused by name until they have their place here.
+//! throughout.
 
 mod plan;
 mod answer;
@@ -13,15 +13,17 @@ mod statement;
 mod request;
 mod grammar;
 mod ast;
-mod schema;
 mod error;
+mod relation_hint;
+mod schema;
 
-pub use answer::{Answer, Headers, ReadShape, Rendered, WriteShape};
+pub use answer::{Answer, Headers, ReadShape, Rendered, RowsShape, WriteShape};
 pub use error::{Caller, Error, problem_of_db_error};
 pub use plan::{Plan, ReadPlan, WritePlan, plan};
+pub use relation_hint::Candidate;
 pub use schema::{
-    CHANGED_TABLES_SQL, Changes, Column, Dependencies, Fill, ForeignKey, Opaque, Relation, RelationKind, SchemaCache,
-    TableId, TypeFamily, load_schema,
+    CHANGED_TABLES_SQL, Changes, Column, Dependencies, Fill, Opaque, Relation, RelationKind, SchemaCache, TableId,
+    TypeFamily, load_schema,
 };
 pub use statement::{Statement, TextParam};
 

@@ -34,14 +34,14 @@ use self::{
     question::{Question, Questions},
 };
 use crate::{
-    auth::Auth,
+    auth::{Auth, Principal},
     config::Config,
     error::Error,
     feed::Feed,
     key,
     origin::Origin,
     reply::{self, Asked, CacheStatus, Forward, Reply, StoredResponse, TRANSOM_MIN_TOKEN},
-    rest::{self, Inbound, Plan, SchemaCache},
+    rest::{self, Inbound, Plan, ReadPlan, SchemaCache},
     telemetry::Metrics,
 };
 
@@ -244,19 +244,21 @@ impl Serve {
         let principal = self.auth.principal(&parts.headers, self.cache.clock().wall())?;
         let schema = self.schema.load();
         match rest::plan(&self.inbound(parts, &Bytes::new()), &schema, &self.rest)? {
-            Plan::Read(plan) => {
-                let url = key::url(self.resource(parts), parts.uri.query());
-                let context = question::Context {
-                    namespace: &self.config.namespace,
-                    fingerprint: schema.fingerprint(),
-                    policies: &self.config.cache,
-                    database: &self.config.database,
-                    coverage: &self.feed.coverage(),
-                };
-                Ok(Question::new(plan, principal, url, &context, |tags| self.cache.slots(tags)))
-            }
+            Plan::Read(plan) => Ok(self.question_of(parts, plan, principal, &schema)),
             Plan::Write(_) => Err(Error::NoSuchPath),
         }
+    }
+
+    fn question_of(&self, parts: &Parts, plan: ReadPlan, principal: Principal, schema: &SchemaCache) -> Question {
+        let url = key::url(self.resource(parts), parts.uri.query());
+        let context = question::Context {
+            namespace: &self.config.namespace,
+            fingerprint: schema.fingerprint(),
+            policies: &self.config.cache,
+            database: &self.config.database,
+            coverage: &self.feed.coverage(),
+        };
+        Question::new(plan, principal, url, &context, |tags| self.cache.slots(tags))
     }
 
     fn inbound<'r>(&self, parts: &'r Parts, body: &'r Bytes) -> Inbound<'r> {
@@ -319,7 +321,7 @@ fn raw_key(parts: &Parts) -> key::RawKey {
 }
 
 fn asked<'r>(parts: &'r Parts, question: &'r Question) -> Asked<'r> {
-    Asked { method: &parts.method, headers: &parts.headers, location: &question.location }
+    Asked { method: &parts.method, headers: &parts.headers, location: question.location.as_ref() }
 }
 
 fn min_token(parts: &Parts) -> Result<Option<Token>, Error> {

@@ -10,6 +10,7 @@ mod grafana;
 mod haproxy;
 
 mod main_job;
+mod rest_api;
 mod headers;
 mod directives;
 mod limits;

@@ -12,7 +12,8 @@ const UNITED: &str = "/airlines?carrier=eq.UA";
 async fn cluster(size: usize) -> (transom_tests::Database, Redis, Vec<Node>) {
     let database = Postgres::shared().await.database().await;
     let redis = Redis::start().await;
-    let builder = NodeBuilder::on(&database).redis(&redis);
+    // On a busy machine Redis may take longer than the default, and a write that could not be announced has no token.
+    let builder = NodeBuilder::on(&database).redis(&redis).set("redis_timeout", "2s");
     let mut nodes = Vec::new();
     for _ in 0..size {
         nodes.push(builder.start().await);

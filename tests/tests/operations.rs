@@ -153,7 +153,8 @@ async fn nodes_reach_postgres_and_redis_through_the_state_pillar() {
         .await;
     let builder = NodeBuilder::on(&database)
         .set("database_url", database.url_through(pillar.port("POSTGRES_PORT")))
-        .set("redis_url", format!("redis://127.0.0.1:{}", pillar.port("REDIS_PORT")));
+        .set("redis_url", format!("redis://127.0.0.1:{}", pillar.port("REDIS_PORT")))
+        .set("redis_timeout", "2s");
     let (one, two) = (builder.start().await, builder.start().await);
     let status = async |node: &transom_tests::Node| {
         node.rest().get(UNITED).send().await.expect_status(200).header("cache-status").to_owned()

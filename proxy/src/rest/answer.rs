@@ -11,7 +11,7 @@ use super::request::{Body, Count, Format, Return, encode};
 /// The row that a statement returns.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// `total_result_set`
+    /// `total_result_set`: of a read how many rows there are, of a write how many of them are new
     pub total: Option<i64>,
     /// `page_total`
     pub page: i64,
@@ -40,9 +40,18 @@ const JSON: &str = "application/json; charset=utf-8";
 pub struct ReadShape {
     pub(super) format: Format,
     pub(super) body: Body,
+    pub(super) content: Content,
     pub(super) offset: i128,
     pub(super) profile: Option<String>,
     pub(super) applied: String,
+}
+
+/// Whether there is anything to send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) enum Content {
+    Rows,
+    /// the function returns nothing
+    Nothing,
 }
 
 impl ReadShape {
@@ -56,6 +65,10 @@ impl ReadShape {
         let status = range_status(self.offset, last, row.total);
         let mut headers = Headers::new();
         push(&mut headers, CONTENT_RANGE, &content_range(self.offset, last, row.total));
+        if self.content == Content::Nothing {
+            push_some(&mut headers, PREFERENCE_APPLIED, Some(&self.applied));
+            return Ok(Rendered { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() });
+        }
         let unsatisfiable = status == StatusCode::RANGE_NOT_SATISFIABLE;
         push(&mut headers, CONTENT_TYPE, if unsatisfiable { JSON } else { self.format.content_type() });
         push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
@@ -69,13 +82,36 @@ impl ReadShape {
     }
 }
 
+/// What the answer to a request that may write depends on beside the statement.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum WriteShape {
+    Rows(RowsShape),
+    /// the result of a function
+    Call(ReadShape),
+}
+
+impl WriteShape {
+    /// Renders the answer.
+    ///
+    /// # Errors
+    /// [`Error::Singularity`] if one object was asked for and there is another number of rows: roll back.
+    pub fn answer(&self, row: Answer) -> Result<Rendered, Error> {
+        match self {
+            Self::Rows(shape) => shape.answer(row),
+            Self::Call(shape) => shape.answer(row),
+        }
+    }
+}
+
 /// What the answer to a write depends on beside the statement.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct WriteShape {
+pub struct RowsShape {
     pub(super) kind: WriteKind,
     pub(super) format: Format,
     pub(super) returns: Option<Return>,
     pub(super) count: Option<Count>,
+    /// whether rows that are there already are updated
+    pub(super) merges: bool,
     pub(super) profile: Option<String>,
     pub(super) applied: String,
     pub(super) table: String,
@@ -87,15 +123,21 @@ pub struct WriteShape {
 pub(super) enum WriteKind {
     Insert,
     Update,
+    /// `PUT`
+    Put,
     Delete,
 }
 
-impl WriteShape {
+impl RowsShape {
     /// Renders the answer to a write.
     ///
     /// # Errors
-    /// [`Error::Singularity`] if one object was asked for and another number of rows changed: roll back.
+    /// [`Error::Singularity`] if one object was asked for and another number of rows changed, [`Error::PutMismatch`] if the
+    /// row is not the one that was named: roll back.
     pub fn answer(&self, row: Answer) -> Result<Rendered, Error> {
+        if self.kind == WriteKind::Put && row.page != 1 {
+            return Err(Error::PutMismatch);
+        }
         check_singular(self.format, row.page)?;
         let represented = self.returns == Some(Return::Representation);
         let mut headers = Headers::new();
@@ -103,16 +145,22 @@ impl WriteShape {
         let total = self.count.map(|_| row.page);
         let last = match self.kind {
             WriteKind::Update => i128::from(row.page) - 1,
-            WriteKind::Insert | WriteKind::Delete => -1,
+            WriteKind::Insert | WriteKind::Put | WriteKind::Delete => -1,
         };
-        push(&mut headers, CONTENT_RANGE, &content_range(0, last, total));
+        if self.kind != WriteKind::Put {
+            push(&mut headers, CONTENT_RANGE, &content_range(0, last, total));
+        }
         push_some(&mut headers, PREFERENCE_APPLIED, Some(&self.applied));
         if represented {
             push(&mut headers, CONTENT_TYPE, self.format.content_type());
             push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
         }
+        // Of a write, the statement counts the rows that are new.
+        let nothing_new = row.total.is_some_and(|inserted| inserted <= 0);
         let status = match (self.kind, represented) {
+            (WriteKind::Insert, _) if self.merges && nothing_new => StatusCode::OK,
             (WriteKind::Insert, _) => StatusCode::CREATED,
+            (WriteKind::Put, true) if !nothing_new => StatusCode::CREATED,
             (_, true) => StatusCode::OK,
             (_, false) => StatusCode::NO_CONTENT,
         };

@@ -1,8 +1,10 @@
 //! Why a request was refused, and how PostgREST words it.
 
 use http::StatusCode;
+use serde_json::{Value, json};
 use tokio_postgres::error::DbError;
 
+use super::relation_hint::Candidate;
 use crate::error::Problem;
 
 /// A refusal that needs no database to be known.
@@ -27,6 +29,34 @@ pub enum Error {
     MediaType { asked: String },
     #[error("{0} is not embedded")]
     NotEmbedded(String),
+    #[error("no relationship between {parent} and {child}")]
+    NoRelationship { parent: String, child: String, hint: Option<String>, schema: String, suggestion: Option<String> },
+    #[error("several relationships between {parent} and {child}")]
+    AmbiguousRelationship { parent: String, child: String, candidates: Vec<Candidate> },
+    #[error("no order of {origin} by {target}")]
+    RelatedOrderNotToOne { origin: String, target: String },
+    #[error("no spread of {target} in {origin}")]
+    SpreadNotToOne { origin: String, target: String },
+    #[error("no function {function}")]
+    FunctionNotFound {
+        function: String,
+        /// the names that were given
+        arguments: Vec<String>,
+        /// the type of a parameter that could have taken the whole body
+        whole: Option<&'static str>,
+        suggestion: Option<String>,
+    },
+    #[error("several functions fit")]
+    AmbiguousFunction { candidates: Vec<String> },
+    #[error("method {0} on a function")]
+    FunctionMethod(String),
+    #[error("filters of PUT")]
+    InvalidFilters,
+    #[error("range of PUT")]
+    PutRange,
+    /// the row that was put is not the one that the URL names: roll back
+    #[error("payload and URL differ")]
+    PutMismatch,
     #[error("limit without order")]
     LimitNoOrder,
     /// other than exactly one row where one object was asked for; after a write the transaction must be rolled back
@@ -58,7 +88,7 @@ impl Error {
             status,
             code: code.into(),
             message: self.message().into(),
-            details: self.details().map(Into::into),
+            details: self.details(),
             hint: self.hint().map(Into::into),
         }
     }
@@ -73,6 +103,16 @@ impl Error {
             Self::UnacceptableSchema { .. } => (StatusCode::NOT_ACCEPTABLE, "PGRST106"),
             Self::MediaType { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "PGRST107"),
             Self::NotEmbedded(_) => (StatusCode::BAD_REQUEST, "PGRST108"),
+            Self::NoRelationship { .. } => (StatusCode::BAD_REQUEST, "PGRST200"),
+            Self::AmbiguousRelationship { .. } => (StatusCode::MULTIPLE_CHOICES, "PGRST201"),
+            Self::RelatedOrderNotToOne { .. } => (StatusCode::BAD_REQUEST, "PGRST118"),
+            Self::SpreadNotToOne { .. } => (StatusCode::BAD_REQUEST, "PGRST119"),
+            Self::FunctionMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "PGRST101"),
+            Self::FunctionNotFound { .. } => (StatusCode::NOT_FOUND, "PGRST202"),
+            Self::AmbiguousFunction { .. } => (StatusCode::MULTIPLE_CHOICES, "PGRST203"),
+            Self::InvalidFilters => (StatusCode::METHOD_NOT_ALLOWED, "PGRST105"),
+            Self::PutRange => (StatusCode::BAD_REQUEST, "PGRST114"),
+            Self::PutMismatch => (StatusCode::BAD_REQUEST, "PGRST115"),
             Self::LimitNoOrder => (StatusCode::BAD_REQUEST, "PGRST109"),
             Self::Singularity { .. } => (StatusCode::NOT_ACCEPTABLE, "PGRST116"),
             Self::UnsupportedMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "PGRST117"),
@@ -93,6 +133,31 @@ impl Error {
             Self::UnacceptableSchema { exposed } => format!("The schema must be one of the following: {exposed}"),
             Self::MediaType { asked } => format!("None of these media types are available: {asked}"),
             Self::NotEmbedded(name) => format!("'{name}' is not an embedded resource in this request"),
+            Self::NoRelationship { parent, child, .. } => {
+                format!("Could not find a relationship between '{parent}' and '{child}' in the schema cache")
+            }
+            Self::AmbiguousRelationship { parent, child, .. } => {
+                format!("Could not embed because more than one relationship was found for '{parent}' and '{child}'")
+            }
+            Self::RelatedOrderNotToOne { target, .. } => format!("A related order on '{target}' is not possible"),
+            Self::SpreadNotToOne { target, .. } => format!("A spread operation on '{target}' is not possible"),
+            Self::FunctionMethod(method) => format!("Cannot use the {method} method on RPC"),
+            Self::FunctionNotFound { function, arguments, whole, .. } => {
+                let with = match (arguments.as_slice(), whole) {
+                    (_, Some(whole)) if *whole != "json" => String::new(),
+                    ([], _) => " without parameters".to_owned(),
+                    (names, _) => format!("({})", names.join(", ")),
+                };
+                format!("Could not find the function {function}{with} in the schema cache")
+            }
+            Self::AmbiguousFunction { candidates } => {
+                format!("Could not choose the best candidate function between: {}", candidates.join(", "))
+            }
+            Self::InvalidFilters => {
+                "Filters must include all and only primary key columns with 'eq' operators".to_owned()
+            }
+            Self::PutRange => "limit/offset querystring parameters are not allowed for PUT".to_owned(),
+            Self::PutMismatch => "Payload values do not match URL in primary key column(s)".to_owned(),
             Self::LimitNoOrder => "A 'limit' was applied without an explicit 'order'".to_owned(),
             Self::Singularity { .. } => "JSON object requested, multiple (or no) rows returned".to_owned(),
             Self::UnsupportedMethod(method) => format!("Unsupported HTTP method: {method}"),
@@ -109,20 +174,66 @@ impl Error {
         }
     }
 
-    fn details(&self) -> Option<String> {
-        match self {
-            Self::Grammar { details, .. } => Some(details.clone()),
-            Self::InvalidRange(why) | Self::NotImplemented(why) => Some((*why).to_owned()),
-            Self::Singularity { rows } => Some(format!("The result contains {rows} rows")),
-            Self::InvalidPreferences(which) => Some(format!("Invalid preferences: {which}")),
-            _ => None,
-        }
+    fn details(&self) -> Option<Value> {
+        let text = match self {
+            Self::Grammar { details, .. } => details.clone(),
+            Self::InvalidRange(why) | Self::NotImplemented(why) => (*why).to_owned(),
+            Self::Singularity { rows } => format!("The result contains {rows} rows"),
+            Self::InvalidPreferences(which) => format!("Invalid preferences: {which}"),
+            Self::NoRelationship { parent, child, hint, schema, .. } => {
+                let hint = hint.as_ref().map(|hint| format!(" using the hint '{hint}'")).unwrap_or_default();
+                format!(
+                    "Searched for a foreign key relationship between '{parent}' and '{child}'{hint} in the schema \
+                     '{schema}', but no matches were found."
+                )
+            }
+            Self::AmbiguousRelationship { candidates, .. } => {
+                let details = candidates.iter().map(|Candidate { embedding, cardinality, relationship, .. }| {
+                    json!({"cardinality": cardinality, "embedding": embedding, "relationship": relationship})
+                });
+                return Some(details.collect());
+            }
+            Self::FunctionNotFound { function, arguments, whole, .. } => {
+                let named = match arguments.as_slice() {
+                    [] => " without parameters".to_owned(),
+                    [only] => format!(" with parameter {only}"),
+                    names => format!(" with parameters {}", names.join(", ")),
+                };
+                let searched = match whole {
+                    None => named,
+                    Some("json") => format!("{named} or with a single unnamed json/jsonb parameter"),
+                    Some(whole) => format!(" with a single unnamed {whole} parameter"),
+                };
+                format!(
+                    "Searched for the function {function}{searched}, but no matches were found in the schema cache."
+                )
+            }
+            Self::RelatedOrderNotToOne { origin, target } | Self::SpreadNotToOne { origin, target } => {
+                format!("'{origin}' and '{target}' do not form a many-to-one or one-to-one relationship")
+            }
+            _ => return None,
+        };
+        Some(text.into())
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::NotEmbedded(name) => {
                 Some(format!("Verify that '{name}' is included in the 'select' query parameter."))
+            }
+            Self::NoRelationship { suggestion, .. } | Self::FunctionNotFound { suggestion, .. } => suggestion.clone(),
+            Self::AmbiguousFunction { .. } => Some(
+                "Try renaming the parameters or the function itself in the database so function overloading can be \
+                 resolved"
+                    .to_owned(),
+            ),
+            Self::AmbiguousRelationship { child, candidates, .. } => {
+                let hints: Vec<String> = candidates.iter().map(|candidate| format!("'{}'", candidate.hint)).collect();
+                Some(format!(
+                    "Try changing '{child}' to one of the following: {}. Find the desired relationship in the 'details' \
+                     key.",
+                    hints.join(", ")
+                ))
             }
             Self::LimitNoOrder => Some("Apply an 'order' using unique column(s)".to_owned()),
             _ => None,
@@ -162,8 +273,6 @@ fn status_of_sqlstate(code: &str, message: &str, caller: Caller) -> StatusCode {
     match code {
         "23503" | "23505" => StatusCode::CONFLICT,
         "25006" => StatusCode::METHOD_NOT_ALLOWED,
-        "21000" if message.ends_with("requires a WHERE clause") => StatusCode::BAD_REQUEST,
-        "21000" | "42P17" | "53400" => StatusCode::INTERNAL_SERVER_ERROR,
         "57P01" => StatusCode::SERVICE_UNAVAILABLE,
         "P0001" => StatusCode::BAD_REQUEST,
         "42883" if message.starts_with("function xmlagg(") => StatusCode::NOT_ACCEPTABLE,
@@ -215,6 +324,10 @@ mod tests {
             ("23502", 400),
             ("42883", 404),
             ("08006", 503),
+            ("21000", 400),
+            ("54000", 413),
+            ("42P17", 400),
+            ("53400", 503),
             ("40001", 500),
             ("54001", 413),
             ("PT402", 402),

@@ -36,6 +36,11 @@ pub(super) fn parse_filter(key: &str, value: &str) -> Result<(EmbedPath, Filter)
     Ok((path, Filter { field, polarity, operation }))
 }
 
+/// Whether a parameter's value begins as a filter does, rather than being the argument of a function.
+pub(super) fn is_filter(value: &str) -> bool {
+    operation::begins(value)
+}
+
 /// Reads `and=(...)`, `or=(...)` and their `not.` forms.
 pub(super) fn parse_logic(key: &str, value: &str) -> Result<(EmbedPath, Condition), Error> {
     let mut names = read("logic path", key, name::dotted)?;
@@ -62,6 +67,11 @@ pub(super) fn parse_embed_path(key: &str) -> Result<EmbedPath, Error> {
 /// Reads `columns=`.
 pub(super) fn parse_columns(value: &str) -> Result<Vec<String>, Error> {
     read("columns parameter", value, name::columns)
+}
+
+/// Reads `on_conflict=`.
+pub(super) fn parse_on_conflict(value: &str) -> Result<Vec<String>, Error> {
+    read("on_conflict parameter", value, name::columns)
 }
 
 fn read<T>(what: &str, text: &str, parser: impl FnOnce(&mut Cursor<'_>) -> Parsed<T>) -> Result<T, Error> {

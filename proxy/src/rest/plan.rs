@@ -1,11 +1,17 @@
 //! From request to plan: looks names up in the schema cache and decides what to run.
 
-use super::answer::{ReadShape, WriteShape};
-use super::request::{Action, Body, Conflict, Kinds, Payload, Range, Request, Return};
+mod call;
+mod embed;
+
+use embed::{Graft, Twig};
+
+use super::answer::{Content, ReadShape, RowsShape, WriteKind, WriteShape};
+use super::ast::{Condition, Filter, Operation, Operator, Polarity};
+use super::request::{Action, Body, Kinds, Payload, Range, Request, Resolution, Return};
 use super::schema::{Changes, Dependencies, SchemaCache, TableId};
-use super::sql::{Mutation, WriteParts, read_statement, write_statement};
+use super::sql::{Affected, Conflict, Mutation, WriteParts, read_statement, write_statement};
 use super::statement::Statement;
-use super::tree::{Node, outputs};
+use super::tree::Node;
 use super::{Error, Inbound, Settings};
 
 /// What a request comes down to.
@@ -22,10 +28,10 @@ pub struct ReadPlan {
     pub shape: ReadShape,
     /// what the answer depends on
     pub reads: Dependencies,
-    /// the table or view that was named; its schema goes first in the search path
+    /// the table, view or function that was named; its schema goes first in the search path
     pub target: TableId,
-    /// the path and canonical query of the request, which the reply repeats as its `Content-Location`. Not part of the
-    /// answer: other spellings of the question share it.
+    /// the path and canonical query of the request, which the reply repeats as its `Content-Location`; empty for a call of a
+    /// function. Not part of the answer: other spellings of the question share it.
     pub location: String,
 }
 
@@ -48,19 +54,23 @@ pub fn plan(inbound: &Inbound<'_>, schema: &SchemaCache, settings: &Settings) ->
     let request = Request::read(inbound, settings)?;
     match request.action {
         Action::Read(body) => plan_read(&request, body, schema, settings).map(Plan::Read),
-        Action::Insert(_) | Action::Update(_) | Action::Delete => plan_write(request, schema).map(Plan::Write),
+        Action::Insert(_) | Action::Update(_) | Action::Upsert(_) | Action::Delete => {
+            plan_write(request, schema).map(Plan::Write)
+        }
+        Action::Call(ref call) => call::plan_call(&request, call, schema, settings),
     }
 }
 
 fn plan_read(request: &Request, body: Body, schema: &SchemaCache, settings: &Settings) -> Result<ReadPlan, Error> {
     let mut node = node(request, schema)?;
-    node.range = node.range.at_most(settings.max_rows);
+    node.limit_rows(settings.max_rows);
     let count = request.preferences.count;
     Ok(ReadPlan {
         statement: read_statement(&node, request.format, body, count),
         shape: ReadShape {
             format: request.format,
             body,
+            content: Content::Rows,
             offset: node.range.offset,
             profile: request.profile.clone(),
             applied: request.preferences.applied(Kinds::Reads),
@@ -72,35 +82,47 @@ fn plan_read(request: &Request, body: Body, schema: &SchemaCache, settings: &Set
 }
 
 fn plan_write(mut request: Request, schema: &SchemaCache) -> Result<WritePlan, Error> {
-    let mutation = match std::mem::replace(&mut request.action, Action::Delete) {
-        Action::Insert(payload) => Mutation::Insert(payload),
-        Action::Update(payload) => Mutation::Update(payload),
-        Action::Delete | Action::Read(_) => Mutation::Delete,
+    let action = std::mem::replace(&mut request.action, Action::Delete);
+    let kind = match &action {
+        Action::Insert(_) => WriteKind::Insert,
+        Action::Update(_) => WriteKind::Update,
+        Action::Upsert(_) => WriteKind::Put,
+        Action::Delete | Action::Read(_) | Action::Call(_) => WriteKind::Delete,
     };
-    refuse_upsert(&request, &mutation)?;
-    let node = node(&request, schema)?;
-    match &mutation {
-        Mutation::Insert(payload) | Mutation::Update(payload) => check_columns(&node, payload)?,
-        Mutation::Delete => {}
+    let mut node = node(&request, schema)?;
+    let affected = Affected {
+        conditions: std::mem::take(&mut node.conditions),
+        order: std::mem::take(&mut node.order),
+        range: std::mem::replace(&mut node.range, Range::ALL),
+    };
+    let limited = affected.range != Range::ALL && kind != WriteKind::Insert;
+    if kind == WriteKind::Put {
+        check_put(&node, &affected, limited)?;
     }
-    let limited = node.range != Range::ALL && !matches!(mutation, Mutation::Insert(_));
-    if limited && node.order.is_empty() {
+    if limited && affected.order.is_empty() {
         return Err(Error::LimitNoOrder);
     }
-    let changes = match (node.known, &mutation) {
-        (None, _) => Changes::Ask,
-        (Some(relation), Mutation::Insert(_)) => relation.changes_of_insert.clone(),
-        (Some(relation), _) => relation.changes_of_update.clone(),
+    let mutation = match action {
+        Action::Insert(payload) => Mutation::Insert(payload, conflict(&request, &node)),
+        Action::Upsert(payload) => Mutation::Insert(payload, merge(primary_key(&node))),
+        Action::Update(payload) => Mutation::Update(payload),
+        Action::Delete | Action::Read(_) | Action::Call(_) => Mutation::Delete,
     };
-    let location = match (&mutation, request.preferences.returns, node.known) {
-        (Mutation::Insert(_), Some(Return::HeadersOnly), Some(relation)) => {
+    match &mutation {
+        Mutation::Insert(payload, _) | Mutation::Update(payload) => check_columns(&node, payload)?,
+        Mutation::Delete => {}
+    }
+    let location = match (kind, request.preferences.returns, node.known) {
+        (WriteKind::Insert, Some(Return::HeadersOnly), Some(relation)) => {
             relation.primary_key.iter().map(|column| &**column).collect()
         }
         _ => Vec::new(),
     };
-    let shape = write_shape(&request, &mutation, &location);
+    let changes = changes(&node, &mutation);
+    let shape = write_shape(&request, kind, &node, &location);
     let parts = WriteParts {
         node,
+        affected,
         mutation,
         format: request.format,
         returns: request.preferences.returns,
@@ -111,29 +133,66 @@ fn plan_write(mut request: Request, schema: &SchemaCache) -> Result<WritePlan, E
     Ok(WritePlan { statement, shape, changes, schema: request.schema, table: request.table })
 }
 
-fn node<'a>(request: &'a Request, schema: &'a SchemaCache) -> Result<Node<'a>, Error> {
-    let select = outputs(&request.query.select)?;
-    if let Some(name) = &request.query.embedded {
-        return Err(Error::NotEmbedded(name.clone()));
-    }
-    Ok(Node {
-        schema: &request.schema,
-        name: &request.table,
-        known: schema.relation(&request.schema, &request.table),
-        select,
-        conditions: &request.query.conditions,
-        order: &request.query.order,
-        range: request.range,
-        children: Vec::new(),
-    })
+fn primary_key(node: &Node<'_>) -> Vec<String> {
+    node.known.map_or(&[][..], |relation| &relation.primary_key).iter().map(|column| column.to_string()).collect()
 }
 
-fn refuse_upsert(request: &Request, mutation: &Mutation) -> Result<(), Error> {
-    let asks = request.preferences.resolution.is_some() || request.query.conflict == Conflict::Named;
-    if asks && matches!(mutation, Mutation::Insert(_)) {
-        return Err(Error::NotImplemented("upserts (on_conflict, Prefer: resolution) are not supported yet"));
+fn merge(columns: Vec<String>) -> Option<Conflict> {
+    (!columns.is_empty()).then_some(Conflict { resolution: Resolution::MergeDuplicates, columns })
+}
+
+/// Conflicts are resolved if a preference says how, and about the primary key unless `on_conflict` names another.
+fn conflict(request: &Request, node: &Node<'_>) -> Option<Conflict> {
+    let resolution = request.preferences.resolution?;
+    let columns = request.query.conflict.clone().unwrap_or_else(|| primary_key(node));
+    (!columns.is_empty()).then_some(Conflict { resolution, columns })
+}
+
+/// `PUT` names the one row by its primary key and by nothing else.
+fn check_put(node: &Node<'_>, affected: &Affected<'_>, limited: bool) -> Result<(), Error> {
+    if limited {
+        return Err(Error::PutRange);
     }
-    Ok(())
+    let key = primary_key(node);
+    let is_key = |condition: &&Condition| match condition {
+        Condition::Filter(Filter { field, polarity: Polarity::Plain, operation }) => {
+            matches!(operation, Operation::Compare { operator: Operator::Eq, quantifier: None, .. })
+                && key.contains(&field.column)
+        }
+        Condition::Filter(_) | Condition::Group { .. } => false,
+    };
+    let named = |column: &String| {
+        let names =
+            |condition: &&Condition| matches!(condition, Condition::Filter(filter) if filter.field.column == *column);
+        affected.conditions.iter().any(names)
+    };
+    if !key.is_empty() && affected.conditions.iter().all(is_key) && key.iter().all(named) {
+        Ok(())
+    } else {
+        Err(Error::InvalidFilters)
+    }
+}
+
+fn changes(node: &Node<'_>, mutation: &Mutation) -> Changes {
+    match (node.known, mutation) {
+        (None, _) => Changes::Ask,
+        (Some(relation), Mutation::Insert(_, conflict)) => {
+            let updates = conflict.as_ref().is_some_and(|conflict| conflict.resolution == Resolution::MergeDuplicates);
+            match (&relation.changes_of_insert, &relation.changes_of_update) {
+                (Changes::Known(tables), Changes::Known(_)) => Changes::Known(tables.clone()),
+                (of_insert, _) if !updates => of_insert.clone(),
+                _ => Changes::Ask,
+            }
+        }
+        (Some(relation), _) => relation.changes_of_update.clone(),
+    }
+}
+
+fn node<'a>(request: &'a Request, schema: &'a SchemaCache) -> Result<Node<'a>, Error> {
+    let twig = Twig::read(&request.query.select, &request.query.scopes)?;
+    let mut node = Graft { schema, name: &request.schema }.root(&request.table, twig)?;
+    node.range = request.range;
+    Ok(node)
 }
 
 /// The types of the columns are needed for the statement, so here the cache has the last word, as in PostgREST.
@@ -150,25 +209,25 @@ fn check_columns(node: &Node<'_>, payload: &Payload) -> Result<(), Error> {
     }
 }
 
-fn write_shape(request: &Request, mutation: &Mutation, location: &[&str]) -> WriteShape {
-    use super::answer::WriteKind;
-    WriteShape {
-        kind: match mutation {
-            Mutation::Insert(_) => WriteKind::Insert,
-            Mutation::Update(_) => WriteKind::Update,
-            Mutation::Delete => WriteKind::Delete,
-        },
+fn write_shape(request: &Request, kind: WriteKind, node: &Node<'_>, location: &[&str]) -> WriteShape {
+    let preferences = &request.preferences;
+    let keyless = request.query.conflict.is_none() && primary_key(node).is_empty();
+    WriteShape::Rows(RowsShape {
+        kind,
         format: request.format,
-        returns: request.preferences.returns,
-        count: request.preferences.count,
+        returns: preferences.returns,
+        count: preferences.count,
+        merges: preferences.resolution == Some(Resolution::MergeDuplicates),
         profile: request.profile.clone(),
-        applied: request.preferences.applied(match mutation {
-            Mutation::Insert(_) | Mutation::Update(_) => Kinds::Payloads,
-            Mutation::Delete => Kinds::Deletes,
+        applied: preferences.applied(match kind {
+            WriteKind::Insert if keyless => Kinds::KeylessInserts,
+            WriteKind::Insert => Kinds::Inserts,
+            WriteKind::Update => Kinds::Updates,
+            WriteKind::Put | WriteKind::Delete => Kinds::Others,
         }),
         table: request.table.clone(),
         location: location.iter().map(|column| (*column).to_owned()).collect(),
-    }
+    })
 }
 
 fn location(request: &Request) -> String {

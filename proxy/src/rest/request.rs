@@ -1,19 +1,24 @@
 //! A request in PostgREST's terms: everything that its line, headers and body say, read but not yet looked up.
 
+mod call;
 mod payload;
+mod csv;
 mod media;
 mod prefer;
 mod query;
 mod range;
 mod target;
 
+pub(super) use call::{Arguments, Call};
 pub(super) use media::{Format, Nulls};
 pub(super) use payload::Payload;
-pub(super) use prefer::{Count, Kinds, Missing, Preferences, Return};
-pub(super) use query::{Conflict, Query, encode};
+pub(super) use prefer::{Count, Kinds, Missing, Preferences, Resolution, Return};
+pub(super) use query::{Query, Scope, encode};
 pub(super) use range::Range;
 
 use super::{Error, Inbound, Settings};
+use call::Posted;
+use query::Gives;
 use target::Method;
 
 /// A request, read.
@@ -30,13 +35,16 @@ pub(super) struct Request {
     pub(super) action: Action,
 }
 
-/// What the request does to the table.
+/// What the request does to the table, or to the function of that name.
 #[derive(Debug)]
 pub(super) enum Action {
     Read(Body),
     Insert(Payload),
     Update(Payload),
+    /// `PUT`: inserts or updates the one row that the filters name
+    Upsert(Payload),
     Delete,
+    Call(Call),
 }
 
 /// Whether the answer has a body.
@@ -51,25 +59,54 @@ impl Request {
     /// Reads a request. Of several things wrong with it, the first in PostgREST's order is reported.
     pub(super) fn read(inbound: &Inbound<'_>, settings: &Settings) -> Result<Self, Error> {
         let method = Method::read(inbound.method)?;
-        let table = target::table(inbound.path)?;
-        let query = Query::read(inbound.query.unwrap_or_default())?;
+        let (kind, table) = target::named(inbound.path)?;
+        let gives = match (kind, method) {
+            (target::Kind::Function, Method::Get | Method::Head) => Gives::Arguments,
+            _ => Gives::Filters,
+        };
+        let (query, arguments) = Query::read(inbound.query.unwrap_or_default(), gives)?;
         let (schema, profile) = target::schema(method, inbound.headers, &settings.schemas)?;
         // PostgREST reads the Range header of GET only, not even of HEAD.
         let header_range = match method {
             Method::Get => range::header_range(inbound.headers),
             _ => range::Span::ALL,
         };
-        let range = Range::of(query.span, header_range)?;
-        let payload = |query: &Query| Payload::read(inbound.headers, inbound.body, query.columns.as_deref());
-        let action = match method {
-            Method::Get => Action::Read(Body::Sent),
-            Method::Head => Action::Read(Body::Omitted),
-            Method::Post => Action::Insert(payload(&query)?),
-            Method::Patch => Action::Update(payload(&query)?),
-            Method::Delete => Action::Delete,
+        let range = Range::of(query.root().span(), header_range)?;
+        let action = match kind {
+            target::Kind::Table => Self::action(method, inbound, &query)?,
+            target::Kind::Function => Action::Call(Self::call(method, inbound, &query, arguments)?),
         };
         let preferences = Preferences::read(inbound.headers)?;
         let format = media::negotiate(inbound.headers)?;
         Ok(Self { schema, profile, table, query, range, preferences, format, action })
+    }
+
+    fn action(method: Method, inbound: &Inbound<'_>, query: &Query) -> Result<Action, Error> {
+        // As in PostgREST, `columns` means nothing to `PUT`.
+        let listed = query.columns.as_deref().filter(|_| method != Method::Put);
+        let payload = || Payload::read(inbound.headers, inbound.body, listed);
+        Ok(match method {
+            Method::Get => Action::Read(Body::Sent),
+            Method::Head => Action::Read(Body::Omitted),
+            Method::Post => Action::Insert(payload()?),
+            Method::Patch => Action::Update(payload()?),
+            Method::Put => Action::Upsert(payload()?),
+            Method::Delete => Action::Delete,
+        })
+    }
+
+    fn call(
+        method: Method,
+        inbound: &Inbound<'_>,
+        query: &Query,
+        arguments: Vec<(String, String)>,
+    ) -> Result<Call, Error> {
+        let posted = || Posted::read(inbound.headers, inbound.body, query.columns.as_deref());
+        match method {
+            Method::Get => Ok(Call { arguments: Arguments::Query(arguments), body: Body::Sent }),
+            Method::Head => Ok(Call { arguments: Arguments::Query(arguments), body: Body::Omitted }),
+            Method::Post => Ok(Call { arguments: Arguments::Body(posted()?), body: Body::Sent }),
+            Method::Patch | Method::Put | Method::Delete => Err(Error::FunctionMethod(inbound.method.to_string())),
+        }
     }
 }

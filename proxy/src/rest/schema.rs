@@ -1,17 +1,28 @@
 //! The schema cache: what the exposed schemas hold, and what an answer about it depends on.
 
 mod load;
+mod routine;
+mod relationship;
 mod graph;
 mod opacity;
 mod expression;
+mod target_list;
 
 pub use load::load_schema;
+#[cfg(test)]
+pub(super) use relationship::Function;
+pub(super) use relationship::Rows;
+pub(super) use relationship::{Computed, Link, Pairs, Relationship};
+#[cfg(test)]
+pub(super) use routine::{Need, Returns};
+pub(super) use routine::{Parameter, Routine, Value, Volatility};
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use relationship::Shown;
 use xxhash_rust::xxh3::Xxh3;
 
 /// Lists schema and name of every table that the current transaction has changed, to be run before it commits, after
@@ -58,6 +69,16 @@ pub struct Dependencies {
     pub tables: Vec<TableId>,
     /// why the answer must not be cached, if so
     pub opaque: Option<Opaque>,
+}
+
+impl Dependencies {
+    /// Takes in what another part of the same answer depends on.
+    pub(super) fn add(&mut self, other: Self) {
+        self.tables.extend(other.tables);
+        self.tables.sort();
+        self.tables.dedup();
+        self.opaque = self.opaque.take().or(other.opaque);
+    }
 }
 
 /// Why an answer depends on something that no table change announces.
@@ -167,38 +188,59 @@ pub enum Fill {
     Generated,
 }
 
-/// A foreign key between two tables, one of which may be outside the exposed schemas.
+/// A foreign key between two tables, which may be outside the exposed schemas.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ForeignKey {
-    pub name: Arc<str>,
-    pub table: TableId,
-    pub columns: Vec<Arc<str>>,
-    pub referenced: TableId,
-    pub referenced_columns: Vec<Arc<str>>,
+pub(super) struct ForeignKey {
+    pub(super) name: Arc<str>,
+    pub(super) table: TableId,
+    pub(super) columns: Vec<Arc<str>>,
+    pub(super) referenced: TableId,
+    pub(super) referenced_columns: Vec<Arc<str>>,
+    /// whether the columns are also unique: then each referenced row has at most one referencing row
+    pub(super) unique: bool,
 }
 
 /// Everything the planner knows of the database, as of one moment.
 #[derive(Debug, Clone, Default)]
 pub struct SchemaCache {
     relations: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Relation>>,
-    foreign_keys: Vec<ForeignKey>,
+    relationships: BTreeMap<TableId, Vec<Relationship>>,
+    /// by schema and name, every overload
+    routines: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<Routine>>>,
     fingerprint: u128,
+}
+
+/// What a schema cache is made of.
+#[derive(Debug, Default)]
+pub(super) struct Parts {
+    pub(super) relations: Vec<Relation>,
+    pub(super) foreign_keys: Vec<ForeignKey>,
+    /// columns of views that show a table's column as it is
+    pub(super) shown: Vec<Shown>,
+    pub(super) computed: Vec<Computed>,
+    pub(super) routines: Vec<Routine>,
+    /// what the answers depend on beside the shape of the relations: privileges, policies, functions
+    pub(super) definitions: Vec<String>,
 }
 
 impl SchemaCache {
     /// Puts a cache together from its parts.
-    ///
-    /// `definitions` is what the answers depend on beside the shape of the relations: privileges, policies, functions.
-    pub fn new(relations: Vec<Relation>, mut foreign_keys: Vec<ForeignKey>, definitions: &[String]) -> Self {
+    pub(super) fn new(parts: Parts) -> Self {
         let mut by_schema: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Relation>> = BTreeMap::new();
-        for relation in relations {
+        for relation in parts.relations {
             let TableId { schema, name } = relation.id.clone();
             by_schema.entry(schema).or_default().insert(name, relation);
         }
-        foreign_keys.sort_by(|a, b| (&a.table, &a.name).cmp(&(&b.table, &b.name)));
+        let known = |id: &TableId| by_schema.get(&id.schema)?.get(&id.name);
+        let relationships = relationship::relationships(&parts.foreign_keys, &parts.shown, parts.computed, known);
+        let mut routines: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<Routine>>> = BTreeMap::new();
+        for routine in parts.routines {
+            let TableId { schema, name } = routine.id.clone();
+            routines.entry(schema).or_default().entry(name).or_default().push(routine);
+        }
         let mut hasher = Xxh3::new();
-        (&by_schema, &foreign_keys, definitions).hash(&mut hasher);
-        Self { relations: by_schema, foreign_keys, fingerprint: hasher.digest128() }
+        (&by_schema, &relationships, &routines, parts.definitions).hash(&mut hasher);
+        Self { fingerprint: hasher.digest128(), relations: by_schema, relationships, routines }
     }
 
     /// The relation of that name.
@@ -211,9 +253,26 @@ impl SchemaCache {
         self.relations.values().flat_map(BTreeMap::values)
     }
 
-    /// All foreign keys that touch an exposed relation.
-    pub fn foreign_keys(&self) -> &[ForeignKey] {
-        &self.foreign_keys
+    /// The relationships of a relation that a request of the same schema can use; `None` if it has none at all.
+    pub(super) fn relationships(&self, schema: &str, name: &str) -> Option<impl Iterator<Item = &Relationship>> {
+        let relationships = self.relationships.get(&TableId { schema: schema.into(), name: name.into() })?;
+        let schema = schema.to_owned();
+        Some(relationships.iter().filter(move |one| one.schema() == schema))
+    }
+
+    /// The names of the schema's relations that have relationships.
+    pub(super) fn related(&self, schema: &str) -> impl Iterator<Item = &str> {
+        self.relationships.keys().filter(move |table| *table.schema == *schema).map(|table| &*table.name)
+    }
+
+    /// The functions of that name.
+    pub(super) fn routines(&self, schema: &str, name: &str) -> &[Routine] {
+        self.routines.get(schema).and_then(|routines| routines.get(name)).map_or(&[], Vec::as_slice)
+    }
+
+    /// The names of the schema's functions.
+    pub(super) fn routine_names(&self, schema: &str) -> impl Iterator<Item = &str> {
+        self.routines.get(schema).into_iter().flat_map(|routines| routines.keys().map(|name| &**name))
     }
 
     /// Differs whenever anything differs that an answer may depend on beside the rows: columns, keys, definitions of

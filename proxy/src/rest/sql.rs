@@ -3,10 +3,13 @@
 //! The forms are those that PostgREST 12 sends, so that PostgreSQL's own complaints read the same.
 
 mod write;
+mod call;
 mod read;
 mod body;
+mod query;
 mod condition;
 mod source;
 
+pub(super) use call::{CallParts, Given, Outcome, call_statement};
 pub(super) use read::read_statement;
-pub(super) use write::{Mutation, WriteParts, write_statement};
+pub(super) use write::{Affected, Conflict, Mutation, WriteParts, write_statement};

@@ -101,19 +101,6 @@ impl SqlWriter {
         self
     }
 
-    /// Where the text stands now, to `repeat` what follows.
-    pub(super) fn mark(&self) -> usize {
-        self.text.len()
-    }
-
-    /// Writes the text between two marks again, with the same placeholders.
-    pub(super) fn repeat(&mut self, from: usize, to: usize) -> &mut Self {
-        if self.text.is_char_boundary(from) && self.text.is_char_boundary(to) && from <= to {
-            self.text.extend_from_within(from..to);
-        }
-        self
-    }
-
     pub(super) fn finish(self) -> Statement {
         Statement { sql: self.text.into(), params: self.params }
     }

@@ -1,25 +1,42 @@
 //! The plan of a read as a tree: one node per relation, its embedded resources below it.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
-use super::Error;
-use super::ast::{Condition, Field, Filter, Operation, OrderTerm, SelectItem};
+use super::ast::{Condition, EmbedForm, Field, Filter, Join, Operation, OrderTerm, Truth};
 use super::request::Range;
-use super::schema::{Dependencies, Opaque, Relation, TypeFamily};
+use super::schema::{Dependencies, Link, Opaque, Relation, Relationship, TypeFamily};
 
 /// A relation with what is wanted of it.
 #[derive(Debug)]
 pub(super) struct Node<'a> {
     pub(super) schema: &'a str,
     pub(super) name: &'a str,
+    /// what the SQL calls it, if not by its name
+    pub(super) alias: Option<String>,
     /// what the schema cache knows of the relation; PostgreSQL judges what it does not know
     pub(super) known: Option<&'a Relation>,
     pub(super) select: Vec<Output<'a>>,
-    pub(super) conditions: &'a [Condition],
+    pub(super) conditions: Vec<&'a Condition>,
     pub(super) order: &'a [OrderTerm],
     pub(super) range: Range,
-    /// related resources: none yet, embedding comes with its own issue
+    /// how it hangs on its parent; the root hangs on none
+    pub(super) branch: Option<Branch<'a>>,
     pub(super) children: Vec<Node<'a>>,
+}
+
+/// What makes a node an embedded resource.
+#[derive(Debug)]
+pub(super) struct Branch<'a> {
+    /// its key in the parent's object
+    pub(super) label: &'a str,
+    /// what the parent's SQL calls it
+    pub(super) handle: String,
+    pub(super) relationship: &'a Relationship,
+    /// the relation in the middle of a many-to-many relationship
+    pub(super) junction: Option<&'a Relation>,
+    pub(super) join: Join,
+    pub(super) form: EmbedForm,
 }
 
 /// One column of the result.
@@ -29,7 +46,23 @@ pub(super) enum Output<'a> {
     Column { field: &'a Field, alias: Option<&'a str>, cast: Option<&'a str> },
 }
 
-impl Node<'_> {
+impl<'a> Node<'a> {
+    /// The embedded resource with that key in the object.
+    pub(super) fn child(&self, label: &str) -> Option<&Node<'a>> {
+        child(&self.children, label)
+    }
+
+    /// Whether its parent has at most one of it.
+    pub(super) fn is_to_one(&self) -> bool {
+        self.branch.as_ref().is_some_and(|branch| branch.relationship.is_to_one())
+    }
+
+    /// Keeps it and everything below it to `rows_max` rows each.
+    pub(super) fn limit_rows(&mut self, rows_max: Option<u64>) {
+        self.range = self.range.at_most(rows_max);
+        self.children.iter_mut().for_each(|child| child.limit_rows(rows_max));
+    }
+
     /// What an answer built from this tree depends on.
     pub(super) fn dependencies(&self) -> Dependencies {
         let mut all = match self.known {
@@ -39,14 +72,41 @@ impl Node<'_> {
         if let Some(relation) = self.known {
             all.opaque = all.opaque.or_else(|| self.opacity(relation));
         }
-        for child in &self.children {
-            let Dependencies { tables, opaque } = child.dependencies();
-            all.tables.extend(tables);
-            all.opaque = all.opaque.or(opaque);
-        }
-        all.tables.sort();
-        all.tables.dedup();
+        self.children.iter().for_each(|child| all.add(child.dependencies_of_branch()));
         all
+    }
+
+    pub(super) fn dependencies_of_branch(&self) -> Dependencies {
+        let mut all = self.dependencies();
+        let Some(branch) = &self.branch else { return all };
+        match &branch.relationship.link {
+            Link::OneToMany(_) | Link::ManyToOne(_) | Link::OneToOne(_) => {}
+            Link::ManyToMany(_) => all.add(match branch.junction {
+                Some(relation) => relation.reads.clone(),
+                None => Dependencies { tables: Vec::new(), opaque: Some(Opaque::UnknownRelation) },
+            }),
+            // The function may read anything.
+            Link::Computed(function) => {
+                all.opaque = all.opaque.or_else(|| Some(Opaque::Function(function.id.name.clone())));
+            }
+        }
+        all
+    }
+
+    /// The columns of the relation that are needed to build the node, embedded resources included; `None` if it may be
+    /// any.
+    pub(super) fn needed_columns(&self) -> Option<BTreeSet<&str>> {
+        let mut columns = BTreeSet::new();
+        for output in &self.select {
+            match output {
+                Output::Star => return None,
+                Output::Column { field, .. } => columns.insert(field.column.as_str()),
+            };
+        }
+        for branch in self.children.iter().filter_map(|child| child.branch.as_ref()) {
+            columns.extend(branch.relationship.own_columns()?);
+        }
+        Some(columns)
     }
 
     /// Why this use of the relation depends on more than its rows.
@@ -57,38 +117,51 @@ impl Node<'_> {
                 unknown(relation, field).or_else(|| cast.and_then(|cast| opacity_of_cast(relation, field, cast)))
             }
         });
-        let ordered = || self.order.iter().find_map(|term| unknown(relation, &term.field));
+        // A term about an embedded resource can only name what that one selects.
+        let own_terms = self.order.iter().filter(|term| term.relation.is_none());
+        let ordered = || own_terms.into_iter().find_map(|term| unknown(relation, &term.field));
         selected
             .or_else(ordered)
-            .or_else(|| self.conditions.iter().find_map(|tree| opacity_of_condition(relation, tree)))
+            .or_else(|| self.conditions.iter().find_map(|tree| self.opacity_of_condition(relation, tree)))
+    }
+
+    fn opacity_of_condition(&self, relation: &Relation, condition: &Condition) -> Option<Opaque> {
+        match condition {
+            Condition::Group { children, .. } => {
+                children.iter().find_map(|child| self.opacity_of_condition(relation, child))
+            }
+            Condition::Filter(filter) if tested_embed(&self.children, filter).is_some() => None,
+            Condition::Filter(filter) => {
+                unknown(relation, &filter.field).or_else(|| opacity_of_filter(relation, filter))
+            }
+        }
     }
 }
 
-/// Turns the parsed `select` into columns, or says which part of it is not served.
-pub(super) fn outputs(select: &[SelectItem]) -> Result<Vec<Output<'_>>, Error> {
-    select
-        .iter()
-        .map(|item| match item {
-            SelectItem::Star => Ok(Output::Star),
-            SelectItem::Column { field, alias, cast } => {
-                Ok(Output::Column { field, alias: alias.as_deref(), cast: cast.as_deref() })
-            }
-            SelectItem::Aggregate => Err(Error::AggregatesNotAllowed),
-            SelectItem::Embed(_) => Err(Error::NotImplemented("embedding related resources is not supported yet")),
-        })
-        .collect()
+fn child<'n, 'a>(children: &'n [Node<'a>], label: &str) -> Option<&'n Node<'a>> {
+    children.iter().find(|child| child.branch.as_ref().is_some_and(|branch| branch.label == label))
+}
+
+/// How the embedded resource with that key hangs on its parent.
+pub(super) fn embed<'n, 'a>(children: &'n [Node<'a>], label: &str) -> Option<&'n Branch<'a>> {
+    child(children, label)?.branch.as_ref()
+}
+
+/// The embedded resource that `filter` asks to be there or not: `films=not.is.null`.
+pub(super) fn tested_embed<'n, 'a>(
+    children: &'n [Node<'a>],
+    filter: &Filter,
+) -> Option<(&'n Node<'a>, &'n Branch<'a>)> {
+    if !filter.field.path.is_empty() || filter.operation != Operation::Is(Truth::Null) {
+        return None;
+    }
+    let child = child(children, &filter.field.column)?;
+    Some((child, child.branch.as_ref()?))
 }
 
 /// A name that is no column may still be a function of the row, which PostgreSQL calls as if it were one.
 fn unknown(relation: &Relation, field: &Field) -> Option<Opaque> {
     relation.column(&field.column).is_none().then_some(Opaque::UnknownColumn)
-}
-
-fn opacity_of_condition(relation: &Relation, condition: &Condition) -> Option<Opaque> {
-    match condition {
-        Condition::Group { children, .. } => children.iter().find_map(|child| opacity_of_condition(relation, child)),
-        Condition::Filter(filter) => unknown(relation, &filter.field).or_else(|| opacity_of_filter(relation, filter)),
-    }
 }
 
 /// A date column reads `now` and `today` as the moment of the query.
@@ -109,48 +182,58 @@ fn values(operation: &Operation) -> impl Iterator<Item = Cow<'_, str>> {
     one.into_iter().chain(many).map(|value| Cow::Owned(value.to_ascii_lowercase()))
 }
 
-fn names_a_moment(value: &str) -> bool {
+pub(super) fn names_a_moment(value: &str) -> bool {
     ["now", "today", "tomorrow", "yesterday"].iter().any(|word| value.contains(word))
+}
+
+/// Types that PostgreSQL reads from text by the text alone.
+const PURE: [&str; 24] = [
+    "int",
+    "int2",
+    "int4",
+    "int8",
+    "integer",
+    "smallint",
+    "bigint",
+    "numeric",
+    "decimal",
+    "real",
+    "float4",
+    "float8",
+    "double precision",
+    "text",
+    "varchar",
+    "character varying",
+    "char",
+    "bpchar",
+    "bool",
+    "boolean",
+    "uuid",
+    "json",
+    "jsonb",
+    "bytea",
+];
+/// Types that can be read from a text that names a moment.
+const TIMES: [&str; 8] = [
+    "date",
+    "time",
+    "timetz",
+    "timestamp",
+    "timestamptz",
+    "timestamp with time zone",
+    "timestamp without time zone",
+    "interval",
+];
+
+/// Whether values of the type, or arrays of it, mean the same whenever and by whomever they are read, unless the text names
+/// a moment.
+pub(super) fn is_pure_type(sql_type: &str) -> bool {
+    let element = sql_type.trim_end_matches("[]").trim_start_matches('_');
+    PURE.contains(&element) || TIMES.contains(&element)
 }
 
 /// Casts whose result follows from the value alone. Any other may run a function of the user's, or read the clock.
 fn opacity_of_cast(relation: &Relation, field: &Field, cast: &str) -> Option<Opaque> {
-    const PURE: [&str; 24] = [
-        "int",
-        "int2",
-        "int4",
-        "int8",
-        "integer",
-        "smallint",
-        "bigint",
-        "numeric",
-        "decimal",
-        "real",
-        "float4",
-        "float8",
-        "double precision",
-        "text",
-        "varchar",
-        "character varying",
-        "char",
-        "bpchar",
-        "bool",
-        "boolean",
-        "uuid",
-        "json",
-        "jsonb",
-        "bytea",
-    ];
-    const TIMES: [&str; 8] = [
-        "date",
-        "time",
-        "timetz",
-        "timestamp",
-        "timestamptz",
-        "timestamp with time zone",
-        "timestamp without time zone",
-        "interval",
-    ];
     let cast = cast.to_ascii_lowercase();
     let is_time = || {
         field.path.is_empty() && relation.column(&field.column).is_some_and(|column| column.family == TypeFamily::Time)

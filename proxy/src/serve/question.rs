@@ -30,7 +30,7 @@ pub(super) struct Question {
     principal: Principal,
     pub(super) slots: Slots,
     /// `Content-Location` of the reply
-    pub(super) location: HeaderValue,
+    pub(super) location: Option<HeaderValue>,
     /// why the cache has no part in it, if so
     pub(super) bypass: Option<Forward>,
     /// the coverage of the change feed by which `bypass` was judged
@@ -77,7 +77,7 @@ impl Question {
             )),
             slots: slots(key::tags_of_read(url, &plan.reads.tables).collect()),
             // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
-            location: HeaderValue::try_from(&plan.location).unwrap_or_else(|_| HeaderValue::from_static("")),
+            location: HeaderValue::try_from(&plan.location).ok().filter(|location| !location.is_empty()),
             bypass,
             coverage: context.coverage.generation(),
             lifetimes: Lifetimes {

@@ -6,12 +6,12 @@ use bytes::Bytes;
 use cache_core::{coherence::Kind, error::RedisError, outcome::Source, tag::Tag};
 use http::{HeaderValue, request::Parts};
 
-use super::Serve;
+use super::{Question, Serve};
 use crate::{
     error::Error,
     key,
     origin::{RequestSettings, Session, Uncommitted, Written},
-    reply::{self, Reply, TRANSOM_TOKEN},
+    reply::{self, Forward, Reply, StoredResponse, TRANSOM_TOKEN},
     rest::{self, Changes, Plan, Rendered, TableId, WritePlan},
 };
 
@@ -22,9 +22,12 @@ impl Serve {
     /// If it cannot be understood, or Postgres refuses or fails.
     pub async fn write(self: &Arc<Self>, parts: &Parts, body: Bytes) -> Result<Reply, Error> {
         let principal = self.auth.principal(&parts.headers, self.cache.clock().wall())?;
-        let mut plan = match rest::plan(&self.inbound(parts, &body), &self.schema.load(), &self.rest)? {
+        let schema = self.schema.load_full();
+        let mut plan = match rest::plan(&self.inbound(parts, &body), &schema, &self.rest)? {
             Plan::Write(plan) => plan,
-            Plan::Read(_) => return Err(Error::NoSuchPath),
+            Plan::Read(plan) => {
+                return self.posted_read(parts, self.question_of(parts, plan, principal, &schema)).await;
+            }
         };
         let database = &self.config.database;
         if !database.pre_request.is_empty() {
@@ -37,6 +40,14 @@ impl Serve {
         let serve = self.clone();
         let written = async move { serve.write_and_announce(&session, &plan).await };
         self.tasks.spawn(written).await.unwrap_or(Err(Error::Abandoned))
+    }
+
+    /// A function that was posted to and only reads: asked anew each time, because nobody else asks with the same body.
+    async fn posted_read(self: &Arc<Self>, parts: &Parts, question: Question) -> Result<Reply, Error> {
+        let session = question.session_of(parts, self.written_path(parts));
+        let filled = self.fill_alone(&Arc::new(question), session, Forward::Uncached).await?;
+        let StoredResponse { status, headers, body, .. } = &filled.entry.value;
+        Ok(reply::to_write(*status, headers.iter().cloned(), body.clone()))
     }
 
     async fn write_and_announce(&self, session: &Session, plan: &WritePlan) -> Result<Reply, Error> {

@@ -10,15 +10,23 @@ fn header<'a>(rendered: &'a Rendered, name: &str) -> Option<&'a str> {
 }
 
 fn read_shape(offset: i128, body: Body) -> ReadShape {
-    ReadShape { format: Format::Array(Nulls::Kept), body, offset, profile: None, applied: String::new() }
+    ReadShape {
+        format: Format::Array(Nulls::Kept),
+        body,
+        content: Content::Rows,
+        offset,
+        profile: None,
+        applied: String::new(),
+    }
 }
 
-fn write_shape(kind: WriteKind, returns: Option<Return>) -> WriteShape {
-    WriteShape {
+fn write_shape(kind: WriteKind, returns: Option<Return>) -> RowsShape {
+    RowsShape {
         kind,
         format: Format::Array(Nulls::Kept),
         returns,
         count: Some(Count::Exact),
+        merges: false,
         profile: Some("api".to_owned()),
         applied: "count=exact".to_owned(),
         table: "a b".to_owned(),

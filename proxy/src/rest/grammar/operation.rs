@@ -15,6 +15,14 @@ pub(super) enum Place {
     Tree,
 }
 
+/// Whether `value` begins as a filter does: with a negation, or with an operator, its modifier and the dot.
+pub(super) fn begins(value: &str) -> bool {
+    let mut cursor = Cursor::new(value);
+    ["not.", "in.", "is.", "isdistinct."].iter().any(|word| value.starts_with(word))
+        || matches!(cursor.optional(full_text), Ok(Some(_)))
+        || comparison(&mut cursor).is_ok()
+}
+
 pub(super) fn operation(cursor: &mut Cursor<'_>, place: Place) -> Parsed<(Polarity, Operation)> {
     let negated = cursor.optional(|cursor| {
         cursor.literal("not", "\"not\"")?;

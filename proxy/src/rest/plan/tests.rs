@@ -5,7 +5,8 @@ use http::{HeaderMap, HeaderName, Method};
 use proptest::prelude::*;
 
 use super::*;
-use crate::rest::schema::{Column, Fill, Opaque, Relation, RelationKind, TableId, TypeFamily};
+use crate::rest::Answer;
+use crate::rest::schema::{Column, Fill, Opaque, Parts, Relation, RelationKind, TableId, TypeFamily};
 
 fn table(name: &str) -> TableId {
     TableId { schema: "api".into(), name: name.into() }
@@ -36,7 +37,7 @@ fn schema() -> SchemaCache {
         changes_of_insert: known,
         changes_of_update: Changes::Ask,
     };
-    SchemaCache::new(vec![relation], Vec::new(), &[])
+    SchemaCache::new(Parts { relations: vec![relation], ..Parts::default() })
 }
 
 fn plan_of(method: &Method, path: &str, query: &str, headers: &[(&str, &str)], body: &str) -> Result<Plan, Error> {
@@ -156,17 +157,40 @@ fn writes_know_what_they_change() {
 }
 
 #[test]
-fn what_transom_does_not_have_yet_is_refused_by_name() {
-    for (method, path, query) in [
-        (Method::GET, "flights", "select=id,planes(*)"),
-        (Method::GET, "flights", "select=...planes(a)"),
-        (Method::GET, "rpc/now", ""),
-        (Method::POST, "rpc/now", ""),
-        (Method::PUT, "flights", "id=eq.1"),
-        (Method::POST, "flights", "on_conflict=id"),
+fn conflicts_are_resolved_as_in_postgrest() {
+    let insert = |query, prefer| write(&Method::POST, query, prefer, r#"{"id":1,"carrier":"UA"}"#).statement.sql;
+    let merge = insert("", "resolution=merge-duplicates");
+    let end = ") DO UPDATE SET \"carrier\" = EXCLUDED.\"carrier\", \"id\" = EXCLUDED.\"id\" WHERE set_config(";
+    assert!(merge.contains(&format!(" ON CONFLICT (\"id\"{end}")), "{merge}");
+    let other_key = insert("on_conflict=carrier,id", "resolution=merge-duplicates");
+    assert!(other_key.contains(&format!(" ON CONFLICT (\"carrier\", \"id\"{end}")), "{other_key}");
+    let ignore = insert("", "resolution=ignore-duplicates");
+    assert!(ignore.contains(" ON CONFLICT (\"id\") DO NOTHING RETURNING "), "{ignore}");
+    assert!(!insert("on_conflict=id", "").contains("ON CONFLICT"));
+    // An update may set off more than an insert.
+    let changes = |prefer| write(&Method::POST, "", prefer, r#"{"id":1}"#).changes;
+    assert_eq!(changes("resolution=merge-duplicates"), Changes::Ask);
+    assert_eq!(changes("resolution=ignore-duplicates"), Changes::Known(vec![table("flights")]));
+}
+
+#[test]
+fn put_names_one_row_by_its_primary_key() {
+    let put = write(&Method::PUT, "id=eq.7", "", r#"{"id":7,"carrier":"UA"}"#);
+    assert!(put.statement.sql.contains(" AND \"pgrst_body\".\"id\" = $2 ON CONFLICT (\"id\") DO UPDATE SET "));
+    for (query, expected) in [
+        ("", "PGRST105"),
+        ("id=gt.7", "PGRST105"),
+        ("id=not.eq.7", "PGRST105"),
+        ("id=eq.7&carrier=eq.UA", "PGRST105"),
+        ("carrier=eq.UA", "PGRST105"),
+        ("or=(id.eq.7)", "PGRST105"),
+        ("id=eq.7&limit=1", "PGRST114"),
     ] {
-        assert_eq!(code(&method, path, query), "PGRST127", "{method} {path} {query}");
+        assert_eq!(code(&Method::PUT, "flights", query), expected, "{query}");
     }
+    let row = |page| Answer { total: Some(1), page, body: Bytes::new(), location: None };
+    assert_eq!(put.shape.answer(row(0)), Err(Error::PutMismatch));
+    assert_eq!(put.shape.answer(row(1)).unwrap().status.as_u16(), 204);
 }
 
 #[test]
@@ -175,6 +199,7 @@ fn refusals_have_the_codes_of_postgrest() {
         (Method::GET, "flights", "id=noop.1", "PGRST100"),
         (Method::GET, "flights", "planes.id=eq.1", "PGRST108"),
         (Method::GET, "flights", "order=planes(id)", "PGRST108"),
+        (Method::GET, "flights", "select=id,planes(*)", "PGRST200"),
         (Method::GET, "flights", "limit=-1", "PGRST103"),
         (Method::GET, "flights", "select=count()", "PGRST123"),
         (Method::GET, "flights/1", "", "PGRST125"),

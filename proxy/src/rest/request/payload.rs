@@ -7,6 +7,7 @@ use http::HeaderMap;
 use percent_encoding::percent_decode;
 use serde_json::value::RawValue;
 
+use super::csv;
 use super::target::text;
 use crate::rest::Error;
 
@@ -21,14 +22,11 @@ pub(in crate::rest) struct Payload {
 
 impl Payload {
     pub(super) fn read(headers: &HeaderMap, body: &Bytes, listed: Option<&[String]>) -> Result<Self, Error> {
-        let content_type = headers.get(http::header::CONTENT_TYPE).map_or(Ok("application/json"), |value| {
-            value.to_str().map_err(|_| Error::InvalidBody("Content-Type not acceptable".to_owned()))
-        })?;
-        let media_type = content_type.split(';').next().unwrap_or_default().trim();
-        match media_type.to_ascii_lowercase().as_str() {
-            "" | "application/json" => Self::of_json(body, listed),
+        match content_type(headers)?.as_str() {
+            "application/json" => Self::of_json(body, listed),
             "application/x-www-form-urlencoded" => Self::of_form(body, listed),
-            _ => Err(Error::InvalidBody(format!("Content-Type not acceptable: {media_type}"))),
+            "text/csv" => Self::of_csv(body),
+            other => Err(Error::InvalidBody(format!("Content-Type not acceptable: {other}"))),
         }
     }
 
@@ -55,14 +53,15 @@ impl Payload {
         Ok(Self::new(json, columns))
     }
 
+    /// The first line says what the columns are, whatever `columns=` lists.
+    fn of_csv(body: &Bytes) -> Result<Self, Error> {
+        let (header, rows) = csv::objects(&text(body.to_vec())?)?;
+        Ok(Self::new(rows.to_string(), header.into_iter().collect()))
+    }
+
     fn of_form(body: &Bytes, listed: Option<&[String]>) -> Result<Self, Error> {
-        let mut object = serde_json::Map::new();
-        for piece in body.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty()) {
-            let mut sides = piece.splitn(2, |byte| *byte == b'=');
-            let mut side = || decode_form(sides.next().unwrap_or_default());
-            let (key, value) = (side()?, side()?);
-            object.insert(key, value.into());
-        }
+        let object: serde_json::Map<_, _> =
+            form_pairs(body)?.into_iter().map(|(key, value)| (key, value.into())).collect();
         let columns = match listed {
             Some(columns) => columns.iter().cloned().collect(),
             None => object.keys().cloned().collect(),
@@ -70,9 +69,35 @@ impl Payload {
         Ok(Self::new(serde_json::Value::Object(object).to_string(), columns))
     }
 
+    /// An empty body.
+    pub(super) fn nothing() -> Self {
+        Self::new(String::new(), BTreeSet::new())
+    }
+
     fn new(json: String, columns: BTreeSet<String>) -> Self {
         Self { json, columns: columns.into_iter().collect() }
     }
+}
+
+/// The media type of the body in small letters; without one it is JSON.
+pub(super) fn content_type(headers: &HeaderMap) -> Result<String, Error> {
+    let content_type = headers.get(http::header::CONTENT_TYPE).map_or(Ok(""), |value| {
+        value.to_str().map_err(|_| Error::InvalidBody("Content-Type not acceptable".to_owned()))
+    })?;
+    let media_type = content_type.split(';').next().unwrap_or_default().trim();
+    Ok(if media_type.is_empty() { "application/json".to_owned() } else { media_type.to_ascii_lowercase() })
+}
+
+/// The pairs of a form, in its order.
+pub(super) fn form_pairs(body: &Bytes) -> Result<Vec<(String, String)>, Error> {
+    let pieces = body.split(|byte| *byte == b'&').filter(|piece| !piece.is_empty());
+    pieces
+        .map(|piece| {
+            let mut sides = piece.splitn(2, |byte| *byte == b'=');
+            let mut side = || decode_form(sides.next().unwrap_or_default());
+            Ok((side()?, side()?))
+        })
+        .collect()
 }
 
 /// The keys of an object, whatever its values.

@@ -66,9 +66,9 @@ impl Preferences {
 
     /// The words of `Preference-Applied` for those of the given kinds.
     pub(in crate::rest) fn applied(&self, kinds: Kinds) -> String {
-        let payload = kinds == Kinds::Payloads;
+        let payload = matches!(kinds, Kinds::Inserts | Kinds::KeylessInserts | Kinds::Updates);
         let words = [
-            self.resolution.filter(|_| payload).map(Resolution::word),
+            self.resolution.filter(|_| kinds == Kinds::Inserts).map(Resolution::word),
             self.missing.filter(|_| payload).map(Missing::word),
             self.returns.filter(|_| kinds != Kinds::Reads).map(Return::word),
             self.count.map(Count::word),
@@ -102,9 +102,12 @@ impl Preferences {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::rest) enum Kinds {
     Reads,
-    /// inserts and updates
-    Payloads,
-    Deletes,
+    /// inserts; those without a key to conflict with resolve nothing
+    Inserts,
+    KeylessInserts,
+    Updates,
+    /// deletes and `PUT`
+    Others,
 }
 
 fn keep<T>(slot: &mut Option<T>, value: T) {

@@ -1,10 +1,13 @@
 //! The query string: reserved parameters, filters, and the canonical form of the whole.
 
+use std::collections::BTreeMap;
+
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, utf8_percent_encode};
 
-use super::range::{Span, parse_number};
+use super::range::{Range, Span, parse_number};
 use super::target::text;
 use crate::rest::ast::{Condition, Filter, JsonOperand, OrderTerm, SelectItem};
+use crate::rest::grammar::EmbedPath;
 use crate::rest::{Error, grammar};
 
 /// Bounds what one request can make Transom and PostgreSQL parse.
@@ -14,52 +17,77 @@ const PARAMETERS_MAX: usize = 512;
 /// Bounds the number of filters, those in logic trees counted one by one.
 const FILTERS_MAX: usize = 1024;
 
-/// What the query string asks for at the top level.
+/// What the query string asks for.
 #[derive(Debug)]
 pub(in crate::rest) struct Query {
     pub(in crate::rest) select: Vec<SelectItem>,
+    /// what is asked of the resource itself (under the empty path) and of the embedded ones
+    pub(in crate::rest) scopes: BTreeMap<EmbedPath, Scope>,
+    pub(in crate::rest) columns: Option<Vec<String>>,
+    /// the columns of `on_conflict`
+    pub(in crate::rest) conflict: Option<Vec<String>>,
+    /// the query string with its parameters sorted by name: two spellings of one request have one
+    pub(in crate::rest) canonical: String,
+}
+
+/// Filters, order and range of one resource.
+#[derive(Debug, Default)]
+pub(in crate::rest) struct Scope {
     /// filters first, sorted by shape, then logic trees in the order of the request
     pub(in crate::rest) conditions: Vec<Condition>,
     pub(in crate::rest) order: Vec<OrderTerm>,
-    pub(in crate::rest) columns: Option<Vec<String>>,
-    pub(in crate::rest) conflict: Conflict,
-    /// the first embedded resource that a parameter in front of its name asks for
-    pub(in crate::rest) embedded: Option<String>,
-    /// the query string with its parameters sorted by name: two spellings of one request have one
-    pub(in crate::rest) canonical: String,
-    pub(super) span: Span,
+    limit: Option<i128>,
+    offset: Option<i128>,
 }
 
-/// Whether `on_conflict=` names a key.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::rest) enum Conflict {
-    Unnamed,
-    Named,
+impl Scope {
+    /// The rows that `limit` and `offset` ask for. PostgreSQL judges a negative limit.
+    pub(in crate::rest) fn range(&self) -> Range {
+        self.span().into()
+    }
+
+    pub(super) fn span(&self) -> Span {
+        Span::of_limit_and_offset(self.limit, self.offset)
+    }
 }
 
 impl Query {
-    pub(super) fn read(raw: &str) -> Result<Self, Error> {
+    /// Reads a query string, and gives the arguments of a function apart if there can be any.
+    pub(super) fn read(raw: &str, gives: Gives) -> Result<(Self, Vec<(String, String)>), Error> {
         if raw.len() > QUERY_BYTES_MAX {
             return Err(Error::Limit { what: "the length of the query string", limit: QUERY_BYTES_MAX });
         }
-        let parameters = decode(raw)?;
-        let mut embedded = Embedded::default();
+        let mut parameters = decode(raw)?;
+        let canonical = canonical(&parameters);
+        let mut scopes = BTreeMap::from([(EmbedPath::new(), Scope::default())]);
         // The order of these is the order in which PostgREST reports mistakes.
-        let order = read_order(&parameters, &mut embedded)?;
-        let logic = read_logic(&parameters, &mut embedded)?;
+        read_order(&parameters, &mut scopes)?;
+        let logic = read_logic(&parameters)?;
         let columns = first(&parameters, "columns").map(grammar::parse_columns).transpose()?;
         let select = grammar::parse_select(first(&parameters, "select").unwrap_or("*"))?;
-        let mut conditions = read_filters(&parameters, &mut embedded)?;
-        conditions.extend(logic);
-        check_filters(&conditions)?;
-        let conflict = match first(&parameters, "on_conflict") {
-            Some(_) => Conflict::Named,
-            None => Conflict::Unnamed,
-        };
-        let span = read_span(&parameters, &mut embedded)?;
-        let canonical = canonical(&parameters);
-        Ok(Self { select, conditions, order, columns, conflict, embedded: embedded.first, canonical, span })
+        let arguments = if gives == Gives::Arguments { take_arguments(&mut parameters) } else { Vec::new() };
+        let filters = read_filters(&parameters)?;
+        for (path, condition) in filters.into_iter().chain(logic) {
+            scopes.entry(path).or_default().conditions.push(condition);
+        }
+        check_filters(scopes.values().flat_map(|scope| &scope.conditions))?;
+        let conflict = first(&parameters, "on_conflict").map(grammar::parse_on_conflict).transpose()?;
+        read_ranges(&parameters, &mut scopes)?;
+        Ok((Self { select, scopes, columns, conflict, canonical }, arguments))
     }
+
+    /// What is asked of the resource itself.
+    pub(in crate::rest) fn root(&self) -> &Scope {
+        self.scopes.get(&EmbedPath::new()).expect("reading puts it there")
+    }
+}
+
+/// What the parameters that are not reserved give.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Gives {
+    Filters,
+    /// arguments of a function, unless they look like filters
+    Arguments,
 }
 
 type Parameter = (String, Option<String>);
@@ -85,25 +113,6 @@ fn role(key: &str) -> Role {
         Some("limit") => Role::Limit,
         Some("offset") => Role::Offset,
         _ => Role::Filter,
-    }
-}
-
-/// Remembers the first embedded resource that some parameter is about.
-#[derive(Debug, Default)]
-struct Embedded {
-    first: Option<String>,
-}
-
-impl Embedded {
-    /// Notes `path`; true if the parameter is about the resource of the request itself.
-    fn is_root(&mut self, path: Vec<String>) -> bool {
-        match path.into_iter().next() {
-            None => true,
-            Some(name) => {
-                self.first.get_or_insert(name);
-                false
-            }
-        }
     }
 }
 
@@ -138,42 +147,28 @@ fn first<'a>(parameters: &'a [Parameter], name: &str) -> Option<&'a str> {
     parameters.iter().find(|(key, _)| key == name).and_then(|(_, value)| value.as_deref())
 }
 
-fn read_order(parameters: &[Parameter], embedded: &mut Embedded) -> Result<Vec<OrderTerm>, Error> {
-    let mut order = Vec::new();
+/// Of several orders of one resource the first counts.
+fn read_order(parameters: &[Parameter], scopes: &mut BTreeMap<EmbedPath, Scope>) -> Result<(), Error> {
     for (key, value) in of_role(parameters, Role::Order) {
         let (path, terms) = grammar::parse_order(key, value)?;
-        if embedded.is_root(path) {
-            order = terms;
+        let scope = scopes.entry(path).or_default();
+        if scope.order.is_empty() {
+            scope.order = terms;
         }
     }
-    if let Some(relation) = order.iter().find_map(|term| term.relation.clone()) {
-        embedded.is_root(vec![relation]);
-    }
-    Ok(order)
+    Ok(())
 }
 
-fn read_logic(parameters: &[Parameter], embedded: &mut Embedded) -> Result<Vec<Condition>, Error> {
-    let mut trees = Vec::new();
-    for (key, value) in of_role(parameters, Role::Logic) {
-        let (path, tree) = grammar::parse_logic(key, value)?;
-        if embedded.is_root(path) {
-            trees.push(tree);
-        }
-    }
-    Ok(trees)
+fn read_logic(parameters: &[Parameter]) -> Result<Vec<(EmbedPath, Condition)>, Error> {
+    of_role(parameters, Role::Logic).map(|(key, value)| grammar::parse_logic(key, value)).collect()
 }
 
-fn read_filters(parameters: &[Parameter], embedded: &mut Embedded) -> Result<Vec<Condition>, Error> {
-    let mut filters = Vec::new();
-    for (key, value) in of_role(parameters, Role::Filter) {
-        let (path, filter) = grammar::parse_filter(key, value)?;
-        if embedded.is_root(path) {
-            filters.push(filter);
-        }
-    }
+fn read_filters(parameters: &[Parameter]) -> Result<Vec<(EmbedPath, Condition)>, Error> {
+    let read = of_role(parameters, Role::Filter).map(|(key, value)| grammar::parse_filter(key, value));
+    let mut filters = read.collect::<Result<Vec<_>, _>>()?;
     // Keys of JSON paths are bound as values are, so they too count only where the shapes are alike.
-    filters.sort_by_cached_key(|filter| (without_keys(filter), filter.clone()));
-    Ok(filters.into_iter().map(Condition::Filter).collect())
+    filters.sort_by_cached_key(|(path, filter)| (path.clone(), without_keys(filter), filter.clone()));
+    Ok(filters.into_iter().map(|(path, filter)| (path, Condition::Filter(filter))).collect())
 }
 
 fn without_keys(filter: &Filter) -> Filter {
@@ -186,30 +181,35 @@ fn without_keys(filter: &Filter) -> Filter {
     filter
 }
 
-/// The last `limit` and the last `offset` count; what is not a number counts as absent.
-fn read_span(parameters: &[Parameter], embedded: &mut Embedded) -> Result<Span, Error> {
-    let mut last = |wanted| -> Result<Option<i128>, Error> {
-        let mut number = None;
-        for (key, value) in of_role(parameters, wanted) {
-            if embedded.is_root(grammar::parse_embed_path(key)?) {
-                number = parse_number(value);
-            }
-        }
-        Ok(number)
-    };
-    let limit = last(Role::Limit)?;
-    Ok(Span::of_limit_and_offset(limit, last(Role::Offset)?))
+/// The last `limit` and the last `offset` of a resource count; what is not a number counts as absent.
+fn read_ranges(parameters: &[Parameter], scopes: &mut BTreeMap<EmbedPath, Scope>) -> Result<(), Error> {
+    for (key, value) in of_role(parameters, Role::Limit) {
+        scopes.entry(grammar::parse_embed_path(key)?).or_default().limit = parse_number(value);
+    }
+    for (key, value) in of_role(parameters, Role::Offset) {
+        scopes.entry(grammar::parse_embed_path(key)?).or_default().offset = parse_number(value);
+    }
+    Ok(())
 }
 
-fn check_filters(conditions: &[Condition]) -> Result<(), Error> {
-    fn count(conditions: &[Condition]) -> usize {
-        let leaves = |condition: &Condition| match condition {
+/// Takes out what does not look like a filter. As in PostgREST, a dotted name or an operator in front of the value does.
+fn take_arguments(parameters: &mut Vec<Parameter>) -> Vec<(String, String)> {
+    let is_argument = |(key, value): &mut Parameter| {
+        role(key) == Role::Filter
+            && !key.contains('.')
+            && value.as_deref().is_some_and(|text| !grammar::is_filter(text))
+    };
+    parameters.extract_if(.., is_argument).filter_map(|(key, value)| Some((key, value?))).collect()
+}
+
+fn check_filters<'c>(conditions: impl Iterator<Item = &'c Condition>) -> Result<(), Error> {
+    fn leaves(condition: &Condition) -> usize {
+        match condition {
             Condition::Filter(_) => 1,
-            Condition::Group { children, .. } => count(children),
-        };
-        conditions.iter().map(leaves).sum()
+            Condition::Group { children, .. } => children.iter().map(leaves).sum(),
+        }
     }
-    if count(conditions) > FILTERS_MAX {
+    if conditions.map(leaves).sum::<usize>() > FILTERS_MAX {
         return Err(Error::Limit { what: "the number of filters", limit: FILTERS_MAX });
     }
     Ok(())

@@ -42,6 +42,13 @@ impl Span {
     }
 }
 
+impl From<Span> for Range {
+    fn from(span: Span) -> Self {
+        let limit = span.last.map(|last| last.saturating_sub(span.first).saturating_add(1));
+        Self { offset: span.first, limit }
+    }
+}
+
 impl Range {
     /// Everything.
     pub(in crate::rest) const ALL: Self = Self { offset: 0, limit: None };
@@ -60,8 +67,7 @@ impl Range {
         if both.is_empty() {
             return Err(Error::InvalidRange("Limit should be greater than or equal to zero."));
         }
-        let limit = both.last.map(|last| last.saturating_sub(both.first).saturating_add(1));
-        Ok(Self { offset: both.first, limit })
+        Ok(both.into())
     }
 
     /// At most `rows_max` rows of it.

@@ -12,6 +12,7 @@ pub(super) enum Method {
     Head,
     Post,
     Patch,
+    Put,
     Delete,
 }
 
@@ -23,22 +24,30 @@ impl Method {
             "POST" => Ok(Self::Post),
             "PATCH" => Ok(Self::Patch),
             "DELETE" => Ok(Self::Delete),
-            "PUT" => Err(Error::NotImplemented("PUT is not supported yet")),
+            "PUT" => Ok(Self::Put),
             other => Err(Error::UnsupportedMethod(other.to_owned())),
         }
     }
 }
 
-/// The table that `path` names: its one segment, percent-decoded.
-pub(super) fn table(path: &str) -> Result<String, Error> {
+/// What a request is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Table,
+    Function,
+}
+
+/// The table or function that `path` names: its last segment, percent-decoded.
+pub(super) fn named(path: &str) -> Result<(Kind, String), Error> {
     let path = path.trim_start_matches('/');
-    if path == "rpc" || path.starts_with("rpc/") {
-        return Err(Error::NotImplemented("calling functions under /rpc is not supported yet"));
-    }
-    if path.is_empty() || path.contains('/') {
+    let (kind, name) = match path.strip_prefix("rpc/") {
+        Some(name) => (Kind::Function, name),
+        None => (Kind::Table, path),
+    };
+    if path.is_empty() || name.contains('/') {
         return Err(Error::InvalidPath);
     }
-    text(percent_decode_str(path).collect())
+    Ok((kind, text(percent_decode_str(name).collect())?))
 }
 
 /// The schema that the profile headers choose, and its name again if the answer is to repeat it.
@@ -55,7 +64,7 @@ pub(super) fn schema(
     }
     let header = match method {
         Method::Get | Method::Head => "accept-profile",
-        Method::Post | Method::Patch | Method::Delete => "content-profile",
+        Method::Post | Method::Patch | Method::Put | Method::Delete => "content-profile",
     };
     let chosen = match headers.get(header) {
         None => default,

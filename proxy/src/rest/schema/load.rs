@@ -1,5 +1,7 @@
 //! Reading the schema cache from PostgreSQL's catalogs.
 
+mod routines;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -8,7 +10,9 @@ use tokio_postgres::{Client, Error, Row};
 use super::expression::References;
 use super::graph::{Durability, Graph, Node, RowSecurity, SideEffects};
 use super::opacity::{Function, Objects, Origin, Volatility};
-use super::{Column, Fill, ForeignKey, Opaque, Relation, RelationKind, SchemaCache, TableId, TypeFamily};
+use super::relationship::{self, Computed, Rows, Shown};
+use super::target_list::{self, origins};
+use super::{Column, Fill, ForeignKey, Opaque, Parts, Relation, RelationKind, SchemaCache, TableId, TypeFamily};
 
 /// Reads everything about `schemas` that planning needs, in one snapshot.
 ///
@@ -23,9 +27,11 @@ pub async fn load_schema(client: &Client, schemas: &[String]) -> Result<SchemaCa
 }
 
 async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error> {
-    let (graph, mut definitions) = load_graph(client).await?;
+    let (graph, lineage, mut definitions) = load_graph(client).await?;
     let mut columns = load_columns(client, schemas).await?;
-    let mut keys = load_keys(client, schemas).await?;
+    let shown = load_shown(client, &graph, &lineage, schemas).await?;
+    let mut keys = load_keys(client).await?;
+    keys_of_views(&shown, &graph, &mut keys);
     let mut relations = Vec::new();
     for (oid, node) in graph.nodes.iter().filter(|(_, node)| schemas.iter().any(|name| **name == *node.id.schema)) {
         let (primary_key, unique_keys) = keys.remove(oid).unwrap_or_default();
@@ -46,10 +52,12 @@ async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error>
             changes_of_update,
         });
     }
-    let foreign_keys = load_foreign_keys(client, &graph, schemas).await?;
+    let foreign_keys = load_foreign_keys(client, &graph).await?;
+    let computed = load_computed(client, &graph).await?;
+    let routines = routines::load_routines(client, schemas).await?;
     let rows = client.query(PRIVILEGES, &[]).await?;
     definitions.extend(rows.iter().map(|row| row.get::<_, String>(0)));
-    Ok(SchemaCache::new(relations, foreign_keys, &definitions))
+    Ok(SchemaCache::new(Parts { relations, foreign_keys, shown, computed, routines, definitions }))
 }
 
 const RELATIONS: &str = "\
@@ -64,16 +72,20 @@ c.relpersistence = 'u' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnames
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
 AND c.relpersistence <> 't' ORDER BY c.oid";
 
-/// The trees of views and of the policies that guard reads; the last column tells them apart.
+/// The trees of views, also materialized ones, and of the policies that guard reads; the last column tells them apart.
 const EXPRESSIONS: &str = "\
 SELECT r.ev_class, r.ev_action::text, false FROM pg_rewrite r JOIN pg_class c ON c.oid = r.ev_class \
-WHERE r.ev_type = '1' AND c.relkind = 'v' AND c.oid >= 16384 \
+WHERE r.ev_type = '1' AND c.relkind IN ('v', 'm') AND c.oid >= 16384 \
 UNION ALL SELECT p.polrelid, coalesce(p.polqual::text, ''), true FROM pg_policy p \
 WHERE p.polcmd IN ('r', '*') ORDER BY 1, 2";
 
-async fn load_graph(client: &Client) -> Result<(Graph, Vec<String>), Error> {
+/// The origins of the columns of each view.
+type Lineage = BTreeMap<u32, Vec<target_list::Origin>>;
+
+async fn load_graph(client: &Client) -> Result<(Graph, Lineage, Vec<String>), Error> {
     let mut nodes = BTreeMap::new();
     let mut definitions = Vec::new();
+    let mut lineage = Lineage::new();
     for row in client.query(RELATIONS, &[]).await? {
         let Some(kind) = relation_kind(row.get(3)) else { continue };
         nodes.insert(row.get(0), node(&row, kind));
@@ -83,12 +95,95 @@ async fn load_graph(client: &Client) -> Result<(Graph, Vec<String>), Error> {
     for row in client.query(EXPRESSIONS, &[]).await? {
         let (oid, tree, is_policy): (u32, String, bool) = (row.get(0), row.get(1), row.get(2));
         let Some(node) = nodes.get_mut(&oid) else { continue };
-        if is_policy { &mut node.policies } else { &mut node.definition }.add_tree(&tree);
-        all.add_tree(&tree);
+        if !is_policy {
+            lineage.insert(oid, origins(&tree));
+        }
+        // A materialized view shows rows of its own, whatever its definition mentions.
+        if is_policy || node.kind == RelationKind::View {
+            if is_policy { &mut node.policies } else { &mut node.definition }.add_tree(&tree);
+            all.add_tree(&tree);
+        }
         definitions.push(tree);
     }
     let objects = load_objects(client, &all, &mut definitions).await?;
-    Ok((Graph { nodes, objects }, definitions))
+    Ok((Graph { nodes, objects }, lineage, definitions))
+}
+
+const NAMES: &str = "SELECT attrelid, attnum, attname::text FROM pg_attribute \
+WHERE attrelid = ANY ($1) AND attnum > 0 AND NOT attisdropped";
+
+/// Which columns of tables the views of `schemas` show, also through other views.
+async fn load_shown(
+    client: &Client,
+    graph: &Graph,
+    lineage: &Lineage,
+    schemas: &[String],
+) -> Result<Vec<Shown>, Error> {
+    let mut relations: BTreeSet<u32> = lineage.keys().copied().collect();
+    relations.extend(lineage.values().flatten().map(|origin| origin.relation));
+    let relations: Vec<u32> = relations.into_iter().collect();
+    let rows = client.query(NAMES, &[&relations]).await?;
+    let names: BTreeMap<(u32, i16), Arc<str>> =
+        rows.iter().map(|row| ((row.get(0), row.get(1)), row.get::<_, &str>(2).into())).collect();
+    let exposed = |node: &Node| schemas.iter().any(|name| **name == *node.id.schema);
+    let mut shown = Vec::new();
+    for (view, origins) in lineage {
+        let Some(node) = graph.nodes.get(view).filter(|node| exposed(node)) else { continue };
+        for origin in origins {
+            let table = underneath(lineage, *origin);
+            let of_table = graph.nodes.get(&table.relation).zip(names.get(&(table.relation, table.column)));
+            let (Some(view_column), Some((table, column))) = (names.get(&(*view, origin.position)), of_table) else {
+                continue;
+            };
+            shown.push(Shown {
+                view: node.id.clone(),
+                view_column: Arc::clone(view_column),
+                table: table.id.clone(),
+                column: Arc::clone(column),
+            });
+        }
+    }
+    Ok(shown)
+}
+
+/// Follows a column through views down to a table. A materialized view can be one end of a relationship, too, so views are
+/// followed by their definition whatever their kind.
+fn underneath(lineage: &Lineage, origin: target_list::Origin) -> target_list::Origin {
+    let mut current = origin;
+    // Views cannot contain themselves; the bound is for a catalog that says otherwise.
+    for _ in 0..VIEWS_DEEP_MAX {
+        let below = lineage
+            .get(&current.relation)
+            .and_then(|origins| origins.iter().find(|origin| origin.position == current.column));
+        match below {
+            Some(below) => current = *below,
+            None => return current,
+        }
+    }
+    current
+}
+
+const VIEWS_DEEP_MAX: usize = 64;
+
+/// A view has the primary key of a table if it shows all its columns; of several columns that show one, the first counts.
+fn keys_of_views(shown: &[Shown], graph: &Graph, keys: &mut BTreeMap<u32, Keys>) {
+    let ids: BTreeMap<&TableId, u32> = graph.nodes.iter().map(|(oid, node)| (&node.id, *oid)).collect();
+    let mut by_view: BTreeMap<&TableId, BTreeMap<&TableId, Vec<&Shown>>> = BTreeMap::new();
+    for one in shown {
+        by_view.entry(&one.view).or_default().entry(&one.table).or_default().push(one);
+    }
+    for (view, tables) in by_view {
+        let Some(oid) = ids.get(view) else { continue };
+        let mut primary = Vec::new();
+        for (table, shown) in tables {
+            let Some((key, _)) = ids.get(table).and_then(|oid| keys.get(oid)) else { continue };
+            let show = |column: &Arc<str>| {
+                shown.iter().find(|one| one.column == *column).map(|one| Arc::clone(&one.view_column))
+            };
+            primary.extend(key.iter().map(show).collect::<Option<Vec<_>>>().unwrap_or_default());
+        }
+        keys.entry(*oid).or_default().0 = primary;
+    }
 }
 
 fn node(row: &Row, kind: RelationKind) -> Node {
@@ -209,14 +304,13 @@ fn type_family(sql_type: &str, element: &str) -> TypeFamily {
 const KEYS: &str = "\
 SELECT k.conrelid, k.contype = 'p', ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(num, pos) \
 JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.pos) \
-FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
-WHERE k.contype IN ('p', 'u') AND n.nspname = ANY ($1) ORDER BY k.conrelid, k.conname";
+FROM pg_constraint k WHERE k.contype IN ('p', 'u') ORDER BY k.conrelid, k.conname";
 
 type Keys = (Vec<Arc<str>>, Vec<Vec<Arc<str>>>);
 
-async fn load_keys(client: &Client, schemas: &[String]) -> Result<BTreeMap<u32, Keys>, Error> {
+async fn load_keys(client: &Client) -> Result<BTreeMap<u32, Keys>, Error> {
     let mut keys: BTreeMap<u32, Keys> = BTreeMap::new();
-    for row in client.query(KEYS, &[&schemas]).await? {
+    for row in client.query(KEYS, &[]).await? {
         let (primary, unique) = keys.entry(row.get(0)).or_default();
         if row.get(1) {
             *primary = names(&row, 2);
@@ -227,31 +321,55 @@ async fn load_keys(client: &Client, schemas: &[String]) -> Result<BTreeMap<u32, 
     Ok(keys)
 }
 
+/// As in PostgREST, the columns of a foreign key are unique if a key has the same, in the order of the table.
 const FOREIGN_KEYS: &str = "\
 SELECT f.conname::text, f.conrelid, f.confrelid, \
 ARRAY(SELECT a.attname::text FROM unnest(f.conkey) WITH ORDINALITY AS u(num, pos) \
 JOIN pg_attribute a ON a.attrelid = f.conrelid AND a.attnum = u.num ORDER BY u.pos), \
 ARRAY(SELECT a.attname::text FROM unnest(f.confkey) WITH ORDINALITY AS u(num, pos) \
-JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = u.num ORDER BY u.pos) \
+JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = u.num ORDER BY u.pos), \
+EXISTS (SELECT FROM pg_constraint k WHERE k.conrelid = f.conrelid AND k.contype IN ('p', 'u') \
+AND ARRAY(SELECT u FROM unnest(k.conkey) u ORDER BY 1) = f.conkey) \
 FROM pg_constraint f WHERE f.contype = 'f' AND f.conparentid = 0 ORDER BY f.conrelid, f.conname";
 
-async fn load_foreign_keys(client: &Client, graph: &Graph, schemas: &[String]) -> Result<Vec<ForeignKey>, Error> {
-    let exposed = |table: &TableId| schemas.iter().any(|name| **name == *table.schema);
+async fn load_foreign_keys(client: &Client, graph: &Graph) -> Result<Vec<ForeignKey>, Error> {
     let mut foreign_keys = Vec::new();
     for row in client.query(FOREIGN_KEYS, &[]).await? {
         let ends = (graph.nodes.get(&row.get(1)), graph.nodes.get(&row.get(2)));
         let (Some(from), Some(to)) = ends else { continue };
-        if exposed(&from.id) || exposed(&to.id) {
-            foreign_keys.push(ForeignKey {
-                name: row.get::<_, &str>(0).into(),
-                table: from.id.clone(),
-                columns: names(&row, 3),
-                referenced: to.id.clone(),
-                referenced_columns: names(&row, 4),
-            });
-        }
+        foreign_keys.push(ForeignKey {
+            name: row.get::<_, &str>(0).into(),
+            table: from.id.clone(),
+            columns: names(&row, 3),
+            referenced: to.id.clone(),
+            referenced_columns: names(&row, 4),
+            unique: row.get(5),
+        });
     }
     Ok(foreign_keys)
+}
+
+const COMPUTED: &str = "\
+SELECT n.nspname::text, p.proname::text, a.oid, r.oid, NOT p.proretset OR p.prorows = 1 \
+FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+JOIN pg_class a ON a.reltype = p.proargtypes[0] JOIN pg_class r ON r.reltype = p.prorettype \
+WHERE p.pronargs = 1 AND p.oid >= 16384 AND a.relkind IN ('v', 'r', 'm', 'f', 'p') \
+AND r.relkind IN ('v', 'r', 'm', 'f', 'p') ORDER BY 1, 2, 3";
+
+async fn load_computed(client: &Client, graph: &Graph) -> Result<Vec<Computed>, Error> {
+    let mut computed = Vec::new();
+    for row in client.query(COMPUTED, &[]).await? {
+        let ends = (graph.nodes.get(&row.get(2)), graph.nodes.get(&row.get(3)));
+        let (Some(table), Some(foreign)) = ends else { continue };
+        let id = TableId { schema: row.get::<_, &str>(0).into(), name: row.get::<_, &str>(1).into() };
+        let returns = if row.get(4) { Rows::One } else { Rows::Many };
+        computed.push(Computed {
+            table: table.id.clone(),
+            foreign: foreign.id.clone(),
+            function: relationship::Function { id, returns },
+        });
+    }
+    Ok(computed)
 }
 
 /// Who may do what, beside the privileges on relations: an answer depends on it, though the planner does not.

@@ -3,29 +3,47 @@
 use crate::rest::request::{Body, Format, Nulls};
 use crate::rest::statement::SqlWriter;
 
+use super::call::Outcome;
+
 /// The name of the rows that `body` aggregates, unlikely to be that of a column.
 pub(super) const ROWS: &str = "_transom_row";
 /// The name of the common table expression behind them.
 pub(super) const SOURCE: &str = "_transom_source";
 
-/// Writes the body as text.
+/// Writes the body as text: a list of rows.
 pub(super) fn write_body(sql: &mut SqlWriter, format: Format, body: Body) {
+    write_body_of(sql, Outcome::Table, format, body);
+}
+
+/// Writes the body as text, in the form that the result of a function has.
+pub(super) fn write_body_of(sql: &mut SqlWriter, outcome: Outcome, format: Format, body: Body) {
     if body == Body::Omitted {
         sql.push("''::text");
         return;
     }
-    match format {
-        Format::Array(Nulls::Kept) => sql.push("coalesce(json_agg(_transom_row), '[]')::text"),
-        Format::Array(Nulls::Stripped) => sql.push("coalesce(json_strip_nulls(json_agg(_transom_row)), '[]')::text"),
-        Format::Singular(Nulls::Kept) => sql.push("coalesce(json_agg(_transom_row)->0, 'null')::text"),
-        Format::Singular(Nulls::Stripped) => {
-            sql.push("coalesce(json_strip_nulls(json_agg(_transom_row)->0), 'null')::text")
-        }
+    let (nulls, single) = match format {
         // A row as text is `(a,b)`, and what is between the parentheses is CSV.
-        Format::Csv => sql.push(
-            "(SELECT coalesce(string_agg(a.k, ','), '') FROM (SELECT json_object_keys(r)::text AS k \
-             FROM (SELECT row_to_json(hh) AS r FROM _transom_source AS hh LIMIT 1) s) a) || E'\\n' || \
-             coalesce(string_agg(substring(_transom_row::text, 2, length(_transom_row::text) - 2), E'\\n'), '')",
-        ),
+        Format::Csv => {
+            sql.push(
+                "(SELECT coalesce(string_agg(a.k, ','), '') FROM (SELECT json_object_keys(r)::text AS k \
+                 FROM (SELECT row_to_json(hh) AS r FROM _transom_source AS hh LIMIT 1) s) a) || E'\\n' || \
+                 coalesce(string_agg(substring(_transom_row::text, 2, length(_transom_row::text) - 2), E'\\n'), '')",
+            );
+            return;
+        }
+        Format::Array(nulls) => (nulls, matches!(outcome, Outcome::Scalar | Outcome::Composite)),
+        Format::Singular(nulls) => (nulls, true),
     };
+    let value = match (outcome, format) {
+        // Of a set of values the one that is asked for comes as an object, as in PostgREST.
+        (Outcome::Scalar, _) | (Outcome::Scalars, Format::Array(_)) => "_transom_row.pgrst_scalar",
+        _ => ROWS,
+    };
+    let (strip, stripped) = match nulls {
+        Nulls::Kept => ("", ""),
+        Nulls::Stripped => ("json_strip_nulls(", ")"),
+    };
+    let (only, none) = if single { ("->0", "'null'") } else { ("", "'[]'") };
+    sql.push("coalesce(").push(strip).push("json_agg(").push(value).push(")").push(only).push(stripped);
+    sql.push(", ").push(none).push(")::text");
 }

@@ -1,27 +1,58 @@
 //! Filters and logic trees as SQL.
 
+use super::query::write_count;
 use super::source::Source;
 use crate::rest::ast::{Condition, Filter, Logic, Operation, Operator, Polarity, Quantifier, TextQuery, Truth};
 use crate::rest::statement::SqlWriter;
+use crate::rest::tree::tested_embed;
+
+/// What stands behind the test whether something embedded is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// the query joins it
+    Joined,
+    /// the query only counts, and has to look for it
+    Sought,
+}
 
 /// Writes ` WHERE ...`, or nothing.
-pub(super) fn write_where(sql: &mut SqlWriter, source: Source<'_>, conditions: &[Condition]) {
+pub(super) fn write_where(sql: &mut SqlWriter, source: Source<'_>, conditions: &[&Condition]) {
     if !conditions.is_empty() {
-        sql.push(" WHERE ").join(conditions, " AND ", |sql, condition| write_condition(sql, source, condition));
+        sql.push(" WHERE ");
+        write_conditions(sql, source, conditions, Presence::Joined);
     }
 }
 
+/// Writes the conditions with `AND` between them.
+pub(super) fn write_conditions(sql: &mut SqlWriter, source: Source<'_>, conditions: &[&Condition], presence: Presence) {
+    sql.join(conditions, " AND ", |sql, condition| write_condition(sql, source, condition, presence));
+}
+
 /// Recurses as deep as the grammar let the tree nest.
-fn write_condition(sql: &mut SqlWriter, source: Source<'_>, condition: &Condition) {
+fn write_condition(sql: &mut SqlWriter, source: Source<'_>, condition: &Condition, presence: Presence) {
     match condition {
-        Condition::Filter(filter) => write_filter(sql, source, filter),
+        Condition::Filter(filter) => match tested_embed(source.embeds(), filter) {
+            Some((node, _)) if presence == Presence::Sought => {
+                let absent = filter.polarity == Polarity::Plain;
+                sql.push(if absent { "NOT EXISTS (" } else { "EXISTS (" });
+                write_count(sql, node, Some(source));
+                sql.push(")");
+            }
+            Some((_, branch)) => {
+                let absent = filter.polarity == Polarity::Plain;
+                sql.ident(&branch.handle).push(if absent { " IS NOT" } else { " IS" }).push(" DISTINCT FROM NULL");
+            }
+            None => write_filter(sql, source, filter),
+        },
         Condition::Group { polarity, logic, children } => {
             write_polarity(sql, *polarity);
             let separator = match logic {
                 Logic::And => " AND ",
                 Logic::Or => " OR ",
             };
-            sql.push("(").join(children, separator, |sql, child| write_condition(sql, source, child)).push(")");
+            sql.push("(")
+                .join(children, separator, |sql, child| write_condition(sql, source, child, presence))
+                .push(")");
         }
     }
 }

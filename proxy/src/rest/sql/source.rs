@@ -3,7 +3,7 @@
 use crate::rest::ast::{Arrow, Direction, Field, JsonOperand, Nulls, OrderTerm};
 use crate::rest::schema::{Relation, TypeFamily};
 use crate::rest::statement::SqlWriter;
-use crate::rest::tree::{Node, Output};
+use crate::rest::tree::{Node, Output, embed};
 
 /// A relation as the expressions of one query level refer to it.
 #[derive(Clone, Copy)]
@@ -12,16 +12,42 @@ pub(super) struct Source<'a> {
     schema: &'a str,
     name: &'a str,
     known: Option<&'a Relation>,
+    /// the embedded resources that stand beside it
+    embeds: &'a [Node<'a>],
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn of(node: &Node<'a>) -> Self {
-        Self { schema: node.schema, name: node.name, known: node.known }
+    /// The relation of a node of a read, with what is embedded in it.
+    pub(super) fn of(node: &'a Node<'a>) -> Self {
+        let (schema, name) = match &node.alias {
+            Some(alias) => ("", alias.as_str()),
+            None => (node.schema, node.name),
+        };
+        Self { schema, name, known: node.known, embeds: &node.children }
     }
 
-    /// The same relation where it is known by its bare name.
-    pub(super) fn unqualified(self) -> Self {
-        Self { schema: "", ..self }
+    /// The relation alone, as a write changes it.
+    pub(super) fn target(node: &'a Node<'a>) -> Self {
+        Self { schema: node.schema, name: node.name, known: node.known, embeds: &[] }
+    }
+
+    /// Rows that already were computed, under the bare name of the relation that they are of.
+    pub(super) fn computed(node: &'a Node<'a>) -> Self {
+        Self { schema: "", name: node.name, known: node.known, embeds: &node.children }
+    }
+
+    /// The rows of a payload, which have the types of the relation's columns.
+    pub(super) fn payload(node: &'a Node<'a>, name: &'a str) -> Self {
+        Self { schema: "", name, known: node.known, embeds: &[] }
+    }
+
+    pub(super) fn embeds(self) -> &'a [Node<'a>] {
+        self.embeds
+    }
+
+    /// Its name without the schema.
+    pub(super) fn bare_name(self) -> &'a str {
+        self.name
     }
 
     /// Writes the name of the relation.
@@ -48,25 +74,13 @@ impl<'a> Source<'a> {
         if convert {
             sql.push(")");
         }
-        for step in &field.path {
-            sql.push(match step.arrow {
-                Arrow::Json => "->",
-                Arrow::Text => "->>",
-            });
-            match &step.operand {
-                JsonOperand::Key(key) => sql.bind(key.clone()),
-                JsonOperand::Index(index) => sql.bind(index.clone()).push("::int"),
-            };
-        }
+        write_path(sql, field);
     }
 
-    /// Writes the list behind `SELECT`.
+    /// Writes the own columns of the list behind `SELECT`.
     pub(super) fn write_outputs(self, sql: &mut SqlWriter, outputs: &[Output<'_>]) {
         sql.join(outputs, ", ", |sql, output| match *output {
-            Output::Star => {
-                self.write_name(sql);
-                sql.push(".*");
-            }
+            Output::Star => self.write_star(sql),
             Output::Column { field, alias, cast } => {
                 self.write_cast(sql, field, cast);
                 if let Some(name) = alias.or_else(|| implied_name(field, cast)) {
@@ -74,6 +88,11 @@ impl<'a> Source<'a> {
                 }
             }
         });
+    }
+
+    pub(super) fn write_star(self, sql: &mut SqlWriter) {
+        self.write_name(sql);
+        sql.push(".*");
     }
 
     fn write_cast(self, sql: &mut SqlWriter, field: &Field, cast: Option<&str>) {
@@ -97,7 +116,13 @@ impl<'a> Source<'a> {
             return;
         }
         sql.push(" ORDER BY ").join(order, ", ", |sql, term| {
-            self.write_field(sql, &term.field);
+            match term.relation.as_deref().and_then(|name| embed(self.embeds, name)) {
+                Some(branch) => {
+                    sql.ident(&branch.handle).push(".").ident(&term.field.column);
+                    write_path(sql, &term.field);
+                }
+                None => self.write_field(sql, &term.field),
+            }
             sql.push(match term.direction {
                 None => "",
                 Some(Direction::Ascending) => " ASC",
@@ -109,6 +134,19 @@ impl<'a> Source<'a> {
                 Some(Nulls::Last) => " NULLS LAST",
             });
         });
+    }
+}
+
+fn write_path(sql: &mut SqlWriter, field: &Field) {
+    for step in &field.path {
+        sql.push(match step.arrow {
+            Arrow::Json => "->",
+            Arrow::Text => "->>",
+        });
+        match &step.operand {
+            JsonOperand::Key(key) => sql.bind(key.clone()),
+            JsonOperand::Index(index) => sql.bind(index.clone()).push("::int"),
+        };
     }
 }
 
