@@ -10,6 +10,7 @@ mod query;
 mod condition;
 mod source;
 
-pub(super) use call::{CallParts, Given, Outcome, call_statement};
+pub(super) use body::Outcome;
+pub(super) use call::{CallParts, Given, call_statement};
 pub(super) use read::read_statement;
 pub(super) use write::{Affected, Conflict, Mutation, WriteParts, write_statement};

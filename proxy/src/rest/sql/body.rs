@@ -3,7 +3,14 @@
 use crate::rest::request::{Body, Format, Nulls};
 use crate::rest::statement::SqlWriter;
 
-use super::call::Outcome;
+/// What the rows of a statement stand for: those of a table, or the result of a function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::rest) enum Outcome {
+    Scalar,
+    Scalars,
+    Composite,
+    Table,
+}
 
 /// The name of the rows that `body` aggregates, unlikely to be that of a column.
 pub(super) const ROWS: &str = "_transom_row";

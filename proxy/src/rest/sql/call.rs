@@ -1,6 +1,6 @@
 //! The statement of a function call.
 
-use super::body::{ROWS, SOURCE, write_body_of};
+use super::body::{Outcome, ROWS, SOURCE, write_body_of};
 use super::query::{write_count_over, write_query_over};
 use crate::rest::request::{Body, Count, Format};
 use crate::rest::schema::{Parameter, Routine};
@@ -25,15 +25,6 @@ impl Given<'_> {
             Self::Named(_, value) | Self::Whole(_, value) => Some(value),
         }
     }
-}
-
-/// What a function results in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::rest) enum Outcome {
-    Scalar,
-    Scalars,
-    Composite,
-    Table,
 }
 
 /// A call, planned.
