@@ -86,8 +86,8 @@ async fn read(http: Http, load: Arc<Shared>) {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_leader_that_is_killed_is_followed_within_three_seconds() {
+/// A database with the row that the writer counts up.
+async fn with_counters() -> Database {
     let database = Postgres::shared().await.database().await;
     database
         .execute(
@@ -95,6 +95,12 @@ async fn a_leader_that_is_killed_is_followed_within_three_seconds() {
              grant select on counters to web_anon",
         )
         .await;
+    database
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_is_killed_is_followed_within_three_seconds() {
+    let database = with_counters().await;
     let redis = Redis::start().await;
     let builder = fed(&database).redis(&redis);
     let mut leader = builder.start_process().await;
@@ -118,13 +124,7 @@ async fn a_leader_that_is_killed_is_followed_within_three_seconds() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_that_is_frozen_is_followed_when_the_server_gives_it_up() {
-    let database = Postgres::shared().await.database().await;
-    database
-        .execute(
-            "create table counters (id int primary key, version int not null); insert into counters values (1, 0);
-             grant select on counters to web_anon",
-        )
-        .await;
+    let database = with_counters().await;
     let redis = Redis::start().await;
     let builder = fed(&database).redis(&redis);
     let mut leader = builder.start_process().await;
