@@ -20,6 +20,7 @@ mod pgoutput;
 mod snapshot;
 mod slot;
 pub mod setup;
+mod precision;
 mod coverage;
 mod ability;
 mod endpoint;
@@ -42,6 +43,7 @@ use tokio_postgres::Client;
 pub use self::{
     ability::{Unable, ability},
     coverage::Coverage,
+    precision::{Precision, Remedy, Report, report},
 };
 use self::{
     coverage::Covering,

@@ -39,7 +39,7 @@ use crate::{
     auth::{Auth, Principal},
     config::Config,
     error::Error,
-    feed::Feed,
+    feed::{self, Feed},
     key,
     origin::Origin,
     reply::{self, Asked, CacheStatus, Forward, Reply, StoredResponse, TRANSOM_MIN_TOKEN},
@@ -274,6 +274,12 @@ impl Serve {
             headers: &parts.headers,
             body,
         }
+    }
+
+    /// How exactly the changes of each table are announced; `None` without a feed.
+    pub(crate) fn precision(&self) -> Option<Vec<feed::Report>> {
+        let coverage = self.feed.coverage();
+        coverage.size().map(|_| feed::report(&self.schema.load(), &coverage))
     }
 
     /// Whether the path lies below `rest_path`.

@@ -66,7 +66,10 @@ OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace s WHERE s.pnpubid = p
 
 impl Coverage {
     /// Reads the version and the tables, in this order: what changes in between has another version by the time it counts.
-    pub(super) async fn load(client: &Client) -> Result<Self, tokio_postgres::Error> {
+    ///
+    /// # Errors
+    /// If Postgres refuses.
+    pub async fn load(client: &Client) -> Result<Self, tokio_postgres::Error> {
         let version = version(client).await?;
         let rows = client.query(TABLES_SQL, &[&PUBLICATION]).await?;
         let table = |row: &tokio_postgres::Row| {
@@ -74,6 +77,13 @@ impl Coverage {
             (id, if row.get(2) { Detail::Rows } else { Detail::Table })
         };
         Ok(Self { version, tables: Covered::Tables(rows.iter().map(table).collect()), generation: 0 })
+    }
+
+    /// What a publication of these tables, made by `transom setup`, would cover.
+    #[must_use]
+    pub fn expected(tables: impl IntoIterator<Item = TableId>) -> Self {
+        let tables = tables.into_iter().map(|table| (table, Detail::Rows)).collect();
+        Self { version: String::new(), tables: Covered::Tables(tables), generation: 0 }
     }
 
     /// The version of the publication.

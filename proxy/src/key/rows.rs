@@ -84,6 +84,21 @@ impl RowTagWriter {
     }
 }
 
+/// Whether a text looks like that of a tag. Values may hold anything, so it is not read any further than that.
+#[must_use]
+pub fn is_tag(text: &str) -> bool {
+    let is_pair = |rows: &str| {
+        let column = rows.split_once('=').or_else(|| rows.split_once(" is null")).map(|(column, _)| column);
+        column.is_some_and(|column| !column.is_empty())
+    };
+    let parts = || {
+        let (table, rows) = text.strip_suffix(')')?.split_once('(')?;
+        let (schema, name) = table.split_once('.')?;
+        Some(!schema.is_empty() && !name.is_empty() && (matches!(rows, "*" | "all") || is_pair(rows)))
+    };
+    text == "*" || parts().unwrap_or(false)
+}
+
 /// The tags of the rows that an answer depends on.
 pub(super) fn tags<'r>(table: &'r TableId, rows: &'r [RowSet]) -> impl Iterator<Item = Tag> + 'r {
     let mut writer = RowTagWriter::default();
@@ -118,6 +133,18 @@ mod tests {
         };
         let expected = ["public.flights(id=1)", "public.flights(id is null)"].map(Tag::named);
         assert_eq!(tags(&flights(), &[rows]).collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn the_texts_of_tags_are_known_from_others() {
+        for text in
+            ["*", "a.b(*)", "a.b(all)", "a.b(id=1)", "a.b(id=)", "a.b(x=1,y is null)", "a.b(x is null)", "a.b(x=()))"]
+        {
+            assert!(is_tag(text), "{text}");
+        }
+        for text in ["", "a", "a.b", "a.b()", "b(id=1)", ".b(*)", "a.(*)", "a.b(id)", "a.b(=1)", "a.b(*", "a.b(*) "] {
+            assert!(!is_tag(text), "{text}");
+        }
     }
 
     #[test]
