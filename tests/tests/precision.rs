@@ -4,6 +4,7 @@ mod canonical;
 mod identities;
 mod partitions;
 mod purges;
+mod random;
 mod report;
 mod stage;
 mod volume;

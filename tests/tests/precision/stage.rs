@@ -30,7 +30,8 @@ impl<'d> Stage<'d> {
         targets: &[&str],
     ) -> Self {
         database.execute(tables).await;
-        let builder = NodeBuilder::on(database).set("feed", "logical");
+        // A busy machine must not make a node lose its lease: what is kept has to be hit.
+        let builder = NodeBuilder::on(database).set("feed", "logical").set("max_staleness", "2s");
         let builder = match redis {
             Some(redis) => builder.redis(redis),
             None => builder,
