@@ -48,7 +48,7 @@ fn question() -> impl Strategy<Value = String> {
 }
 
 fn change() -> impl Strategy<Value = String> {
-    let artist = prop_oneof![Just("null".to_owned()), (1..10).prop_map(|n| n.to_string())];
+    let artist = prop_oneof![Just("null".to_owned()), (1..10_u32).prop_map(|n| n.to_string())];
     prop_oneof![
         (1..10).prop_map(|n| format!("update artists set name = name || '.' where id = {n}")),
         (1..10, artist.clone())
