@@ -10,6 +10,7 @@
 //! read by: see `relation`.
 
 mod leader;
+mod ended;
 mod heart;
 mod transactions;
 mod relation;
@@ -47,8 +48,9 @@ pub use self::{
 };
 use self::{
     coverage::Covering,
+    ended::Ended,
     endpoint::Endpoint,
-    leader::{Ended, Leader, Parts},
+    leader::{Leader, Parts},
     slot::Slot,
 };
 use crate::{config::Config, reply::StoredResponse, rest::TableId, telemetry::Metrics};
