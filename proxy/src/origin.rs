@@ -5,6 +5,7 @@ mod health;
 mod retry;
 mod session;
 mod transaction;
+mod signature;
 
 use std::{
     sync::Arc,
@@ -19,11 +20,13 @@ use self::{
     health::Watchman,
     retry::Backoff,
     session::quoted,
+    signature::Unsigned,
     transaction::{Access, Transaction},
 };
 pub use self::{
     health::Health,
     session::{RequestSettings, Session},
+    signature::{LOG_PREFIX, Sign, Signature, Signed},
 };
 use crate::{
     config::Database,
@@ -41,6 +44,7 @@ pub struct Origin {
     wait_max: Duration,
     statement_timeout: Duration,
     response_bytes_max: usize,
+    unsigned: Unsigned,
     /// `SELECT` of the function that comes first in every transaction
     pre_request: Option<String>,
 }
@@ -103,6 +107,8 @@ pub struct Written<T> {
     pub accepted: T,
     /// the tables that changed
     pub changed: Vec<TableId>,
+    /// whether the log says whose write it was
+    pub signed: Signed,
 }
 
 impl Origin {
@@ -131,6 +137,7 @@ impl Origin {
             wait_max: database.pool_wait_max,
             statement_timeout,
             response_bytes_max,
+            unsigned: Unsigned::default(),
             pre_request: pre_request_sql(&database.pre_request),
         }
     }
@@ -204,7 +211,9 @@ impl Origin {
         }
     }
 
-    /// Runs a write. `accept` judges the answer before the commit: what it refuses is rolled back.
+    /// Runs a write. `accept` judges the answer before the commit: what it refuses is rolled back. `sign` says what to leave
+    /// in the log with the commit, given what changed; a write that changed nothing is not asked. If the role may not leave
+    /// anything there, the write is made again without.
     ///
     /// # Errors
     /// As [`read`](Self::read), and whatever `accept` refuses. An error that leaves open whether the commit took place
@@ -215,10 +224,11 @@ impl Origin {
         statement: &Statement,
         changes: &rest::Changes,
         accept: impl Fn(Answer) -> Result<T, Error> + Sync,
+        sign: Sign<'_>,
     ) -> Result<Written<T>, Uncommitted> {
         let mut backoff = Backoff::default();
         loop {
-            let written = self.write_once(session, statement, changes, &accept).await;
+            let written = self.write_once(session, statement, changes, &accept, sign).await;
             if !backoff.again(&written).await {
                 return written;
             }
@@ -240,11 +250,13 @@ impl Origin {
         statement: &Statement,
         changes: &rest::Changes,
         accept: &(impl Fn(Answer) -> Result<T, Error> + Sync),
+        sign: Sign<'_>,
     ) -> Result<Written<T>, Uncommitted> {
         let mut connection = self.connection().await?;
         let transaction = self.transaction(&mut connection, session, Access::ReadWrite);
         let began = Instant::now();
-        let written = transaction.write(statement, changes, accept, |error| self.failure(error, session.caller)).await;
+        let failure = |error: &tokio_postgres::Error| self.failure(error, session.caller);
+        let written = transaction.write(statement, changes, accept, (sign, &self.unsigned), failure).await;
         self.measured(Operation::Write, began, statement);
         written
     }

@@ -19,6 +19,7 @@ mod writes;
 mod views;
 mod tokens;
 mod faults;
+mod echoes;
 mod feed;
 mod precision;
 mod vouching;

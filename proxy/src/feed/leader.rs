@@ -9,7 +9,7 @@ use std::{
 use cache_core::{
     cache::TwoTier,
     clock::Moment,
-    coherence::{Break, Kind, Settled, Stream, Vouched},
+    coherence::{Break, Kind, Settled, Stream, Vouched, WriteId},
     error::RedisError,
     outcome::Source,
     template::{Edition, Published},
@@ -31,7 +31,7 @@ use super::{
     templates::{Gained, TemplateSet},
     transactions::{Commit, Transactions},
 };
-use crate::{reply::StoredResponse, telemetry::Metrics};
+use crate::{origin::Signature, reply::StoredResponse, telemetry::Metrics};
 
 /// Commits that were decoded and cannot be seen by everybody yet, at most; behind them waits the stream.
 const PENDING_MAX: usize = 4_096;
@@ -82,6 +82,8 @@ pub(super) struct Leader {
     beat: Option<Beat>,
     /// what is visible and was not announced yet
     owed: Changed,
+    /// the writes through proxies that are in it
+    writes: Vec<WriteId>,
     /// the templates by which tags are written; `None` if there are others by now
     edition: Option<Edition>,
     /// transactions that were open when the epoch began: their commits may lie before the stream
@@ -134,6 +136,7 @@ impl Leader {
             pending_tags: 0,
             beat: None,
             owed: Changed::nothing(),
+            writes: Vec::new(),
             edition: None,
             stragglers,
             refused_since: None,
@@ -203,6 +206,8 @@ impl Leader {
             ReplicationEvent::Message { transactional, lsn, prefix, content } => {
                 if let Some(beat) = heart::parse(&prefix, &content, &self.parts.begins.session) {
                     self.beat = Some(beat);
+                } else if let Some(Signature(write)) = Signature::parse(&prefix, &content) {
+                    self.transactions.sign(write);
                 }
                 if !transactional {
                     self.read = self.read.max(lsn.as_u64());
@@ -221,7 +226,7 @@ impl Leader {
         let before = self.read;
         self.read = self.read.max(end);
         if let Some(mut commit) = self.transactions.commit(end, committed_at)
-            && !commit.changed.is_nothing()
+            && !(commit.changed.is_nothing() && commit.write.is_none())
         {
             self.pending_tags += commit.changed.size();
             if self.pending_tags > TAGS_MAX {
@@ -247,7 +252,10 @@ impl Leader {
             self.pending_tags = self.pending.iter().map(|pending| pending.commit.changed.size()).sum();
         }
         let times: Vec<i64> = visible.iter().map(|pending| pending.commit.committed_at).collect();
-        visible.into_iter().for_each(|pending| self.owed.merge(pending.commit.changed));
+        for Pending { commit, .. } in visible {
+            self.owed.merge(commit.changed);
+            self.writes.extend(commit.write);
+        }
         let announced_to = self.pending.front().map_or(self.read, |pending| pending.before);
         if self.publish().await {
             times.into_iter().for_each(|at| self.parts.metrics.announce_delay(since(at)));
@@ -270,12 +278,13 @@ impl Leader {
 
     /// Whether nothing is owed any more.
     async fn publish(&mut self) -> bool {
-        if self.owed.is_nothing() {
+        if self.owed.is_nothing() && self.writes.is_empty() {
             return true;
         }
         match self.announce_owed().await {
             Ok(true) => {
                 self.owed = Changed::nothing();
+                self.writes.clear();
                 self.refused_since = None;
                 self.parts.metrics.announced(Source::Feed);
                 true
@@ -298,7 +307,7 @@ impl Leader {
                 self.learn().await?;
                 continue;
             };
-            match self.parts.cache.publish_knowing(self.owed.tags(), Kind::Change, edition, &[]).await? {
+            match self.parts.cache.publish_knowing(self.owed.tags(), Kind::Change, edition, &self.writes).await? {
                 Published::Yes(_) => return Ok(true),
                 Published::Outdated => self.edition = None,
             }
@@ -345,6 +354,8 @@ impl Leader {
     }
 
     fn refused(&mut self, error: &RedisError) {
+        // They are not waited for that long: their proxies announce for themselves.
+        self.writes.clear();
         if self.refused_since.is_none() {
             tracing::warn!(%error, "change feed: redis does not take announcements");
             self.refused_since = Some(Instant::now());

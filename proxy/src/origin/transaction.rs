@@ -6,7 +6,11 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio_postgres::{Client, Error as PgError, Row, Statement as Prepared, error::SqlState, types::ToSql};
 
-use super::{Session, Uncommitted, Written, connection::Connection};
+use super::{
+    Session, Uncommitted, Written,
+    connection::Connection,
+    signature::{Sign, Signed, Unsigned, is_refusal},
+};
 use crate::{
     error::Error,
     rest::{Answer, CHANGED_TABLES_SQL, Changes, Statement, TableId},
@@ -102,25 +106,71 @@ impl<'c> Transaction<'c> {
         statement: &Statement,
         changes: &Changes,
         accept: &impl Fn(Answer) -> Result<T, Error>,
+        (sign, unsigned): (Sign<'_>, &Unsigned),
         failure: impl Fn(&PgError) -> Error,
     ) -> Result<Written<T>, Uncommitted> {
+        let role = &self.session.role;
+        let mut judged = self.judge(statement, changes, accept, &failure).await;
+        let signature = match &judged {
+            Ok(written) if !written.changed.is_empty() && !unsigned.contains(role) => sign(&written.changed),
+            Ok(_) | Err(_) => None,
+        };
+        if let Some(signature) = signature {
+            let ended = self.connection.client().batch_execute(&signature.commit_sql()).await;
+            if ended.as_ref().is_err_and(|error| error.as_db_error().is_some()) {
+                // Before the commit or in it: either way nothing took place.
+                self.roll_back().await;
+            }
+            if !ended.as_ref().is_err_and(is_refusal) {
+                return self.ended(ended, judged?, Signed::Yes, failure);
+            }
+            unsigned.add(role);
+            judged = self.judge(statement, changes, accept, &failure).await;
+        }
+        if judged.is_err() {
+            self.roll_back().await;
+        }
+        let written = judged?;
+        let ended = self.connection.client().batch_execute("COMMIT").await;
+        self.ended(ended, written, Signed::No, failure)
+    }
+
+    /// Begins a transaction, writes, and asks whether the answer will do; all but the end.
+    async fn judge<T>(
+        &mut self,
+        statement: &Statement,
+        changes: &Changes,
+        accept: &impl Fn(Answer) -> Result<T, Error>,
+        failure: &impl Fn(&PgError) -> Error,
+    ) -> Result<Written<T>, Error> {
         let session = self.session_statement().await.map_err(|error| failure(&error))?;
         self.connection.begin();
-        let judged = match self.write_row(&session, statement, changes).await {
-            Ok((answer, changed)) => accept(answer).map(|accepted| Written { accepted, changed }),
+        match self.write_row(&session, statement, changes).await {
+            Ok((answer, changed)) => accept(answer).map(|accepted| Written { accepted, changed, signed: Signed::No }),
             Err(error) => {
                 if is_outdated(&error) {
                     self.connection.forget(&statement.sql);
                 }
                 Err(failure(&error))
             }
-        };
-        let end = if judged.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        let ended = self.connection.client().batch_execute(end).await;
+        }
+    }
+
+    async fn roll_back(&mut self) {
+        let ended = self.connection.client().batch_execute("ROLLBACK").await;
         self.finish(ended.as_ref().err());
-        let written = judged?;
+    }
+
+    fn ended<T>(
+        &mut self,
+        ended: Result<(), PgError>,
+        written: Written<T>,
+        signed: Signed,
+        failure: impl Fn(&PgError) -> Error,
+    ) -> Result<Written<T>, Uncommitted> {
+        self.finish(ended.as_ref().err());
         match ended {
-            Ok(()) => Ok(written),
+            Ok(()) => Ok(Written { signed, ..written }),
             // The connection broke while the commit was on its way: nobody knows whether it took place.
             Err(error) if error.as_db_error().is_none() => {
                 Err(Uncommitted { error: failure(&error), maybe_changed: written.changed })
