@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod collapse;
+mod lease;
 pub mod backplane;
 pub mod tier;
 pub mod redis;

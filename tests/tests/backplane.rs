@@ -73,6 +73,7 @@ impl Node {
             slots,
             max_staleness: MAX_STALENESS,
             redis_timeout: REDIS_TIMEOUT,
+            fill_lease_for: Duration::from_secs(2),
         };
         let resyncs = Arc::<Resyncs>::default();
         let link = RedisLink::open(url, REDIS_TIMEOUT).unwrap();
