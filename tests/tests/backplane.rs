@@ -2,6 +2,7 @@
 
 mod history;
 mod l2;
+mod lease;
 mod outage;
 mod topologies;
 

@@ -19,6 +19,8 @@ mod writes;
 mod views;
 mod tokens;
 mod faults;
+mod fill_lease;
+mod audit;
 mod feed;
 mod vouching;
 mod operations;

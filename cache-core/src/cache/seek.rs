@@ -108,7 +108,7 @@ impl<V: Value> TwoTier<V> {
                         let times = refused.map_or(1, |before| before.times + 1);
                         let because = because(&judged);
                         if times > REFUSALS_MAX || because == TierResult::Unavailable {
-                            return unavailable(ticket);
+                            return missing(ticket, because, LeaseResult::Unavailable);
                         }
                         refused = Some(Refused { checksum, because, times });
                     }
