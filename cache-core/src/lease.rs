@@ -22,8 +22,8 @@ use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
 use crate::{
-    coherence::{Seq, Stamp},
     codec,
+    coherence::{Seq, Stamp},
     entry::{Entry, Value},
     error::RedisError,
     key::CacheKey,
@@ -176,8 +176,7 @@ impl Drop for FillLease {
         if self.held == Held::No || Handle::try_current().is_err() {
             return;
         }
-        let (leases, name, written) =
-            (self.leases.clone(), self.leases.l2.lease_name(&self.key), self.written.clone());
+        let (leases, name, written) = (self.leases.clone(), self.leases.l2.lease_name(&self.key), self.written.clone());
         self.leases.tasks.spawn(async move {
             drop(leases.l2.run::<u64>(&leases.release, vec![name], vec![RedisValue::Bytes(written)]).await);
         });

@@ -128,8 +128,7 @@ pub enum LeaseResult {
 
 impl LeaseResult {
     /// Every result, in declaration order.
-    pub const ALL: [Self; 5] =
-        [Self::Granted, Self::WaitedHit, Self::WaitedExpired, Self::Voided, Self::Unavailable];
+    pub const ALL: [Self; 5] = [Self::Granted, Self::WaitedHit, Self::WaitedExpired, Self::Voided, Self::Unavailable];
 
     /// The name used in labels and logs.
     #[must_use]

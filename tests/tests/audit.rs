@@ -39,7 +39,8 @@ async fn a_lie_is_found_counted_logged_and_healed_on_every_node() {
     assert!(stale.is_some_and(|count| count != "0"), "{stale:?}");
     assert!(metrics.contains("transom_announcements_total{source=\"audit\"} "), "{metrics}");
     let log = liar.log();
-    let line = log.lines().find(|line| line.contains("a stored answer is not what postgres says")).expect("it is logged");
+    let line =
+        log.lines().find(|line| line.contains("a stored answer is not what postgres says")).expect("it is logged");
     for part in ["ERROR", "/rest/v1/airlines", "public.airlines", "watermark", "as_of", "lease_held=true"] {
         assert!(line.contains(part), "{part} is missing in {line}");
     }

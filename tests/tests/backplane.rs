@@ -76,8 +76,12 @@ impl Node {
             redis_timeout: REDIS_TIMEOUT,
             fill_lease_for: Duration::from_secs(2),
         };
+        Self::with(url, limits)
+    }
+
+    fn with(url: &str, limits: Limits) -> Self {
         let resyncs = Arc::<Resyncs>::default();
-        let link = RedisLink::open(url, REDIS_TIMEOUT).unwrap();
+        let link = RedisLink::open(url, limits.redis_timeout).unwrap();
         Self { cache: TwoTier::shared(limits, Clock::start(), link, "test", resyncs.clone()), resyncs }
     }
 

@@ -93,7 +93,10 @@ async fn who_waits_for_a_peer_says_so() {
     assert!(first.starts_with("transom; fwd=uri-miss; stored; ttl="), "{first}");
     let second = second.await.expect("it answers");
     let status = second.header("cache-status");
-    assert!(status.starts_with("transom; fwd=uri-miss; collapsed; ttl=") && status.ends_with("; detail=l2"), "{status}");
+    assert!(
+        status.starts_with("transom; fwd=uri-miss; collapsed; ttl=") && status.ends_with("; detail=l2"),
+        "{status}"
+    );
     let no_cache = no_cache.await.expect("it answers");
     assert!(no_cache.header("cache-status").contains("fwd=request"), "{no_cache:?}");
     assert_eq!(reads(&nodes).await, 2.0);

@@ -121,7 +121,8 @@ impl Serve {
     ) -> End {
         let ticket = self.cache.begin(question.key.clone(), question.slots.clone());
         let (serve, question) = (self.clone(), question.clone());
-        let keep = if matches!(why, Forward::NoCache | Forward::Token | Forward::Missing(_)) { Keep::Yes } else { Keep::No };
+        let keep =
+            if matches!(why, Forward::NoCache | Forward::Token | Forward::Missing(_)) { Keep::Yes } else { Keep::No };
         let fill = async move { serve.ask(&question, &session, ticket, keep, None).await };
         // Spawned: a query that was sent is worth its answer, even if the client has gone.
         self.tasks.spawn(fill).await.unwrap_or(Err(Error::Abandoned))
