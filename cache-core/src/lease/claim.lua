@@ -5,7 +5,8 @@
 --       5 the lease to write: epoch and as_of of the fill (8 bytes each), then its owner, 6 for how long, in milliseconds
 -- Returns: {'entry', the entry}, {'taken', the lease}, or {'granted' or 'voided', 'absent' or 'outdated'}
 
--- Whether an announcement that the node knows of came after a fill. `at` is where its epoch and as_of are.
+-- Whether an announcement that the node knows of came after a fill, or the fill belongs to another epoch: one of the two nodes
+-- lives in the past then, and until its next poll both may fill. `at` is where its epoch and as_of are.
 local function outdated(text, at)
   return string.sub(text, at, at + 7) ~= ARGV[2] or struct.unpack('<I8', text, at + 8) < tonumber(ARGV[3])
 end

@@ -7,7 +7,7 @@ use cache_core::coherence::Kind;
 use cache_core::limits::Limits;
 use cache_core::outcome::{LeaseResult, Tier, TierResult};
 use cache_core::tag::{SlotCount, Tag};
-use transom_tests::{Redis, eventually};
+use transom_tests::{Redis, RedisCluster, Reply, eventually};
 
 use super::{LIFETIMES, NOISE, Node, REDIS_TIMEOUT, SOON, Text, key};
 
@@ -16,15 +16,7 @@ const LEASE_FOR: Duration = Duration::from_secs(20);
 
 /// Nodes for which a Redis that is late on a busy machine is not away.
 async fn patient(redis: &Redis, fill_lease_for: Duration) -> [Node; 3] {
-    let limits = Limits {
-        l1_bytes_max: 1 << 20,
-        entry_bytes_max: 1 << 16,
-        slots: SlotCount::DEFAULT,
-        max_staleness: Duration::from_secs(20),
-        redis_timeout: Duration::from_secs(5),
-        fill_lease_for,
-    };
-    let nodes = [(); 3].map(|()| Node::with(&redis.url(), limits));
+    let nodes = [(); 3].map(|()| Node::patient(&redis.url(), fill_lease_for));
     for node in &nodes {
         node.leased().await;
     }
@@ -32,6 +24,18 @@ async fn patient(redis: &Redis, fill_lease_for: Duration) -> [Node; 3] {
 }
 
 impl Node {
+    fn patient(url: &str, fill_lease_for: Duration) -> Self {
+        let limits = Limits {
+            l1_bytes_max: 1 << 20,
+            entry_bytes_max: 1 << 16,
+            slots: SlotCount::DEFAULT,
+            max_staleness: Duration::from_secs(20),
+            redis_timeout: Duration::from_secs(5),
+            fill_lease_for,
+        };
+        Self::with(url, limits)
+    }
+
     /// What the leader of a fill does; the name of the entry is its key and its tag.
     async fn seek(&self, name: &str) -> Sought<Text> {
         self.cache.seek(&key(name), &self.cache.slots([Tag::named(name)]), Wanted::AnyAnswer).await
@@ -64,7 +68,7 @@ fn found(sought: Sought<Text>) -> (String, Option<LeaseResult>) {
 async fn given_back(redis: &Redis, name: &str) {
     let lease = format!("transom:test:l:{{{:032x}}}", key(name).digest());
     eventually("the lease was given back", SOON, async || {
-        redis.command(&["EXISTS", &lease]).await.unwrap() == transom_tests::Reply::Integer(0)
+        redis.command(&["EXISTS", &lease]).await.unwrap() == Reply::Integer(0)
     })
     .await;
 }
@@ -87,6 +91,23 @@ async fn one_fills_and_the_others_get_its_entry() {
     }
     assert_eq!(nodes[1].l1("row").as_deref(), Some("value"), "what came is promoted");
     given_back(&redis, "row").await;
+}
+
+/// In a cluster the entry and the lease of a key lie on one master, or no script could reach both.
+#[tokio::test]
+async fn a_cluster_keeps_an_entry_and_its_lease_together() {
+    let cluster = RedisCluster::start().await;
+    let nodes = [(); 2].map(|()| Node::patient(&cluster.url(), LEASE_FOR));
+    for node in &nodes {
+        node.leased().await;
+    }
+    // Several names, so that they lie on several masters.
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        let (ticket, lease) = nodes[0].ticket(name).await;
+        assert_eq!(lease, Some(LeaseResult::Granted), "{name}");
+        assert_eq!(nodes[0].end(ticket, "value"), Stored::Yes);
+        assert_eq!(found(nodes[1].seek(name).await).0, "value", "{name}");
+    }
 }
 
 #[tokio::test]
