@@ -73,16 +73,14 @@ impl Serve {
         let plain = *directives == Directives::default();
         let first = if plain { First::Seek(Wanted::AnyAnswer) } else { First::AskOrigin };
         let filled = self.fill_together(question, first).await?;
+        let Whence::Tier { tier, .. } = filled.whence else { return Ok(filled) };
         // Who joined a fill that ended with a stored entry may have asked for a younger one.
-        if let Whence::Tier { tier, .. } = filled.whence
-            && !plain
-            && let now = self.cache.clock().now()
-            && let Lookup::Missing(missing) = self.cache.judge(filled.entry.clone(), tier, directives, now)
-        {
-            let why = Forward::Missing(missing.because);
-            return self.fill_alone(question, question.session.clone(), why).await;
+        match self.cache.judge(filled.entry.clone(), tier, directives, self.cache.clock().now()) {
+            Lookup::Missing(missing) if !plain => {
+                self.fill_alone(question, question.session.clone(), Forward::Missing(missing.because)).await
+            }
+            Lookup::Missing(_) | Lookup::Found(_) => Ok(filled),
         }
-        Ok(filled)
     }
 
     async fn fill_together(self: &Arc<Self>, question: &Arc<Question>, first: First) -> End {
