@@ -206,7 +206,7 @@ impl Serve {
             last_announcement = coherence.newest(&question.slots).0,
             lease_held = coherence.lease_held(now),
             feed = self.feed.state().as_str(),
-            "a stored answer is not what postgres says, and no announcement came; it is purged everywhere"
+            "a stored answer is not what postgres says, and no announcement came; it is invalidated everywhere"
         );
     }
 
