@@ -106,6 +106,7 @@ impl Node {
         let not_started = drains[1].clone().drop_guard();
         let admin = tokio::spawn(admin.serve(admin_service, allowance, drains[1].clone()));
         let serve = Arc::new(prepare(config).await?);
+        serve.start_auditor();
         let _first = started.set(serve.clone());
         readiness.raise();
         let stack = stack(serve.clone(), &limits, readiness.clone());
@@ -237,6 +238,7 @@ fn open_cache(config: &Config, trust: Trust, metrics: &Arc<Metrics>) -> Result<T
         entry_bytes_max: usize::try_from(config.cache.entry_bytes_max).unwrap_or(usize::MAX),
         slots: SlotCount::new(config.coherence.slots).unwrap_or(SlotCount::DEFAULT),
         max_staleness: config.coherence.max_staleness,
+        fill_lease_for: config.collapse.fill_lease_for,
         redis_timeout: config.redis.as_ref().map_or(Duration::ZERO, |redis| redis.timeout),
     };
     let Some(redis) = &config.redis else {

@@ -41,6 +41,7 @@ pub struct Origin {
     health: watch::Receiver<Health>,
     watchman: Arc<Watchman>,
     metrics: Arc<Metrics>,
+    pool_max: u32,
     wait_max: Duration,
     statement_timeout: Duration,
     response_bytes_max: usize,
@@ -134,6 +135,7 @@ impl Origin {
             health,
             watchman,
             metrics,
+            pool_max: database.pool_max,
             wait_max: database.pool_wait_max,
             statement_timeout,
             response_bytes_max,
@@ -211,6 +213,23 @@ impl Origin {
         }
     }
 
+    /// Runs a read that nobody waits for: once, and only while a connection is left for somebody who does. `None`: there
+    /// was none to spare.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn read_aside(&self, session: &Session, statement: &Statement) -> Result<Option<Answer>, Error> {
+        if self.connections().1 + 1 >= self.pool_max {
+            return Ok(None);
+        }
+        let connection = self.connection().await?;
+        // This one is among them by now, and others may have come meanwhile.
+        if self.connections().1 >= self.pool_max {
+            return Ok(None);
+        }
+        self.read_on(connection, session, statement, Operation::Audit).await.map(Some)
+    }
+
     /// Runs a write. `accept` judges the answer before the commit: what it refuses is rolled back. `sign` says what to leave
     /// in the log with the commit, given what changed; a write that changed nothing is not asked. If the role may not leave
     /// anything there, the write is made again without.
@@ -236,11 +255,21 @@ impl Origin {
     }
 
     async fn read_once(&self, session: &Session, statement: &Statement) -> Result<Answer, Error> {
-        let mut connection = self.connection().await?;
+        let connection = self.connection().await?;
+        self.read_on(connection, session, statement, Operation::Read).await
+    }
+
+    async fn read_on(
+        &self,
+        mut connection: bb8::PooledConnection<'_, Manager>,
+        session: &Session,
+        statement: &Statement,
+        operation: Operation,
+    ) -> Result<Answer, Error> {
         let transaction = self.transaction(&mut connection, session, Access::ReadOnly);
         let began = Instant::now();
         let answer = transaction.read(statement).await;
-        self.measured(Operation::Read, began, statement);
+        self.measured(operation, began, statement);
         self.bounded(answer.map_err(|error| self.failure(&error, session.caller))?)
     }
 

@@ -47,6 +47,8 @@ impl NodeBuilder {
             ("drain_notice", "0s".to_owned()),
             // Most suites are about something else, and a slot per test is dear.
             ("feed", "none".to_owned()),
+            // Suites count queries.
+            ("audit_share", "0".to_owned()),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value)).into();
         Self { settings, toml: String::new() }

@@ -20,6 +20,8 @@ mod views;
 mod tokens;
 mod faults;
 mod echoes;
+mod fill_lease;
+mod audit;
 mod feed;
 mod precision;
 mod vouching;

@@ -15,7 +15,7 @@ use super::settings::{Preset, SETTINGS, Setting, setting};
 use super::tables::{self, TablePolicy};
 use super::tokens::{self, Encoding, TokenKey, Tokens};
 use super::written::{Source, Written};
-use super::{Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, view};
+use super::{Audit, Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, view};
 use crate::telemetry::logs::Format;
 
 /// Builds the settings as used, or says everything that is wrong.
@@ -84,7 +84,12 @@ fn assemble(
             slots: v.small("coherence_slots"),
             feed: v.feed("feed"),
         },
-        collapse: Collapse { leader_max: v.duration("collapse_leader_max"), wait_max: v.duration("collapse_wait_max") },
+        collapse: Collapse {
+            leader_max: v.duration("collapse_leader_max"),
+            wait_max: v.duration("collapse_wait_max"),
+            fill_lease_for: v.duration("fill_lease_for"),
+        },
+        audit: Audit { one_in: v.small("audit_share"), per_second_max: v.small("audit_rate_max") },
         limits: Limits {
             request_deadline: v.duration("request_deadline"),
             in_flight_max: v.size("in_flight_max"),

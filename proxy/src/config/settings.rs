@@ -230,6 +230,12 @@ pub static SETTINGS: &[Setting] = &[
         "age of a fill after which a second one for the same key may start"),
     row("collapse_wait_max", Group::Coherence, Kind::Duration(1, HOUR), Value("5s"), &[],
         "longest wait of a request for somebody else's fill"),
+    row("fill_lease_for", Group::Coherence, Kind::Duration(0, HOUR), Value("2s"), &[],
+        "how long a fill keeps the other nodes from filling the same key, should its node die; 0s: nodes do not ask each other"),
+    row("audit_share", Group::Coherence, Kind::Share(1_000_000_000), Value("1 in 1000"), &[],
+        "share of fresh hits that are read again from Postgres and compared; 0: none"),
+    row("audit_rate_max", Group::Coherence, Kind::Count(1, 10_000), Value("10"), &[],
+        "most of these reads per second"),
 
     row("request_deadline", Group::Limits, Kind::Duration(1, HOUR), Value("10s"), &[],
         "budget of one request, from its head to the end of its answer"),

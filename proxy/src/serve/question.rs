@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use cache_core::{
     clock::Clock,
+    dependence::Dependence,
     entry::Lifetimes,
     key::CacheKey,
     tag::{Slots, Tag},
-    template::Template,
 };
 use http::{HeaderValue, request::Parts};
 use moka::sync::Cache;
@@ -30,11 +30,7 @@ pub(super) struct Question {
     /// as whom Postgres is asked when the answer is stored
     pub(super) session: Arc<Session>,
     principal: Principal,
-    /// of what the answer depends on, as exactly as the templates allow
-    pub(super) slots: Slots,
-    /// what has to be registered for these slots to hear of every change; none if they need nothing
-    pub(super) templates: Box<[Template]>,
-    url: Tag,
+    pub(super) dependence: Dependence,
     /// `Content-Location` of the reply
     pub(super) location: Option<HeaderValue>,
     /// why the cache has no part in it, if so
@@ -64,7 +60,7 @@ impl Question {
         principal: Principal,
         url: Tag,
         context: &Context<'_>,
-        slots: impl FnOnce(Vec<Tag>) -> Slots,
+        slots: impl Fn(Vec<Tag>) -> Slots,
     ) -> Self {
         let policy = strictest(context.policies, std::iter::once(&plan.target).chain(&plan.reads.tables));
         let bypass = match &plan.reads.opaque {
@@ -82,6 +78,7 @@ impl Question {
         } else {
             (Footprint::default(), Box::default())
         };
+        let slots_of = |footprint| slots(key::tags_of_read(url, &plan.reads.tables, footprint).collect());
         Self {
             key: key::cache(context.namespace, context.fingerprint, &principal, &plan),
             session: Arc::new(Session::new(
@@ -90,9 +87,7 @@ impl Question {
                 &plan.target.schema,
                 &context.database.extra_search_path,
             )),
-            slots: slots(key::tags_of_read(url, &plan.reads.tables, &footprint).collect()),
-            templates,
-            url,
+            dependence: Dependence::exactly(slots_of(&footprint), templates, slots_of(&Footprint::default())),
             // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
             location: HeaderValue::try_from(&plan.location).ok().filter(|location| !location.is_empty()),
             bypass,
@@ -106,11 +101,6 @@ impl Question {
             plan,
             principal,
         }
-    }
-
-    /// The tags of the answer where nobody knows its templates: any row of its tables matters.
-    pub(super) fn coarse_tags(&self) -> Vec<Tag> {
-        key::tags_of_read(self.url, &self.plan.reads.tables, &Footprint::default()).collect()
     }
 
     /// Whether whoever asked still may: a question is remembered under the bytes of the token.
@@ -163,7 +153,7 @@ impl Questions {
                 let statement = &question.plan.statement;
                 let params: usize = statement.params.iter().map(|param| param.0.as_deref().map_or(0, str::len)).sum();
                 let claims = question.principal.claims.len();
-                let slots = size_of::<u32>() * question.slots.iter().count();
+                let slots = size_of::<u32>() * question.dependence.exact().len();
                 let texts = claims + raw.len() + statement.sql.len() + question.key.canonical().len() + params + slots;
                 u32::try_from(texts + OVERHEAD_BYTES).unwrap_or(u32::MAX)
             })
