@@ -3,7 +3,7 @@
 //! A message of the transaction itself: it is decoded if and when the transaction is committed, between its changes and
 //! its end. Anybody who may change the database may write one; a name that nobody waits for is not heard of.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use cache_core::coherence::WriteId;
 use parking_lot::Mutex;
@@ -46,18 +46,19 @@ pub enum Signed {
 /// Decides, once it is known what a write changed, whether it signs.
 pub type Sign<'s> = &'s (dyn Fn(&[TableId]) -> Option<Signature> + Send + Sync);
 
-/// Roles that may not write to the log. Learned when one is refused, and forgotten with the process.
+/// Roles that may not write to the log; an empty name is that of the connection. Learned when one is refused, and forgotten
+/// with the process.
 #[derive(Debug, Default)]
-pub(super) struct Unsigned(Mutex<BTreeSet<Option<Arc<str>>>>);
+pub(super) struct Unsigned(Mutex<BTreeSet<String>>);
 
 impl Unsigned {
-    pub(super) fn contains(&self, role: &Option<Arc<str>>) -> bool {
-        self.0.lock().contains(role)
+    pub(super) fn contains(&self, role: Option<&str>) -> bool {
+        self.0.lock().contains(role.unwrap_or_default())
     }
 
-    pub(super) fn add(&self, role: &Option<Arc<str>>) {
-        if self.0.lock().insert(role.clone()) {
-            let role = role.as_deref().unwrap_or("of the connection");
+    pub(super) fn add(&self, role: Option<&str>) {
+        if self.0.lock().insert(role.unwrap_or_default().to_owned()) {
+            let role = role.unwrap_or("of the connection");
             tracing::warn!(
                 role,
                 "the role may not call {FUNCTION}: its writes are announced as changes of whole tables; grant execute on it, \

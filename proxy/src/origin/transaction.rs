@@ -109,7 +109,8 @@ impl<'c> Transaction<'c> {
         (sign, unsigned): (Sign<'_>, &Unsigned),
         failure: impl Fn(&PgError) -> Error,
     ) -> Result<Written<T>, Uncommitted> {
-        let role = &self.session.role;
+        let session = self.session;
+        let role = session.role.as_deref();
         let mut judged = self.judge(statement, changes, accept, &failure).await;
         let signature = match &judged {
             Ok(written) if !written.changed.is_empty() && !unsigned.contains(role) => sign(&written.changed),
