@@ -90,7 +90,7 @@ impl Serve {
     /// What changed is announced by the change feed, row by row; or by this node, table by table, if the feed does not
     /// know of it or takes too long.
     async fn written(&self, written: Written<Rendered>, mut echo: Echo) -> Reply {
-        let Written { accepted: Rendered { status, headers, body, .. }, changed, signed } = written;
+        let Written { accepted: Rendered { status, headers, body }, changed, signed } = written;
         let heard = match signed {
             Signed::Yes => echo.wait(ECHO_PATIENCE).await,
             Signed::No => None,
