@@ -23,7 +23,7 @@ use self::{
 };
 pub use self::{
     health::Health,
-    session::{RequestSettings, Session},
+    session::{RequestSettings, Session, Told},
 };
 use crate::{
     config::Database,

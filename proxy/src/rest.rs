@@ -22,8 +22,8 @@ pub use error::{Caller, Error, problem_of_db_error};
 pub use plan::{Plan, ReadPlan, WritePlan, plan};
 pub use relation_hint::Candidate;
 pub use schema::{
-    CHANGED_TABLES_SQL, Changes, Column, Dependencies, Fill, Opaque, Relation, RelationKind, SchemaCache, TableId,
-    TypeFamily, load_schema,
+    CHANGED_TABLES_SQL, Changes, ClaimsRead, Column, Dependencies, Fill, Opaque, Relation, RelationKind, SchemaCache,
+    TableId, TypeFamily, load_schema,
 };
 pub use statement::{Statement, TextParam};
 

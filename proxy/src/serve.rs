@@ -232,12 +232,16 @@ impl Serve {
         Ok(question)
     }
 
-    /// A question from the same bytes, if what the change feed covers has not changed since, and if it was not asked with a
-    /// token that is over by now.
+    /// A question from the same bytes, if neither the schema nor what the change feed covers has changed since, and if it was
+    /// not asked with a token that is over by now.
     fn remembered(&self, raw: &[u8]) -> Option<Arc<Question>> {
         let coverage = self.feed.coverage().generation();
         let clock = self.cache.clock();
-        self.questions.get(raw).filter(|question| question.coverage == coverage && question.is_valid(clock))
+        let fingerprint = self.schema.load().fingerprint();
+        let holds = |question: &Arc<Question>| {
+            question.coverage == coverage && question.fingerprint == fingerprint && question.is_valid(clock)
+        };
+        self.questions.get(raw).filter(holds)
     }
 
     fn understand(&self, parts: &Parts) -> Result<Question, Error> {

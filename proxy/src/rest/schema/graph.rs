@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::claims_read::ClaimsRead;
 use super::expression::References;
-use super::opacity::Objects;
+use super::opacity::{Effects, Objects};
 use super::{Changes, Dependencies, Opaque, RelationKind, TableId};
 
 /// Every relation of the database outside the system schemas, by object id.
@@ -57,6 +58,7 @@ impl Graph {
     pub(super) fn closure(&self, relation: u32) -> Dependencies {
         let mut tables = BTreeSet::new();
         let mut opaque = None;
+        let mut claims = ClaimsRead::default();
         let mut seen = BTreeSet::from([relation]);
         let mut open = vec![relation];
         while let Some(current) = open.pop() {
@@ -68,10 +70,13 @@ impl Graph {
             if node.kind != RelationKind::View {
                 tables.insert(node.id.clone());
             }
-            opaque = opaque.or_else(|| self.opacity_of(node));
-            open.extend(node.neighbors().filter(|next| seen.insert(*next)));
+            let effects = self.effects_of(node);
+            opaque = opaque.or(effects.opaque);
+            claims.merge(effects.claims);
+            let neighbors = node.descendants.iter().copied().chain(effects.relations);
+            open.extend(neighbors.filter(|next| seen.insert(*next)));
         }
-        Dependencies { tables: tables.into_iter().collect(), opaque }
+        Dependencies { tables: tables.into_iter().collect(), claims, opaque }
     }
 
     /// What inserts, and what updates and deletes change.
@@ -88,28 +93,27 @@ impl Graph {
         }
     }
 
-    fn opacity_of(&self, node: &Node) -> Option<Opaque> {
-        if node.kind == RelationKind::ForeignTable {
-            return Some(Opaque::ForeignTable);
+    /// What a relation depends on beside its own rows and those of its descendants: what a view shows (a materialized one
+    /// has rows of its own), and what guards the rows. Every policy counts, whomever it is for: who owns a view decides
+    /// which ones do, and so do the roles that a role is a member of.
+    fn effects_of(&self, node: &Node) -> Effects {
+        let mut effects = match node.kind {
+            RelationKind::View => self.objects.effects_of(&node.definition),
+            _ => Effects::default(),
+        };
+        if node.row_security == RowSecurity::On {
+            let guards = self.objects.effects_of(&node.policies);
+            effects.opaque = guards.opaque.map(|_| Opaque::RowLevelSecurity).or(effects.opaque);
+            effects.claims.merge(guards.claims);
+            effects.relations.extend(guards.relations);
         }
         if node.durability == Durability::Unlogged {
-            return Some(Opaque::UnloggedTable);
+            effects.opaque = Some(Opaque::UnloggedTable);
         }
-        let guarded = node.row_security == RowSecurity::On && self.objects.opacity_of(&node.policies).is_some();
-        if guarded {
-            return Some(Opaque::RowLevelSecurity);
+        if node.kind == RelationKind::ForeignTable {
+            effects.opaque = Some(Opaque::ForeignTable);
         }
-        if node.kind == RelationKind::View { self.objects.opacity_of(&node.definition) } else { None }
-    }
-}
-
-impl Node {
-    /// The relations whose rows show through this one. A materialized view shows its own.
-    fn neighbors(&self) -> impl Iterator<Item = u32> {
-        let shown = (self.kind == RelationKind::View).then_some(&self.definition.relations);
-        let guards = (self.row_security == RowSecurity::On).then_some(&self.policies.relations);
-        let mentioned = shown.into_iter().chain(guards).flatten();
-        self.descendants.iter().chain(mentioned).copied()
+        effects
     }
 }
 
