@@ -21,7 +21,7 @@ use crate::{
     feed::State,
     origin::Health,
     readiness::Readiness,
-    serve::{Purge, Serve},
+    serve::{Purge, SchemaAge, Serve},
     telemetry::Gauges,
 };
 
@@ -103,6 +103,7 @@ impl Admin {
                 "owes_announcements": cache.owes(),
             },
             "feed": feed(serve, now),
+            "schema": schema(&serve.schema_age()),
             "l1": { "entries": entries, "bytes": bytes },
         });
         json_answer(StatusCode::OK, &body)
@@ -120,6 +121,16 @@ fn feed(serve: &Serve, now: Moment) -> Value {
         "reason": reason,
         "lag_ms": state.lag(now).map(|lag| lag.as_millis()),
         "tables_covered": serve.feed.coverage().size(),
+    })
+}
+
+fn schema(age: &SchemaAge) -> Value {
+    json!({
+        "status": if age.failure.is_none() { "loaded" } else { "old" },
+        "reason": age.failure,
+        "loaded_at": age.loaded_at.as_secs(),
+        "age_ms": age.age.as_millis(),
+        "fingerprint": format!("{:032x}", age.fingerprint),
     })
 }
 

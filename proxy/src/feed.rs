@@ -10,6 +10,7 @@
 //! `transactions` now notes the table of a row.
 
 mod leader;
+pub mod ddl;
 mod heart;
 mod transactions;
 mod pgoutput;
@@ -40,12 +41,12 @@ pub use self::{
     coverage::Coverage,
 };
 use self::{
-    coverage::Covering,
+    coverage::{Covering, Needed},
     endpoint::Endpoint,
     leader::{Ended, Leader, Parts},
     slot::Slot,
 };
-use crate::{config::Config, reply::StoredResponse, rest::TableId, telemetry::Metrics};
+use crate::{config::Config, error::Error, reply::StoredResponse, rest::TableId, telemetry::Metrics};
 
 /// The publication that the feed reads.
 pub const PUBLICATION: &str = "transom";
@@ -128,6 +129,8 @@ pub fn slot_name(config: &Config) -> Option<String> {
 pub struct Feed {
     state: Arc<Mutex<State>>,
     covering: Covering,
+    endpoints: Vec<Endpoint>,
+    needed: Needed,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -135,7 +138,13 @@ impl Feed {
     /// No feed: only what is announced by writes and purges is known, and nobody claims more.
     #[must_use]
     pub fn off() -> Self {
-        Self { state: Arc::new(Mutex::new(State::Off)), covering: Covering::default(), task: Mutex::default() }
+        Self {
+            state: Arc::new(Mutex::new(State::Off)),
+            covering: Covering::default(),
+            endpoints: Vec::new(),
+            needed: Needed::default(),
+            task: Mutex::default(),
+        }
     }
 
     /// Starts to lead or follow, and keeps trying forever; never waits for Postgres.
@@ -148,18 +157,20 @@ impl Feed {
     ) -> Self {
         let state = Arc::new(Mutex::new(State::Down { reason: "starting".to_owned() }));
         let covering = Covering::default();
+        let endpoints = Endpoint::all(&config.database.connection);
+        let needed = Needed::new(needed);
         let runner = Runner {
-            endpoints: Endpoint::all(&config.database.connection),
+            endpoints: endpoints.clone(),
             namespace: config.namespace.clone(),
             kind: if config.redis.is_some() { SlotKind::Lasting } else { SlotKind::OfSession },
             cache,
             metrics,
-            needed,
+            needed: needed.clone(),
             state: state.clone(),
             covering: covering.clone(),
             spoiled: 0,
         };
-        Self { state, covering, task: Mutex::new(Some(tokio::spawn(runner.run()))) }
+        Self { state, covering, endpoints, needed, task: Mutex::new(Some(tokio::spawn(runner.run()))) }
     }
 
     /// What it does at the moment.
@@ -172,6 +183,36 @@ impl Feed {
     #[must_use]
     pub fn coverage(&self) -> arc_swap::Guard<Arc<Coverage>> {
         self.covering.current()
+    }
+
+    /// The schema was read again, and answers depend on these tables now. Learns anew which of them are covered: a table
+    /// or partition may have come under the same publication, or left it.
+    ///
+    /// # Errors
+    /// If Postgres does not tell.
+    pub async fn needs(&self, needed: Vec<TableId>) -> Result<(), Error> {
+        self.needed.now(needed);
+        let mut answer = Ok(());
+        for endpoint in &self.endpoints {
+            answer = self.cover_again(endpoint).await;
+            if answer.is_ok() {
+                break;
+            }
+        }
+        answer.map_err(|ended| Error::Unreachable { reason: ended.to_string() })
+    }
+
+    async fn cover_again(&self, endpoint: &Endpoint) -> Result<(), Ended> {
+        let client = endpoint.connect().await?;
+        if client.query_one("SELECT pg_is_in_recovery()", &[]).await?.try_get(0)? {
+            return Err(Ended::Postgres("this server is a standby".to_owned()));
+        }
+        let coverage = Coverage::load(&client).await?;
+        // Of another publication the task of the feed learns, and ends the session that reads the one before.
+        if coverage.version() == self.covering.current().version() && self.covering.update(coverage) {
+            self.needed.report(&self.covering.current());
+        }
+        Ok(())
     }
 
     /// Ends it, and gives the slot back.
@@ -198,7 +239,7 @@ struct Runner {
     kind: SlotKind,
     cache: Arc<TwoTier<StoredResponse>>,
     metrics: Arc<Metrics>,
-    needed: Vec<TableId>,
+    needed: Needed,
     state: Arc<Mutex<State>>,
     covering: Covering,
     /// streams that broke one after the other before they brought anything
@@ -236,7 +277,7 @@ impl Runner {
         if let Some(unable) = ability(&control).await? {
             return Err(Ended::Postgres(unable.to_string()));
         }
-        setup::ensure_publication(&control, &self.needed).await?;
+        setup::ensure_publication(&control, &self.needed.tables()).await?;
         self.cover(&control).await?;
         loop {
             match self.kind {
@@ -265,7 +306,7 @@ impl Runner {
                 self.become_state(State::Following);
                 sleep(LOOK_EVERY).await;
                 if coverage::version(control).await? != self.covering.current().version() {
-                    setup::ensure_publication(control, &self.needed).await?;
+                    setup::ensure_publication(control, &self.needed.tables()).await?;
                     self.cover(control).await?;
                 }
             }
@@ -292,17 +333,8 @@ impl Runner {
     async fn cover(&self, control: &Client) -> Result<(), Ended> {
         let coverage = Coverage::load(control).await?;
         let version = coverage.version().to_owned();
-        let uncovered: Vec<String> =
-            self.needed.iter().filter(|table| !coverage.covers([*table])).map(ToString::to_string).collect();
         if self.covering.update(coverage) {
-            if uncovered.is_empty() {
-                tracing::info!(tables = self.needed.len(), "change feed: every table is covered");
-            } else {
-                tracing::warn!(
-                    ?uncovered,
-                    "change feed: answers from these are not stored; see `transom setup --dry-run`"
-                );
-            }
+            self.needed.report(&self.covering.current());
         }
         // After the update: a lease by this version may be granted as soon as this is said.
         self.cache.backplane().cover(&version);

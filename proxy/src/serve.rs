@@ -10,6 +10,7 @@ mod directives;
 mod fill;
 mod purge;
 mod question;
+mod schema;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -26,13 +27,15 @@ use cache_core::{
     outcome::{StaleReason, Tier, TierResult},
 };
 use http::request::Parts;
+use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
-pub use self::purge::Purge;
 use self::{
     fill::{End, Filled},
     question::{Question, Questions},
+    schema::Loaded,
 };
+pub use self::{purge::Purge, schema::SchemaAge};
 use crate::{
     auth::{Auth, Principal},
     config::Config,
@@ -55,6 +58,7 @@ pub struct Serve {
     pub(crate) feed: Feed,
     pub(crate) metrics: Arc<Metrics>,
     schema: ArcSwap<SchemaCache>,
+    loaded: Mutex<Loaded>,
     auth: Auth,
     questions: Questions,
     fills: Collapse<End>,
@@ -76,11 +80,12 @@ impl Serve {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
+            schema: ArcSwap::from_pointee(schema),
+            loaded: Mutex::new(Loaded::now(cache.clock())),
             cache,
             origin,
             feed,
             metrics,
-            schema: ArcSwap::from_pointee(schema),
             auth: Auth::new(config.database.anon_role.as_deref(), config.tokens.clone()),
             questions: Questions::new(config.cache.l1_bytes_max),
             fills: Collapse::new(config.collapse.leader_max),

@@ -22,6 +22,7 @@ use tokio::{
 use tokio_postgres::Client;
 
 use super::{
+    ddl,
     heart::{self, Beat},
     snapshot::{SNAPSHOT_SQL, Snapshot},
     transactions::{Changed, Commit, Extent, Transactions},
@@ -218,6 +219,9 @@ impl Leader {
             ReplicationEvent::Message { transactional, lsn, prefix, content } => {
                 if let Some(beat) = heart::parse(&prefix, &content, &self.parts.begins.session) {
                     self.beat = Some(beat);
+                }
+                if transactional && ddl::is_change(&prefix, &content) {
+                    self.transactions.redefined();
                 }
                 if !transactional {
                     self.read = self.read.max(lsn.as_u64());

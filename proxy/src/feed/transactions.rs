@@ -117,6 +117,13 @@ impl Transactions {
         Ok(())
     }
 
+    /// It changes definitions: whatever was read by the old ones may be another answer now.
+    pub(super) fn redefined(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.changed = Changed::Everything;
+        }
+    }
+
     /// It ends, committed. `None` if it never began, which the protocol rules out.
     pub(super) fn commit(&mut self, end: u64, committed_at: i64) -> Option<Commit> {
         let Open { xid, mut changed, seen } = self.open.take()?;
@@ -225,6 +232,18 @@ mod tests {
         let names = changes(&mut transactions, &[row(1)]);
         assert_eq!(names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["s.leaf", "s.parent"]);
         assert!(transactions.strangers().is_empty());
+    }
+
+    #[test]
+    fn a_changed_definition_is_announced_as_everything_with_its_commit() {
+        let mut transactions = Transactions::default();
+        transactions.redefined();
+        assert!(!transactions.is_open(), "outside a transaction it means nothing");
+        transactions.begin(7);
+        transactions.message(&relation(1, "a", 0)).expect("well formed");
+        transactions.redefined();
+        transactions.message(&row(1)).expect("well formed");
+        assert_eq!(transactions.commit(100, 0).expect("it began").changed, Changed::Everything);
     }
 
     #[test]
