@@ -62,7 +62,7 @@ DECLARE
 BEGIN
   IF TG_EVENT = 'sql_drop' THEN
     matters := EXISTS (SELECT FROM pg_event_trigger_dropped_objects() o
-      WHERE NOT o.is_temporary AND o.object_type <> 'index');
+      WHERE o.original AND NOT o.is_temporary AND o.object_type <> 'index');
   ELSE
     matters := EXISTS (SELECT FROM pg_event_trigger_ddl_commands() c
       WHERE c.schema_name IS DISTINCT FROM 'pg_temp' AND c.command_tag NOT IN

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::claims_read::ClaimsRead;
 use super::expression::References;
 use super::opacity::{Effects, Objects};
 use super::{Changes, Dependencies, Opaque, RelationKind, TableId};
@@ -56,11 +55,21 @@ pub(super) enum SideEffects {
 impl Graph {
     /// Everything that the rows of a relation depend on.
     pub(super) fn closure(&self, relation: u32) -> Dependencies {
+        self.closure_from(Effects { relations: BTreeSet::from([relation]), ..Effects::default() })
+    }
+
+    /// Everything that the result of a function depends on, if the arguments that are given are constants; the others have
+    /// `defaults`.
+    pub(super) fn closure_of_function(&self, function: u32, defaults: Option<&str>) -> Dependencies {
+        let mut call = References { functions: BTreeSet::from([function]), ..References::default() };
+        defaults.into_iter().for_each(|tree| call.add_tree(tree));
+        self.closure_from(self.objects.effects_of(&call))
+    }
+
+    fn closure_from(&self, start: Effects) -> Dependencies {
         let mut tables = BTreeSet::new();
-        let mut opaque = None;
-        let mut claims = ClaimsRead::default();
-        let mut seen = BTreeSet::from([relation]);
-        let mut open = vec![relation];
+        let Effects { mut opaque, mut claims, relations: mut seen } = start;
+        let mut open: Vec<u32> = seen.iter().copied().collect();
         while let Some(current) = open.pop() {
             let Some(node) = self.nodes.get(&current) else {
                 // A sequence, or a table created after the nodes were read.

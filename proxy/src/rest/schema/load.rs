@@ -27,7 +27,7 @@ pub async fn load_schema(client: &Client, schemas: &[String]) -> Result<SchemaCa
 }
 
 async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error> {
-    let (graph, lineage, mut definitions) = load_graph(client).await?;
+    let (graph, lineage, mut definitions) = load_graph(client, schemas).await?;
     let mut columns = load_columns(client, schemas).await?;
     let shown = load_shown(client, &graph, &lineage, schemas).await?;
     let mut keys = load_keys(client).await?;
@@ -54,7 +54,7 @@ async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error>
     }
     let foreign_keys = load_foreign_keys(client, &graph).await?;
     let computed = load_computed(client, &graph).await?;
-    let routines = routines::load_routines(client, schemas).await?;
+    let routines = routines::load_routines(client, &graph, schemas).await?;
     let rows = client.query(PRIVILEGES, &[]).await?;
     definitions.extend(rows.iter().map(|row| row.get::<_, String>(0)));
     Ok(SchemaCache::new(Parts { relations, foreign_keys, shown, computed, routines, definitions }))
@@ -82,7 +82,7 @@ WHERE p.polcmd IN ('r', '*') ORDER BY 1, 2";
 /// The origins of the columns of each view.
 type Lineage = BTreeMap<u32, Vec<target_list::Origin>>;
 
-async fn load_graph(client: &Client) -> Result<(Graph, Lineage, Vec<String>), Error> {
+async fn load_graph(client: &Client, schemas: &[String]) -> Result<(Graph, Lineage, Vec<String>), Error> {
     let mut nodes = BTreeMap::new();
     let mut definitions = Vec::new();
     let mut lineage = Lineage::new();
@@ -105,7 +105,7 @@ async fn load_graph(client: &Client) -> Result<(Graph, Lineage, Vec<String>), Er
         }
         definitions.push(tree);
     }
-    let objects = objects::load_objects(client, all, &mut definitions).await?;
+    let objects = objects::load_objects(client, all, schemas, &mut definitions).await?;
     Ok((Graph { nodes, objects }, lineage, definitions))
 }
 

@@ -32,6 +32,11 @@ NOT EXISTS (SELECT FROM unnest(p.proconfig) c WHERE c NOT LIKE 'search_path=%') 
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN pg_language l ON l.oid = p.prolang, plain, shadowed \
 WHERE p.oid >= 16384 AND p.prokind = 'f' AND p.provolatile <> 'v' AND l.lanname IN ('sql', 'plpgsql') ORDER BY p.oid";
 
+/// Functions that can be called by a request, with what stands for the arguments that it does not give.
+const ROUTINES: &str = "\
+SELECT p.oid, p.proargdefaults::text FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
+WHERE p.prokind = 'f' AND n.nspname = ANY ($1)";
+
 /// A function with a text or a tree.
 struct Candidate {
     id: u32,
@@ -48,14 +53,19 @@ struct Candidate {
     unset: bool,
 }
 
-/// Everything about what `references` mention, and what the functions among it mention in turn.
+/// Everything about what `references` mention, about the functions of `schemas`, and what functions mention in turn.
 pub(super) async fn load_objects(
     client: &Client,
     mut references: References,
+    schemas: &[String],
     definitions: &mut Vec<String>,
 ) -> Result<Objects, Error> {
     let candidates: Vec<Candidate> = client.query(BODIES, &[]).await?.iter().map(candidate).collect();
     let bodies: BTreeMap<u32, Body> = candidates.iter().map(|one| (one.id, one.body(&candidates))).collect();
+    for row in client.query(ROUTINES, &[&schemas]).await? {
+        references.functions.insert(row.get(0));
+        row.get::<_, Option<&str>>(1).into_iter().for_each(|defaults| references.add_tree(defaults));
+    }
     let mut used = references.called();
     for (id, body) in &bodies {
         used.insert(*id);
