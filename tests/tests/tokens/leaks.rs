@@ -33,8 +33,6 @@ const SCHEMA: &str = "
         $$ select nullif(current_setting('request.jwt.claims', true), '')::json->>name $$;
     create function whose() returns text language plpgsql stable as
         $$ begin return current_setting('request.jwt.claims', true)::json ->> 'sub'; end $$;
-    create function my_teams() returns bigint language sql stable begin atomic
-        select count(*) from members where uid = auth.uid(); end;
     create function hello(whom text default current_user) returns text language sql stable return 'hello ' || whom;
     create function today(at timestamptz default now()) returns text language sql immutable return at::text;
     create function banned() returns text language plpgsql stable as
@@ -47,6 +45,8 @@ const SCHEMA: &str = "
     insert into members select 't' || n % 2, ('00000000-0000-4000-8000-00000000000' || n)::uuid from generate_series(0, 2) n;
     create function teams() returns setof text language sql stable security definer
         begin atomic select team from members where uid = auth.uid(); end;
+    create function my_teams() returns bigint language sql stable begin atomic
+        select count(*) from members where uid = auth.uid(); end;
     do $$ declare name text; begin
         foreach name in array array['claim', 'team', 'role', 'uid', 'tenant', 'path', 'member', 'teams', 'level', 'whole',
                                     'plpgsql', 'header', 'opaque'] loop
