@@ -9,6 +9,7 @@
 //! of its own, on a slot that ends with its session. Tags are those of whole tables; finer ones will be computed where
 //! `transactions` now notes the table of a row.
 
+mod needs;
 mod leader;
 pub mod ddl;
 mod heart;
@@ -46,7 +47,7 @@ use self::{
     leader::{Ended, Leader, Parts},
     slot::Slot,
 };
-use crate::{config::Config, error::Error, reply::StoredResponse, rest::TableId, telemetry::Metrics};
+use crate::{config::Config, reply::StoredResponse, rest::TableId, telemetry::Metrics};
 
 /// The publication that the feed reads.
 pub const PUBLICATION: &str = "transom";
@@ -183,36 +184,6 @@ impl Feed {
     #[must_use]
     pub fn coverage(&self) -> arc_swap::Guard<Arc<Coverage>> {
         self.covering.current()
-    }
-
-    /// The schema was read again, and answers depend on these tables now. Learns anew which of them are covered: a table
-    /// or partition may have come under the same publication, or left it.
-    ///
-    /// # Errors
-    /// If Postgres does not tell.
-    pub async fn needs(&self, needed: Vec<TableId>) -> Result<(), Error> {
-        self.needed.now(needed);
-        let mut answer = Ok(());
-        for endpoint in &self.endpoints {
-            answer = self.cover_again(endpoint).await;
-            if answer.is_ok() {
-                break;
-            }
-        }
-        answer.map_err(|ended| Error::Unreachable { reason: ended.to_string() })
-    }
-
-    async fn cover_again(&self, endpoint: &Endpoint) -> Result<(), Ended> {
-        let client = endpoint.connect().await?;
-        if client.query_one("SELECT pg_is_in_recovery()", &[]).await?.try_get(0)? {
-            return Err(Ended::Postgres("this server is a standby".to_owned()));
-        }
-        let coverage = Coverage::load(&client).await?;
-        // Of another publication the task of the feed learns, and ends the session that reads the one before.
-        if coverage.version() == self.covering.current().version() && self.covering.update(coverage) {
-            self.needed.report(&self.covering.current());
-        }
-        Ok(())
     }
 
     /// Ends it, and gives the slot back.

@@ -4,6 +4,7 @@ mod load;
 mod routine;
 mod relationship;
 mod graph;
+mod effects;
 mod opacity;
 mod expression;
 mod body;

@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::effects::Effects;
 use super::expression::References;
-use super::opacity::{Effects, Objects};
+use super::opacity::Objects;
 use super::{Changes, Dependencies, Opaque, RelationKind, TableId};
 
 /// Every relation of the database outside the system schemas, by object id.

@@ -1,7 +1,7 @@
 //! Expressions as far as claims matter: which parts of the claims' JSON are taken, and which functions are called.
 //!
 //! A term is read from an expression tree ([`Term::of_tree`]) or from the text of a function ([`super::body`]). What it
-//! depends on is decided in [`super::opacity`].
+//! depends on is decided in [`super::effects`].
 
 use super::node_tree::{self, Node, Tree};
 
