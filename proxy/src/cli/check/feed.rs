@@ -69,10 +69,10 @@ fn definitions(trigger: Trigger) -> Finding {
     let what = "definitions";
     match trigger {
         Trigger::Present => Finding::ok(what, "an event trigger tells every node at once when one changes"),
-        Trigger::Absent => Finding::info(
+        Trigger::Absent => Finding::warn(
             what,
-            "no event trigger: nodes hear of ALTER, CREATE OR REPLACE, DROP and GRANT only by NOTIFY on db_channel or \
-             SIGUSR1; `transom setup` as a superuser makes it",
+            "no event trigger: nodes hear of ALTER, CREATE OR REPLACE, DROP and GRANT only by NOTIFY on db_channel or SIGUSR1",
+            "run `transom setup` as a superuser, or notify after every change of a view, function, policy or grant",
         ),
         Trigger::Outdated => Finding::warn(
             what,
