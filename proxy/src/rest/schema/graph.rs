@@ -103,20 +103,27 @@ impl Graph {
         }
     }
 
+    /// What the policies that guard the rows of a relation depend on, with all relations that they and their functions read.
+    /// Every policy counts, whomever it is for: who owns a view decides which ones do, and so do the roles that a role is a
+    /// member of.
+    fn guards_of(&self, node: &Node) -> Effects {
+        match node.row_security {
+            RowSecurity::On => self.objects.effects_of(&node.policies),
+            RowSecurity::Off => Effects::default(),
+        }
+    }
+
     /// What a relation depends on beside its own rows and those of its descendants: what a view shows (a materialized one
-    /// has rows of its own), and what guards the rows. Every policy counts, whomever it is for: who owns a view decides
-    /// which ones do, and so do the roles that a role is a member of.
+    /// has rows of its own), and what guards the rows.
     fn effects_of(&self, node: &Node) -> Effects {
         let mut effects = match node.kind {
             RelationKind::View => self.objects.effects_of(&node.definition),
             _ => Effects::default(),
         };
-        if node.row_security == RowSecurity::On {
-            let guards = self.objects.effects_of(&node.policies);
-            effects.opaque = guards.opaque.map(|_| Opaque::RowLevelSecurity).or(effects.opaque);
-            effects.claims.merge(guards.claims);
-            effects.relations.extend(guards.relations);
-        }
+        let guards = self.guards_of(node);
+        effects.opaque = guards.opaque.map(|_| Opaque::RowLevelSecurity).or(effects.opaque);
+        effects.claims.merge(guards.claims);
+        effects.relations.extend(guards.relations);
         if node.durability == Durability::Unlogged {
             effects.opaque = Some(Opaque::UnloggedTable);
         }
