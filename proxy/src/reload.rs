@@ -76,7 +76,7 @@ async fn reload(serve: Arc<Serve>, wishes: Wishes) {
         loop {
             match serve.reload_schema().await {
                 Ok(Reload::Changed) => {
-                    tracing::info!("the schema changed; what was stored before is not used any more")
+                    tracing::info!("the schema changed; what was stored before is not used any more");
                 }
                 Ok(_) => tracing::debug!("the schema is what it was"),
                 Err(error) => {
