@@ -94,6 +94,8 @@ pub struct Database {
     pub max_rows: Option<NonZeroU64>,
     /// the function that is called first in every transaction, with or without its schema; empty means none
     pub pre_request: Vec<String>,
+    /// the channel whose notifications make the node read the schema again; `None`: it does not listen
+    pub channel: Option<String>,
     /// most connections, at least 1
     pub pool_max: u32,
     /// longest wait for one of them

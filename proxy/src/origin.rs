@@ -25,7 +25,7 @@ use self::{
 };
 pub use self::{
     health::Health,
-    session::{RequestSettings, Session},
+    session::{RequestSettings, Session, Told},
     signature::{LOG_PREFIX, Sign, Signature, Signed},
 };
 use crate::{
@@ -167,9 +167,12 @@ impl Origin {
     /// # Errors
     /// If Postgres is away, or refuses.
     pub async fn load_schema(&self, schemas: &[String]) -> Result<SchemaCache, Error> {
-        let connection = self.connection().await?;
+        let mut connection = self.connection().await?;
         let began = Instant::now();
+        // Given up halfway, it leaves a transaction open.
+        connection.begin();
         let schema = rest::load_schema(connection.client(), schemas).await;
+        connection.end();
         self.metrics.origin(Operation::Schema, began.elapsed());
         schema.map_err(|error| self.failure(&error, Caller::Anonymous))
     }

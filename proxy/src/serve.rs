@@ -12,6 +12,7 @@ mod fill;
 mod purge;
 mod question;
 mod repertoire;
+mod schema;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -28,15 +29,17 @@ use cache_core::{
     outcome::{LeaseResult, StaleReason, Tier, TierResult},
 };
 use http::request::Parts;
+use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
-pub use self::purge::Purge;
 use self::{
     audit::Auditor,
     fill::{End, Filled, Whence},
     question::{Question, Questions},
     repertoire::Repertoire,
+    schema::Loaded,
 };
+pub use self::{purge::Purge, schema::SchemaAge};
 use crate::{
     auth::{Auth, Principal},
     config::Config,
@@ -59,6 +62,7 @@ pub struct Serve {
     pub(crate) feed: Feed,
     pub(crate) metrics: Arc<Metrics>,
     schema: ArcSwap<SchemaCache>,
+    loaded: Mutex<Loaded>,
     auth: Auth,
     questions: Questions,
     repertoire: Repertoire,
@@ -82,11 +86,12 @@ impl Serve {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
+            schema: ArcSwap::from_pointee(schema),
+            loaded: Mutex::new(Loaded::now(cache.clock())),
             cache,
             origin,
             feed,
             metrics,
-            schema: ArcSwap::from_pointee(schema),
             auth: Auth::new(config.database.anon_role.as_deref(), config.tokens.clone()),
             questions: Questions::new(config.cache.l1_bytes_max),
             repertoire: Repertoire::default(),
@@ -255,12 +260,16 @@ impl Serve {
         Ok(question)
     }
 
-    /// A question from the same bytes, if what the change feed covers has not changed since, and if it was not asked with a
-    /// token that is over by now.
+    /// A question from the same bytes, if neither the schema nor what the change feed covers has changed since, and if it was
+    /// not asked with a token that is over by now.
     fn remembered(&self, raw: &[u8]) -> Option<Arc<Question>> {
         let coverage = self.feed.coverage().generation();
         let clock = self.cache.clock();
-        self.questions.get(raw).filter(|question| question.coverage == coverage && question.is_valid(clock))
+        let fingerprint = self.schema.load().fingerprint();
+        let holds = |question: &Arc<Question>| {
+            question.coverage == coverage && question.fingerprint == fingerprint && question.is_valid(clock)
+        };
+        self.questions.get(raw).filter(holds)
     }
 
     fn understand(&self, parts: &Parts) -> Result<Question, Error> {

@@ -17,6 +17,7 @@ mod limits;
 mod malformed;
 mod writes;
 mod views;
+mod schema;
 mod tokens;
 mod faults;
 mod echoes;

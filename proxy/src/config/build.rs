@@ -61,6 +61,7 @@ fn assemble(
             anon_role: v.optional_text("db_anon_role"),
             extra_search_path: v.list("db_extra_search_path"),
             pre_request: v.optional_list("db_pre_request").unwrap_or_default(),
+            channel: v.channel(),
             max_rows: v.optional_number("db_max_rows").and_then(NonZeroU64::new),
             pool_max: v.small("db_pool_max"),
             pool_wait_max: v.duration("db_pool_wait_max"),
@@ -235,6 +236,10 @@ impl Values {
             Some(Value::ClaimPath(path)) => path.clone(),
             _ => unreachable!("`{name}` is a claim path in the table"),
         }
+    }
+
+    fn channel(&self) -> Option<String> {
+        (self.text("db_channel_enabled") == "true").then(|| self.text("db_channel"))
     }
 
     fn encoding(&self, name: &str) -> Encoding {

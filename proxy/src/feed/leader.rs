@@ -24,6 +24,7 @@ use tokio_postgres::Client;
 
 use super::{
     changed::Changed,
+    ddl,
     ended::{Ended, SILENCE_MAX},
     heart::{self, Beat},
     lineage::Lineage,
@@ -208,6 +209,9 @@ impl Leader {
                     self.beat = Some(beat);
                 } else if let Some(Signature(write)) = Signature::parse(&prefix, &content) {
                     self.transactions.sign(write);
+                }
+                if transactional && ddl::is_change(&prefix, &content) {
+                    self.transactions.redefined();
                 }
                 if !transactional {
                     self.read = self.read.max(lsn.as_u64());

@@ -96,6 +96,13 @@ impl Transactions {
         }
     }
 
+    /// It changes definitions: whatever was read by the old ones may be another answer now.
+    pub(super) fn redefined(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.changed = Changed::Everything;
+        }
+    }
+
     /// It ends, committed. `None` if it never began, which the protocol rules out.
     pub(super) fn commit(&mut self, end: u64, committed_at: i64) -> Option<Commit> {
         let mut open = self.open.take()?;

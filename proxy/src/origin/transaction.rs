@@ -7,7 +7,7 @@ use smallvec::SmallVec;
 use tokio_postgres::{Client, Error as PgError, Row, Statement as Prepared, error::SqlState, types::ToSql};
 
 use super::{
-    Session, Uncommitted, Written,
+    Session, Told, Uncommitted, Written,
     connection::Connection,
     signature::{Sign, Signed, Unsigned, is_refusal},
 };
@@ -25,17 +25,33 @@ pub(super) enum Access {
 
 /// `set_config` and not `SET`: the values are parameters, and one statement sets them all. The role comes
 /// last: the settings before it are made with the privileges of the connection.
-const SHARED_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true)";
-const SHARED_ROLE_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true), \
-     set_config('role', $3, true)";
-const REQUEST_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true), \
-     set_config('request.jwt.claims', $3, true), set_config('request.method', $4, true), \
-     set_config('request.path', $5, true), set_config('request.headers', $6, true), \
-     set_config('request.cookies', $7, true)";
-const REQUEST_ROLE_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true), \
-     set_config('request.jwt.claims', $3, true), set_config('request.method', $4, true), \
-     set_config('request.path', $5, true), set_config('request.headers', $6, true), \
-     set_config('request.cookies', $7, true), set_config('role', $8, true)";
+macro_rules! session_sql {
+    ($($setting:literal),*) => {
+        concat!(
+            "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true)",
+            $(", set_config(", $setting, ", true)"),*
+        )
+    };
+}
+const SHARED_SQL: &str = session_sql!();
+const SHARED_ROLE_SQL: &str = session_sql!("'role', $3");
+const CLAIMS_SQL: &str = session_sql!("'request.jwt.claims', $3");
+const CLAIMS_ROLE_SQL: &str = session_sql!("'request.jwt.claims', $3", "'role', $4");
+const REQUEST_SQL: &str = session_sql!(
+    "'request.jwt.claims', $3",
+    "'request.method', $4",
+    "'request.path', $5",
+    "'request.headers', $6",
+    "'request.cookies', $7"
+);
+const REQUEST_ROLE_SQL: &str = session_sql!(
+    "'request.jwt.claims', $3",
+    "'request.method', $4",
+    "'request.path', $5",
+    "'request.headers', $6",
+    "'request.cookies', $7",
+    "'role', $8"
+);
 
 pub(super) struct Transaction<'c> {
     connection: &'c mut Connection,
@@ -237,11 +253,13 @@ impl<'c> Transaction<'c> {
     }
 
     async fn session_statement(&mut self) -> Result<Prepared, PgError> {
-        let sql = match (&self.session.request, &self.session.role) {
-            (None, None) => SHARED_SQL,
-            (None, Some(_)) => SHARED_ROLE_SQL,
-            (Some(_), None) => REQUEST_SQL,
-            (Some(_), Some(_)) => REQUEST_ROLE_SQL,
+        let sql = match (&self.session.told, &self.session.role) {
+            (Told::Nothing, None) => SHARED_SQL,
+            (Told::Nothing, Some(_)) => SHARED_ROLE_SQL,
+            (Told::Claims(_), None) => CLAIMS_SQL,
+            (Told::Claims(_), Some(_)) => CLAIMS_ROLE_SQL,
+            (Told::Request(_), None) => REQUEST_SQL,
+            (Told::Request(_), Some(_)) => REQUEST_ROLE_SQL,
         };
         match self.connection.prepared(sql) {
             Some(prepared) => Ok(prepared),
@@ -250,11 +268,15 @@ impl<'c> Transaction<'c> {
     }
 
     async fn set_session(&self, client: &Client, prepared: &Prepared) -> Result<(), PgError> {
-        let Session { role, search_path, request, .. } = self.session;
+        let Session { role, search_path, told, .. } = self.session;
         let timeout = self.statement_timeout.as_millis().to_string();
         let mut values: SmallVec<[&str; 8]> = SmallVec::from_slice(&[&**search_path, &*timeout]);
-        if let Some(request) = request {
-            values.extend([&*request.claims, &request.method, &request.path, &request.headers, &request.cookies]);
+        match told {
+            Told::Nothing => {}
+            Told::Claims(claims) => values.push(claims),
+            Told::Request(request) => {
+                values.extend([&*request.claims, &request.method, &request.path, &request.headers, &request.cookies]);
+            }
         }
         values.extend(role.as_deref());
         let params: SmallVec<[&(dyn ToSql + Sync); 8]> =

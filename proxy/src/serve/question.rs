@@ -37,6 +37,8 @@ pub(super) struct Question {
     pub(super) bypass: Option<Forward>,
     /// the coverage of the change feed by which `bypass` was judged
     pub(super) coverage: u64,
+    /// the schema that it was planned by
+    pub(super) fingerprint: u128,
     lifetimes: Lifetimes,
     jitter_percent: u32,
 }
@@ -79,19 +81,26 @@ impl Question {
             (Footprint::default(), Box::default())
         };
         let slots_of = |footprint| slots(key::tags_of_read(url, &plan.reads.tables, footprint).collect());
+        let claims = principal.excerpt(&plan.reads.claims);
+        let session = Session::new(
+            principal.role.clone(),
+            principal.caller,
+            &plan.target.schema,
+            &context.database.extra_search_path,
+        );
         Self {
-            key: key::cache(context.namespace, context.fingerprint, &principal, &plan),
-            session: Arc::new(Session::new(
-                principal.role.clone(),
-                principal.caller,
-                &plan.target.schema,
-                &context.database.extra_search_path,
-            )),
+            key: key::cache(context.namespace, context.fingerprint, &principal, claims.as_deref(), &plan),
+            // It is told what is in the key and nothing else, so nothing else can be in the answer.
+            session: Arc::new(match claims {
+                Some(claims) => session.of_claims(claims),
+                None => session,
+            }),
             dependence: Dependence::exactly(slots_of(&footprint), templates, slots_of(&Footprint::default())),
             // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
             location: HeaderValue::try_from(&plan.location).ok().filter(|location| !location.is_empty()),
             bypass,
             coverage: context.coverage.generation(),
+            fingerprint: context.fingerprint,
             lifetimes: Lifetimes {
                 fresh_for: policy.ttl,
                 stale_while_revalidate_for: policy.stale_while_revalidate,

@@ -62,6 +62,32 @@ impl RequestOutcome {
     }
 }
 
+/// How it ended that the schema was read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reload {
+    /// it is another one
+    Changed,
+    /// it is the same
+    Unchanged,
+    /// it could not be read
+    Failed,
+}
+
+impl Reload {
+    /// Every end, in declaration order.
+    pub const ALL: [Self; 3] = [Self::Changed, Self::Unchanged, Self::Failed];
+
+    /// The name used in labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+        }
+    }
+}
+
 /// What Postgres was asked to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Operation {

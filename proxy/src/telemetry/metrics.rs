@@ -8,7 +8,7 @@ use http::StatusCode;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::family::{Counters, Grid, Histograms, Requests, counter, histogram};
-use super::labels::{AuditSkip, Operation, RequestOutcome, Route};
+use super::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
 
 /// What a node counts.
 pub struct Metrics {
@@ -29,6 +29,7 @@ pub struct Metrics {
     audit_reads: IntCounter,
     audit_stale: IntCounter,
     audit_skipped: Counters<{ AuditSkip::ALL.len() }>,
+    schema_reloads: Counters<{ Reload::ALL.len() }>,
     gauges: GaugeHandles,
 }
 
@@ -149,6 +150,13 @@ impl Metrics {
                 "reason",
                 AuditSkip::ALL.map(AuditSkip::as_str),
             ),
+            schema_reloads: Counters::new(
+                r,
+                "transom_schema_reloads_total",
+                "Times the schema was read again, by what came of it",
+                "result",
+                Reload::ALL.map(Reload::as_str),
+            ),
             gauges: GaugeHandles::new(r),
             registry,
         }
@@ -223,6 +231,11 @@ impl Metrics {
     /// An entry that is not fresh was served.
     pub fn stale_served(&self, reason: StaleReason) {
         self.stale_served.count(reason as usize);
+    }
+
+    /// The schema was read again.
+    pub fn schema_reload(&self, result: Reload) {
+        self.schema_reloads.count(result as usize);
     }
 
     /// Everything in the text format of Prometheus.
@@ -321,6 +334,7 @@ mod tests {
             "transom_announce_delay_seconds_count 0",
             "transom_resyncs_total{reason=\"epoch\"} 0",
             "transom_stale_served_total{reason=\"stale-if-error\"} 0",
+            "transom_schema_reloads_total{result=\"failed\"} 0",
         ] {
             assert!(text.contains(series), "{series} is missing in\n{text}");
         }
@@ -344,6 +358,7 @@ mod tests {
         metrics.feed_epoch(Break::Database);
         metrics.resync(ResyncReason::Gap);
         metrics.stale_served(StaleReason::RequestAllows);
+        metrics.schema_reload(Reload::Changed);
         assert!(!metrics.origin(Operation::Read, Duration::from_millis(100)));
         assert!(metrics.origin(Operation::Write, Duration::from_millis(101)));
         let feed_lag = Some(Duration::from_millis(250));
@@ -363,6 +378,7 @@ mod tests {
             "transom_announcements_total{source=\"write\"} 1",
             "transom_resyncs_total{reason=\"gap\"} 1",
             "transom_stale_served_total{reason=\"max-stale\"} 1",
+            "transom_schema_reloads_total{result=\"changed\"} 1",
             "transom_origin_duration_seconds_count{operation=\"read\"} 1",
             "transom_slow_queries_total{operation=\"read\"} 0",
             "transom_slow_queries_total{operation=\"write\"} 1",
@@ -384,6 +400,7 @@ mod tests {
         assert!(TierResult::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(RequestOutcome::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(Route::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(Reload::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(Operation::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(LeaseResult::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(AuditSkip::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
