@@ -17,6 +17,8 @@ mod limits;
 mod malformed;
 mod writes;
 mod views;
+mod oracle;
+mod clients;
 mod tokens;
 mod faults;
 mod feed;

@@ -33,7 +33,6 @@ pub type Headers = SmallVec<[(HeaderName, HeaderValue); 6]>;
 
 const CONTENT_PROFILE: HeaderName = HeaderName::from_static("content-profile");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-const JSON: &str = "application/json; charset=utf-8";
 
 /// What the answer to a read depends on beside the statement: part of its cache key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -70,7 +69,8 @@ impl ReadShape {
             return Ok(Rendered { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() });
         }
         let unsatisfiable = status == StatusCode::RANGE_NOT_SATISFIABLE;
-        push(&mut headers, CONTENT_TYPE, if unsatisfiable { JSON } else { self.format.content_type() });
+        // As in PostgREST, also for the error that stands in for rows beyond the end.
+        push(&mut headers, CONTENT_TYPE, self.format.content_type());
         push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
         push_some(&mut headers, PREFERENCE_APPLIED, Some(&self.applied));
         let body = match (self.body, row.total) {

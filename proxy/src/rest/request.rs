@@ -58,8 +58,8 @@ pub(super) enum Body {
 impl Request {
     /// Reads a request. Of several things wrong with it, the first in PostgREST's order is reported.
     pub(super) fn read(inbound: &Inbound<'_>, settings: &Settings) -> Result<Self, Error> {
-        let method = Method::read(inbound.method)?;
         let (kind, table) = target::named(inbound.path)?;
+        let method = Method::read(inbound.method, kind)?;
         let gives = match (kind, method) {
             (target::Kind::Function, Method::Get | Method::Head) => Gives::Arguments,
             _ => Gives::Filters,
