@@ -2,6 +2,7 @@
 //! its example differs, and for no other reason.
 
 use percent_encoding::percent_decode_str;
+use reqwest::Method;
 use serde_json::Value;
 
 use transom_tests::Response;
@@ -60,6 +61,11 @@ pub(super) const ALL: &[Exception] = &[
         name: "a path with a further slash",
         example: || Ask::get("/things/1"),
         settle: |exchange| worded_alone(exchange, "PGRST125"),
+    },
+    Exception {
+        name: "a write to a table that does not exist",
+        example: || Ask::new(Method::POST, "/nosuch").json("{\"id\":1}"),
+        settle: |exchange| worded_alone(exchange, "PGRST205"),
     },
     Exception {
         name: "wording of grammar errors",
