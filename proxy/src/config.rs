@@ -2,6 +2,7 @@
 //! checked against each other). One table, [`SETTINGS`], drives flags, environment, TOML, help, README and `/config`.
 
 mod build;
+mod api;
 mod environment;
 mod file;
 mod tables;
@@ -25,6 +26,7 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+pub use self::api::{Api, Ending, Permission, TransactionEnd};
 pub use self::claim_path::{ClaimPath, Step};
 pub use self::kind::Kind;
 pub use self::markdown::settings_markdown;
@@ -92,6 +94,8 @@ pub struct Database {
     pub max_rows: Option<NonZeroU64>,
     /// the function that is called first in every transaction, with or without its schema; empty means none
     pub pre_request: Vec<String>,
+    /// what requests may ask for beyond the rows
+    pub api: Api,
     /// most connections, at least 1
     pub pool_max: u32,
     /// longest wait for one of them

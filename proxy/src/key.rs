@@ -54,6 +54,7 @@ pub fn cache(namespace: &str, fingerprint: u128, principal: &Principal, plan: &R
     key.extend_from_slice(&fingerprint.to_le_bytes());
     part(&mut key, Some(namespace));
     part(&mut key, principal.role.as_deref());
+    part(&mut key, plan.zone);
     part(&mut key, Some(&format!("{:?}", plan.shape)));
     part(&mut key, Some(&plan.statement.sql));
     for param in &plan.statement.params {

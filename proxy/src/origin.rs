@@ -26,9 +26,9 @@ pub use self::{
     session::{RequestSettings, Session},
 };
 use crate::{
-    config::Database,
+    config::{Database, Ending},
     error::Error,
-    rest::{self, Answer, Caller, SchemaCache, Statement, TableId},
+    rest::{self, Answer, Caller, Estimate, SchemaCache, Statement, TableId},
     telemetry::{Metrics, Operation},
 };
 
@@ -194,17 +194,23 @@ impl Origin {
     ///
     /// # Errors
     /// If Postgres is away, refuses, or is too slow.
-    pub async fn read(&self, session: &Session, statement: &Statement) -> Result<Answer, Error> {
+    pub async fn read(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        estimate: Option<&Estimate>,
+    ) -> Result<Answer, Error> {
         let mut backoff = Backoff::default();
         loop {
-            let answer = self.read_once(session, statement).await;
+            let answer = self.read_once(session, statement, estimate).await;
             if !backoff.again(&answer).await {
                 return answer;
             }
         }
     }
 
-    /// Runs a write. `accept` judges the answer before the commit: what it refuses is rolled back.
+    /// Runs a write. `accept` judges the answer before the commit: what it refuses is rolled back, and so is everything if
+    /// the ending says so; then nothing has changed.
     ///
     /// # Errors
     /// As [`read`](Self::read), and whatever `accept` refuses. An error that leaves open whether the commit took place
@@ -214,22 +220,28 @@ impl Origin {
         session: &Session,
         statement: &Statement,
         changes: &rest::Changes,
+        ending: Ending,
         accept: impl Fn(Answer) -> Result<T, Error> + Sync,
     ) -> Result<Written<T>, Uncommitted> {
         let mut backoff = Backoff::default();
         loop {
-            let written = self.write_once(session, statement, changes, &accept).await;
+            let written = self.write_once(session, statement, changes, ending, &accept).await;
             if !backoff.again(&written).await {
                 return written;
             }
         }
     }
 
-    async fn read_once(&self, session: &Session, statement: &Statement) -> Result<Answer, Error> {
+    async fn read_once(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        estimate: Option<&Estimate>,
+    ) -> Result<Answer, Error> {
         let mut connection = self.connection().await?;
         let transaction = self.transaction(&mut connection, session, Access::ReadOnly);
         let began = Instant::now();
-        let answer = transaction.read(statement).await;
+        let answer = transaction.read(statement, estimate).await;
         self.measured(Operation::Read, began, statement);
         self.bounded(answer.map_err(|error| self.failure(&error, session.caller))?)
     }
@@ -239,12 +251,14 @@ impl Origin {
         session: &Session,
         statement: &Statement,
         changes: &rest::Changes,
+        ending: Ending,
         accept: &(impl Fn(Answer) -> Result<T, Error> + Sync),
     ) -> Result<Written<T>, Uncommitted> {
         let mut connection = self.connection().await?;
         let transaction = self.transaction(&mut connection, session, Access::ReadWrite);
         let began = Instant::now();
-        let written = transaction.write(statement, changes, accept, |error| self.failure(error, session.caller)).await;
+        let written =
+            transaction.write(statement, changes, ending, accept, |error| self.failure(error, session.caller)).await;
         self.measured(Operation::Write, began, statement);
         written
     }

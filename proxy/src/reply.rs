@@ -114,6 +114,7 @@ pub fn to_error(error: &Error) -> Reply {
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
     *response.status_mut() = problem.status;
     let headers = response.headers_mut();
+    headers.extend(problem.headers);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     headers.insert(CACHE_STATUS, cache_status::of_error(error));
     if problem.status == StatusCode::UNAUTHORIZED {

@@ -17,15 +17,17 @@ mod error;
 mod relation_hint;
 mod schema;
 
-pub use answer::{Answer, Headers, ReadShape, Rendered, RowsShape, WriteShape};
+pub use answer::{Answer, Headers, ReadShape, Rendered, RowsShape, Said, WriteShape};
 pub use error::{Caller, Error, problem_of_db_error};
-pub use plan::{Plan, ReadPlan, WritePlan, plan};
+pub use plan::{Estimate, Plan, ReadPlan, WritePlan, plan};
 pub use relation_hint::Candidate;
 pub use schema::{
     CHANGED_TABLES_SQL, Changes, Column, Dependencies, Fill, Opaque, Relation, RelationKind, SchemaCache, TableId,
     TypeFamily, load_schema,
 };
 pub use statement::{Statement, TextParam};
+
+use crate::config::Api;
 
 /// A request as it came in, below the path where the API is mounted.
 #[derive(Debug, Clone, Copy)]
@@ -46,4 +48,6 @@ pub struct Settings {
     pub schemas: Vec<String>,
     /// `db_max_rows`: bounds the rows of every read
     pub max_rows: Option<u64>,
+    /// what requests may ask for beyond the rows
+    pub api: Api,
 }

@@ -301,7 +301,11 @@ impl Serve {
 }
 
 fn rest_settings(config: &Config) -> rest::Settings {
-    rest::Settings { schemas: config.database.schemas.clone(), max_rows: config.database.max_rows.map(u64::from) }
+    rest::Settings {
+        schemas: config.database.schemas.clone(),
+        max_rows: config.database.max_rows.map(u64::from),
+        api: config.database.api,
+    }
 }
 
 /// An entry for the case of an error, and since when it is not fresh.

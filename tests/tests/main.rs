@@ -11,6 +11,7 @@ mod haproxy;
 
 mod main_job;
 mod rest_api;
+mod api;
 mod headers;
 mod directives;
 mod limits;

@@ -15,7 +15,7 @@ async fn expected(database: &Database, sql: &str) -> Value {
 }
 
 /// Asks three times: the first answer is a miss, the others hits with the same bytes.
-async fn asked_thrice(rest: &Http, target: &str) -> Response {
+pub(crate) async fn asked_thrice(rest: &Http, target: &str) -> Response {
     let first = rest.get(target).send().await;
     assert!(first.header("cache-status").contains("fwd=uri-miss; stored"), "{target}: {first:?}");
     for _ in 0..2 {

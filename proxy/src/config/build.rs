@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use super::api::{Api, Permission, TransactionEnd};
 use super::claim_path::ClaimPath;
 use super::kind::Value;
 use super::problem::{ConfigError, ConfigErrors};
@@ -62,6 +63,11 @@ fn assemble(
             extra_search_path: v.list("db_extra_search_path"),
             pre_request: v.optional_list("db_pre_request").unwrap_or_default(),
             max_rows: v.optional_number("db_max_rows").and_then(NonZeroU64::new),
+            api: Api {
+                aggregates: Permission::of(&v.text("db_aggregates_enabled")),
+                plans: Permission::of(&v.text("db_plan_enabled")),
+                transaction_end: TransactionEnd::of(&v.text("db_tx_end")),
+            },
             pool_max: v.small("db_pool_max"),
             pool_wait_max: v.duration("db_pool_wait_max"),
             startup_retries: v.small("startup_retries"),

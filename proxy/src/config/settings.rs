@@ -1,6 +1,7 @@
 //! The one table of settings. Flags, environment variables, TOML keys, `--help`, the README and `/config` all follow
 //! from it.
 
+use super::api::TransactionEnd;
 use super::kind::Kind;
 
 /// One setting: `--max-staleness` = `TRANSOM_MAX_STALENESS` = `max_staleness` in the TOML file.
@@ -177,6 +178,15 @@ pub static SETTINGS: &[Setting] = &[
         "most rows in one response"),
     row("db_pre_request", Group::Database, Kind::Function, Absent("none"), &[Same("PGRST_DB_PRE_REQUEST")],
         "function called first in every transaction, which may refuse it; reads are not cached then"),
+    row("db_aggregates_enabled", Group::Database, Kind::Choice(&["false", "true"], &[]), Value("false"),
+        &[Same("PGRST_DB_AGGREGATES_ENABLED")],
+        "whether select may hold count(), sum(), avg(), min() and max()"),
+    row("db_plan_enabled", Group::Database, Kind::Choice(&["false", "true"], &[]), Value("false"),
+        &[Same("PGRST_DB_PLAN_ENABLED")],
+        "whether requests may ask for execution plans, which tell how the database is built"),
+    row("db_tx_end", Group::Database, Kind::Choice(TransactionEnd::WORDS, &[]), Value("commit"),
+        &[Same("PGRST_DB_TX_END")],
+        "how the transaction of a write ends; with allow-override, unless Prefer: tx= says otherwise"),
     row("db_pool_max", Group::Database, Kind::Count(1, 10_000), Value("10"), &[Same("PGRST_DB_POOL")],
         "most connections to Postgres"),
     row("db_pool_wait_max", Group::Database, Kind::Duration(1, HOUR), Value("5s"),

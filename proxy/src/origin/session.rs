@@ -15,6 +15,8 @@ pub struct Session {
     pub caller: Caller,
     /// the value of `search_path`
     pub search_path: Arc<str>,
+    /// the time zone, if not the usual; one of the names that the database of IANA has
+    pub zone: Option<&'static str>,
     /// what the database may know of the request. `None` for an answer that is stored: nothing it is made of reads
     /// these settings, and if something did, it would find nobody's claims rather than those of whoever came first (C6).
     pub request: Option<RequestSettings>,
@@ -42,7 +44,13 @@ impl Session {
     pub fn new(role: Option<Arc<str>>, caller: Caller, schema: &str, extra: &[String]) -> Self {
         let schemas: Vec<String> =
             std::iter::once(schema).chain(extra.iter().map(String::as_str)).map(quoted).collect();
-        Self { role, caller, search_path: schemas.join(", ").into(), request: None }
+        Self { role, caller, search_path: schemas.join(", ").into(), zone: None, request: None }
+    }
+
+    /// The same in this time zone.
+    #[must_use]
+    pub fn in_zone(self, zone: Option<&'static str>) -> Self {
+        Self { zone, ..self }
     }
 
     /// The same for one request alone.

@@ -5,6 +5,10 @@ use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
+mod said;
+
+pub use said::Said;
+
 use super::Error;
 use super::request::{Body, Count, Format, Return, encode};
 
@@ -17,6 +21,8 @@ pub struct Answer {
     pub page: i64,
     /// `body`
     pub body: Bytes,
+    /// `response_headers` and `response_status`
+    pub said: Said,
     /// `location`, which only writes have; an element is null where the key column is
     pub location: Option<Vec<Option<String>>>,
 }
@@ -57,16 +63,17 @@ impl ReadShape {
     /// Renders the answer to a read. `Content-Location` is the reply's to add: it is the request's, not the answer's.
     ///
     /// # Errors
-    /// [`Error::Singularity`] if one object was asked for and there is another number of rows.
+    /// [`Error::Singularity`] if one object was asked for and there is another number of rows, [`Error::SaidHeaders`] and
+    /// [`Error::SaidStatus`] if the database says of the answer what cannot be said.
     pub fn answer(&self, row: Answer) -> Result<Rendered, Error> {
-        check_singular(self.format, row.page)?;
+        check_singular(&self.format, row.page)?;
         let last = self.offset.saturating_add(i128::from(row.page)).saturating_sub(1);
         let status = range_status(self.offset, last, row.total);
         let mut headers = Headers::new();
         push(&mut headers, CONTENT_RANGE, &content_range(self.offset, last, row.total));
         if self.content == Content::Nothing {
             push_some(&mut headers, PREFERENCE_APPLIED, Some(&self.applied));
-            return Ok(Rendered { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() });
+            return row.said.add_to(Rendered { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() });
         }
         let unsatisfiable = status == StatusCode::RANGE_NOT_SATISFIABLE;
         // As in PostgREST, also for the error that stands in for rows beyond the end.
@@ -78,7 +85,7 @@ impl ReadShape {
             (Body::Sent, Some(total)) if unsatisfiable => out_of_bounds(self.offset, total),
             (Body::Sent, _) => row.body,
         };
-        Ok(Rendered { status, headers, body })
+        row.said.add_to(Rendered { status, headers, body })
     }
 }
 
@@ -112,6 +119,8 @@ pub struct RowsShape {
     pub(super) count: Option<Count>,
     /// whether rows that are there already are updated
     pub(super) merges: bool,
+    /// the most rows that may have changed
+    pub(super) max_affected: Option<i64>,
     pub(super) profile: Option<String>,
     pub(super) applied: String,
     pub(super) table: String,
@@ -133,12 +142,17 @@ impl RowsShape {
     ///
     /// # Errors
     /// [`Error::Singularity`] if one object was asked for and another number of rows changed, [`Error::PutMismatch`] if the
-    /// row is not the one that was named: roll back.
+    /// row is not the one that was named, [`Error::MaxAffected`] if there are too many: roll back.
     pub fn answer(&self, row: Answer) -> Result<Rendered, Error> {
         if self.kind == WriteKind::Put && row.page != 1 {
             return Err(Error::PutMismatch);
         }
-        check_singular(self.format, row.page)?;
+        if let Some(max) = self.max_affected
+            && row.page > max
+        {
+            return Err(Error::MaxAffected { rows: row.page });
+        }
+        check_singular(&self.format, row.page)?;
         let represented = self.returns == Some(Return::Representation);
         let mut headers = Headers::new();
         push_some(&mut headers, LOCATION, self.location_of(&row).as_deref());
@@ -164,7 +178,7 @@ impl RowsShape {
             (_, true) => StatusCode::OK,
             (_, false) => StatusCode::NO_CONTENT,
         };
-        Ok(Rendered { status, headers, body: if represented { row.body } else { Bytes::new() } })
+        row.said.add_to(Rendered { status, headers, body: if represented { row.body } else { Bytes::new() } })
     }
 
     /// Where the one inserted row can be read: a filter on its key.
@@ -184,7 +198,7 @@ impl RowsShape {
     }
 }
 
-fn check_singular(format: Format, rows: i64) -> Result<(), Error> {
+fn check_singular(format: &Format, rows: i64) -> Result<(), Error> {
     match format {
         Format::Singular(_) if rows != 1 => Err(Error::Singularity { rows }),
         _ => Ok(()),

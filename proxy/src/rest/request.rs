@@ -12,7 +12,7 @@ mod target;
 pub(super) use call::{Arguments, Call};
 pub(super) use media::{Format, Nulls};
 pub(super) use payload::Payload;
-pub(super) use prefer::{Count, Kinds, Missing, Preferences, Resolution, Return};
+pub(super) use prefer::{Count, Kinds, Missing, Parameters, Preferences, Resolution, Return};
 pub(super) use query::{Query, Scope, encode};
 pub(super) use range::Range;
 
@@ -76,7 +76,7 @@ impl Request {
             target::Kind::Table => Self::action(method, inbound, &query)?,
             target::Kind::Function => Action::Call(Self::call(method, inbound, &query, arguments)?),
         };
-        let preferences = Preferences::read(inbound.headers)?;
+        let preferences = Preferences::read(inbound.headers, settings.api)?;
         let format = media::negotiate(inbound.headers)?;
         Ok(Self { schema, profile, table, query, range, preferences, format, action })
     }

@@ -92,7 +92,7 @@ impl Serve {
     /// Asks Postgres, within the budget of one request, and stores the answer.
     async fn ask(&self, question: &Question, session: &Session, ticket: FillTicket, store: bool) -> End {
         let budget = self.config.limits.request_deadline;
-        let reading = self.origin.read(session, &question.plan.statement);
+        let reading = self.origin.read(session, &question.plan.statement, question.plan.estimate.as_ref());
         let answer = tokio::time::timeout(budget, reading).await.map_err(|_| Error::Deadline { budget })??;
         let rendered = question.plan.shape.answer(answer)?;
         let response = StoredResponse::new(rendered.status, rendered.headers.into_vec(), rendered.body);

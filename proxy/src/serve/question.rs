@@ -69,12 +69,15 @@ impl Question {
         };
         Self {
             key: key::cache(context.namespace, context.fingerprint, &principal, &plan),
-            session: Arc::new(Session::new(
-                principal.role.clone(),
-                principal.caller,
-                &plan.target.schema,
-                &context.database.extra_search_path,
-            )),
+            session: Arc::new(
+                Session::new(
+                    principal.role.clone(),
+                    principal.caller,
+                    &plan.target.schema,
+                    &context.database.extra_search_path,
+                )
+                .in_zone(plan.zone),
+            ),
             slots: slots(key::tags_of_read(url, &plan.reads.tables).collect()),
             // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
             location: HeaderValue::try_from(&plan.location).ok().filter(|location| !location.is_empty()),

@@ -36,6 +36,7 @@ impl Serve {
         }
         let request = RequestSettings::new(parts, self.written_path(parts), principal.claims);
         let session = Session::new(principal.role, principal.caller, &plan.schema, &database.extra_search_path)
+            .in_zone(plan.zone)
             .of_request(request);
         let serve = self.clone();
         let written = async move { serve.write_and_announce(&session, &plan).await };
@@ -53,7 +54,7 @@ impl Serve {
     async fn write_and_announce(&self, session: &Session, plan: &WritePlan) -> Result<Reply, Error> {
         let budget = self.config.limits.request_deadline;
         let accept = |answer| plan.shape.answer(answer).map_err(Error::from);
-        let writing = self.origin.write(session, &plan.statement, &plan.changes, accept);
+        let writing = self.origin.write(session, &plan.statement, &plan.changes, plan.ending, accept);
         let Ok(end) = tokio::time::timeout(budget, writing).await else {
             // Given up at an unknown point, so perhaps during the commit.
             self.announce_all_that_may_change(&plan.changes).await;

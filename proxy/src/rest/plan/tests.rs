@@ -45,7 +45,11 @@ fn plan_of(method: &Method, path: &str, query: &str, headers: &[(&str, &str)], b
         headers.iter().map(|(name, value)| (HeaderName::try_from(*name).unwrap(), value.parse().unwrap())).collect();
     let body = Bytes::copy_from_slice(body.as_bytes());
     let inbound = Inbound { method, path, query: Some(query), headers: &headers, body: &body };
-    let settings = Settings { schemas: vec!["api".to_owned(), "other".to_owned()], max_rows: Some(1000) };
+    let settings = Settings {
+        schemas: vec!["api".to_owned(), "other".to_owned()],
+        max_rows: Some(1000),
+        api: crate::config::Api::default(),
+    };
     plan(&inbound, &schema(), &settings)
 }
 
@@ -188,7 +192,8 @@ fn put_names_one_row_by_its_primary_key() {
     ] {
         assert_eq!(code(&Method::PUT, "flights", query), expected, "{query}");
     }
-    let row = |page| Answer { total: Some(1), page, body: Bytes::new(), location: None };
+    let row =
+        |page| Answer { total: Some(1), page, body: Bytes::new(), said: crate::rest::Said::default(), location: None };
     assert_eq!(put.shape.answer(row(0)), Err(Error::PutMismatch));
     assert_eq!(put.shape.answer(row(1)).unwrap().status.as_u16(), 204);
 }

@@ -5,7 +5,7 @@ use http::HeaderMap;
 use crate::rest::Error;
 
 /// How the rows are written down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(in crate::rest) enum Format {
     /// an array of objects
     Array(Nulls),
@@ -21,7 +21,7 @@ pub(in crate::rest) enum Nulls {
 }
 
 impl Format {
-    pub(in crate::rest) fn content_type(self) -> &'static str {
+    pub(in crate::rest) fn content_type(&self) -> &str {
         match self {
             Self::Array(Nulls::Kept) => "application/json; charset=utf-8",
             Self::Array(Nulls::Stripped) => "application/vnd.pgrst.array+json;nulls=stripped; charset=utf-8",

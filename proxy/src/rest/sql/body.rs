@@ -14,16 +14,20 @@ pub(in crate::rest) enum Outcome {
 
 /// The name of the rows that `body` aggregates, unlikely to be that of a column.
 pub(super) const ROWS: &str = "_transom_row";
+/// What functions say of the answer in settings of the transaction
+/// (<https://docs.postgrest.org/en/v12/references/transactions.html#response-headers>). It comes behind what calls them.
+pub(super) const SAID: &str = "nullif(current_setting('response.headers', true), '') AS response_headers, \
+     nullif(current_setting('response.status', true), '') AS response_status";
 /// The name of the common table expression behind them.
 pub(super) const SOURCE: &str = "_transom_source";
 
 /// Writes the body as text: a list of rows.
-pub(super) fn write_body(sql: &mut SqlWriter, format: Format, body: Body) {
+pub(super) fn write_body(sql: &mut SqlWriter, format: &Format, body: Body) {
     write_body_of(sql, Outcome::Table, format, body);
 }
 
 /// Writes the body as text, in the form that the result of a function has.
-pub(super) fn write_body_of(sql: &mut SqlWriter, outcome: Outcome, format: Format, body: Body) {
+pub(super) fn write_body_of(sql: &mut SqlWriter, outcome: Outcome, format: &Format, body: Body) {
     if body == Body::Omitted {
         sql.push("''::text");
         return;

@@ -1,8 +1,9 @@
 //! The query of a node and of everything embedded in it, and the query that counts its rows.
 
 use super::condition::{Presence, write_conditions};
+use super::list::write_list;
 use super::source::Source;
-use crate::rest::ast::{EmbedForm, Join};
+use crate::rest::ast::Join;
 use crate::rest::request::Range;
 use crate::rest::schema::{Link, Pairs};
 use crate::rest::statement::SqlWriter;
@@ -12,11 +13,12 @@ use crate::rest::tree::{Branch, Node};
 pub(super) fn write_query(sql: &mut SqlWriter, node: &Node<'_>, parent: Option<Source<'_>>) {
     let source = Source::of(node);
     sql.push("SELECT ");
-    write_list(sql, source, node);
+    let groups = write_list(sql, source, node);
     sql.push(" FROM ");
     write_from(sql, node, parent);
     write_joins(sql, source);
     write_restrictions(sql, source, node, parent, Presence::Joined);
+    groups.write(sql);
     source.write_order(sql, node.order);
     write_range(sql, node.range);
 }
@@ -25,10 +27,11 @@ pub(super) fn write_query(sql: &mut SqlWriter, node: &Node<'_>, parent: Option<S
 pub(super) fn write_query_over(sql: &mut SqlWriter, node: &Node<'_>, rows: &str) {
     let source = Source::computed(node);
     sql.push("SELECT ");
-    write_list(sql, source, node);
+    let groups = write_list(sql, source, node);
     sql.push(" FROM ").push(rows).push(" AS ").ident(source.bare_name());
     write_joins(sql, source);
     write_restrictions(sql, source, node, None, Presence::Joined);
+    groups.write(sql);
     source.write_order(sql, node.order);
     write_range(sql, node.range);
 }
@@ -55,37 +58,6 @@ pub(super) fn write_range(sql: &mut SqlWriter, range: Range) {
     }
     sql.push(" LIMIT ").bind(range.limit.map(|limit| limit.to_string())).push("::bigint");
     sql.push(" OFFSET ").bind(range.offset.to_string()).push("::bigint");
-}
-
-/// Whether a node selects nothing: then it only restricts its parent, and has no key in it.
-fn is_silent(node: &Node<'_>) -> bool {
-    node.select.is_empty() && node.children.is_empty()
-}
-
-/// Writes the list behind `SELECT`: the columns, then what is embedded.
-fn write_list(sql: &mut SqlWriter, source: Source<'_>, node: &Node<'_>) {
-    if is_silent(node) {
-        source.write_star(sql);
-        return;
-    }
-    source.write_outputs(sql, &node.select);
-    let shown = node.children.iter().filter(|child| !is_silent(child));
-    let shown: Vec<_> = shown.filter_map(|child| Some((child, child.branch.as_ref()?))).collect();
-    if !node.select.is_empty() && !shown.is_empty() {
-        sql.push(", ");
-    }
-    sql.join(shown, ", ", |sql, (child, branch)| match (branch.form, child.is_to_one()) {
-        (EmbedForm::Spread, _) => {
-            sql.ident(&branch.handle).push(".*");
-        }
-        (EmbedForm::Nested, true) => {
-            sql.push("row_to_json(").ident(&branch.handle).push(".*) AS ").ident(branch.label);
-        }
-        (EmbedForm::Nested, false) => {
-            sql.push("COALESCE(").ident(&branch.handle).push(".").ident(&branch.handle).push(", '[]') AS ");
-            sql.ident(branch.label);
-        }
-    });
 }
 
 /// Writes what stands behind `FROM`.
