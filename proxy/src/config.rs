@@ -3,6 +3,7 @@
 
 mod build;
 mod api;
+mod openapi;
 mod environment;
 mod file;
 mod tables;
@@ -30,6 +31,7 @@ pub use self::api::{Api, Ending, Permission, TransactionEnd};
 pub use self::claim_path::{ClaimPath, Step};
 pub use self::kind::Kind;
 pub use self::markdown::settings_markdown;
+pub use self::openapi::{Described, DescribedServer, OpenApi, Security};
 pub use self::problem::{ConfigError, ConfigErrors};
 pub use self::settings::{Alias, Group, Preset, SETTINGS, Setting, setting};
 pub use self::tables::TablePolicy;
@@ -77,6 +79,8 @@ pub struct Listeners {
     pub admin_listen: SocketAddr,
     /// prefix of the REST API without a final slash; empty at the root
     pub rest_path: String,
+    /// the origins whose pages may ask; `None`: all
+    pub origins: Option<Vec<String>>,
 }
 
 /// How a node uses Postgres.
@@ -96,6 +100,8 @@ pub struct Database {
     pub pre_request: Vec<String>,
     /// what requests may ask for beyond the rows
     pub api: Api,
+    /// what is said of the API at its root
+    pub openapi: OpenApi,
     /// most connections, at least 1
     pub pool_max: u32,
     /// longest wait for one of them

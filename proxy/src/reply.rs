@@ -104,6 +104,12 @@ pub fn to_write(
     Reply { response, route: Route::Rest, outcome: RequestOutcome::Write }
 }
 
+/// The answer to a browser that asks what its pages may send; the caller says it.
+#[must_use]
+pub fn to_preflight() -> Reply {
+    Reply { response: Response::new(Full::new(Bytes::new())), route: Route::Rest, outcome: RequestOutcome::Preflight }
+}
+
 /// An error in PostgREST's shape.
 #[must_use]
 pub fn to_error(error: &Error) -> Reply {

@@ -7,6 +7,7 @@
 
 mod plan;
 mod answer;
+mod openapi;
 mod sql;
 mod tree;
 mod statement;
@@ -27,7 +28,7 @@ pub use schema::{
 };
 pub use statement::{Statement, TextParam};
 
-use crate::config::Api;
+use crate::config::{Api, OpenApi};
 
 /// A request as it came in, below the path where the API is mounted.
 #[derive(Debug, Clone, Copy)]
@@ -42,7 +43,7 @@ pub struct Inbound<'a> {
 }
 
 /// The settings that planning depends on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `db_schemas`: the exposed schemas, the first of which is the default
     pub schemas: Vec<String>,
@@ -50,4 +51,8 @@ pub struct Settings {
     pub max_rows: Option<u64>,
     /// what requests may ask for beyond the rows
     pub api: Api,
+    /// what is said of the API at its root
+    pub openapi: OpenApi,
+    /// the path of that root
+    pub base_path: String,
 }

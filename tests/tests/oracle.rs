@@ -1,9 +1,11 @@
 //! Transom beside a real PostgREST 12.0.2: the same questions, and the same answers, or an exception that is named.
 
 mod cases;
+mod cross_origin;
 mod exchange;
 mod exceptions;
 mod generator;
+mod openapi;
 mod pair;
 mod tables;
 mod writes;

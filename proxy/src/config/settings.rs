@@ -3,6 +3,7 @@
 
 use super::api::TransactionEnd;
 use super::kind::Kind;
+use super::openapi::Described;
 
 /// One setting: `--max-staleness` = `TRANSOM_MAX_STALENESS` = `max_staleness` in the TOML file.
 #[derive(Debug)]
@@ -160,6 +161,9 @@ pub static SETTINGS: &[Setting] = &[
         "where operators and health checks connect; keep it private"),
     row("rest_path", Group::Listeners, Kind::MountPath, Value("/rest/v1"), &[],
         "where the REST API is mounted; / serves it at the root"),
+    row("server_cors_allowed_origins", Group::Listeners, Kind::Identifiers, Absent("any origin"),
+        &[Same("PGRST_SERVER_CORS_ALLOWED_ORIGINS")],
+        "origins whose pages may ask, separated by commas"),
 
     row("database_url", Group::Database, Kind::PostgresUrl, Required,
         &[Same("DATABASE_URL"), Same("PGRST_DB_URI")],
@@ -187,6 +191,17 @@ pub static SETTINGS: &[Setting] = &[
     row("db_tx_end", Group::Database, Kind::Choice(TransactionEnd::WORDS, &[]), Value("commit"),
         &[Same("PGRST_DB_TX_END")],
         "how the transaction of a write ends; with allow-override, unless Prefer: tx= says otherwise"),
+    row("db_root_spec", Group::Database, Kind::Function, Absent("none"), &[Same("PGRST_DB_ROOT_SPEC")],
+        "function that answers at the root in place of the description of the API"),
+    row("openapi_mode", Group::Database, Kind::Choice(Described::WORDS, &[]), Value("follow-privileges"),
+        &[Same("PGRST_OPENAPI_MODE")],
+        "which tables and functions the description of the API has: those that the role may use, all, or there is none"),
+    row("openapi_security_active", Group::Database, Kind::Choice(&["false", "true"], &[]), Value("false"),
+        &[Same("PGRST_OPENAPI_SECURITY_ACTIVE")],
+        "whether that description says that there are tokens"),
+    row("openapi_server_proxy_uri", Group::Database, Kind::ServerUrl, Absent("where it was asked for"),
+        &[Same("PGRST_OPENAPI_SERVER_PROXY_URI")],
+        "where it says that the API is reached"),
     row("db_pool_max", Group::Database, Kind::Count(1, 10_000), Value("10"), &[Same("PGRST_DB_POOL")],
         "most connections to Postgres"),
     row("db_pool_wait_max", Group::Database, Kind::Duration(1, HOUR), Value("5s"),

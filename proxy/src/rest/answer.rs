@@ -1,15 +1,20 @@
 //! From the one row that a statement returns to status, headers and body, as PostgREST 12.0.2 answers.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION};
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
+mod allowed;
 mod said;
 
+pub(super) use allowed::Allowed;
 pub use said::Said;
 
 use super::Error;
+use super::openapi::Description;
 use super::request::{Body, Count, Format, Return, encode};
 
 /// The row that a statement returns.
@@ -39,6 +44,7 @@ pub type Headers = SmallVec<[(HeaderName, HeaderValue); 6]>;
 
 const CONTENT_PROFILE: HeaderName = HeaderName::from_static("content-profile");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
+const OPENAPI: &str = "application/openapi+json; charset=utf-8";
 
 /// What the answer to a read depends on beside the statement: part of its cache key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -52,11 +58,17 @@ pub struct ReadShape {
 }
 
 /// Whether there is anything to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Content {
     Rows,
     /// the function returns nothing
     Nothing,
+    /// the row holds what the catalogs say, to be described
+    Description(Arc<Description>),
+    /// as much, and only the headers are wanted
+    Undescribed,
+    /// nothing but which methods there are
+    Allowed(Allowed),
 }
 
 impl ReadShape {
@@ -66,7 +78,16 @@ impl ReadShape {
     /// [`Error::Singularity`] if one object was asked for and there is another number of rows, [`Error::SaidHeaders`] and
     /// [`Error::SaidStatus`] if the database says of the answer what cannot be said.
     pub fn answer(&self, row: Answer) -> Result<Rendered, Error> {
-        check_singular(&self.format, row.page)?;
+        match &self.content {
+            Content::Description(description) => return Ok(self.described(description.write(&row.body)?)),
+            Content::Undescribed => return Ok(self.described(Bytes::new())),
+            Content::Allowed(allowed) => {
+                let mut headers = Headers::new();
+                push(&mut headers, ALLOW, &allowed.header(&row));
+                return Ok(Rendered { status: StatusCode::OK, headers, body: Bytes::new() });
+            }
+            Content::Rows | Content::Nothing => check_singular(&self.format, row.page)?,
+        }
         let last = self.offset.saturating_add(i128::from(row.page)).saturating_sub(1);
         let status = range_status(self.offset, last, row.total);
         let mut headers = Headers::new();
@@ -86,6 +107,13 @@ impl ReadShape {
             (Body::Sent, _) => row.body,
         };
         row.said.add_to(Rendered { status, headers, body })
+    }
+
+    fn described(&self, body: Bytes) -> Rendered {
+        let mut headers = Headers::new();
+        push(&mut headers, CONTENT_TYPE, OPENAPI);
+        push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
+        Rendered { status: StatusCode::OK, headers, body }
     }
 }
 

@@ -73,6 +73,12 @@ pub enum Error {
     /// what a function said in `response.status` is no status
     #[error("response.status")]
     SaidStatus,
+    /// the root describes nothing, by a setting
+    #[error("no description")]
+    NotDescribed,
+    /// the catalogs hold what no version of PostgreSQL puts there: a fault of this program
+    #[error("the catalogs cannot be read")]
+    Catalog,
     #[error("unsupported method {0}")]
     UnsupportedMethod(String),
     #[error("invalid preferences {0}")]
@@ -130,6 +136,8 @@ impl Error {
             Self::MaxAffected { .. } => (StatusCode::BAD_REQUEST, "PGRST124"),
             Self::SaidHeaders => (StatusCode::INTERNAL_SERVER_ERROR, "PGRST111"),
             Self::SaidStatus => (StatusCode::INTERNAL_SERVER_ERROR, "PGRST112"),
+            Self::NotDescribed => (StatusCode::NOT_FOUND, "PGRST126"),
+            Self::Catalog => (StatusCode::INTERNAL_SERVER_ERROR, "TRANSOM11"),
             Self::UnsupportedMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "PGRST117"),
             Self::InvalidPreferences(_) => (StatusCode::BAD_REQUEST, "PGRST122"),
             Self::AggregatesNotAllowed => (StatusCode::BAD_REQUEST, "PGRST123"),
@@ -182,6 +190,8 @@ impl Error {
                     .to_owned()
             }
             Self::SaidStatus => "response.status guc must be a valid status code".to_owned(),
+            Self::NotDescribed => "Root endpoint metadata is disabled".to_owned(),
+            Self::Catalog => "The description of the API failed inside the proxy".to_owned(),
             Self::UnsupportedMethod(method) => format!("Unsupported HTTP method: {method}"),
             Self::InvalidPreferences(_) => "Invalid preferences given with handling=strict".to_owned(),
             Self::AggregatesNotAllowed => "Use of aggregate functions is not allowed".to_owned(),

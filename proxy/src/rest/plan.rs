@@ -2,6 +2,8 @@
 
 mod call;
 mod embed;
+mod allow;
+mod root;
 
 use embed::{Graft, Twig};
 
@@ -71,6 +73,12 @@ pub struct WritePlan {
 /// Whatever can be known to be wrong without asking PostgreSQL. Unknown tables and columns of a read are not among it:
 /// they may have been created since the cache was loaded, and PostgreSQL words the complaint.
 pub fn plan(inbound: &Inbound<'_>, schema: &SchemaCache, settings: &Settings) -> Result<Plan, Error> {
+    if *inbound.method == http::Method::OPTIONS {
+        return allow::plan_options(inbound, schema, settings);
+    }
+    if root::is_root(inbound) {
+        return root::plan_root(inbound, schema, settings);
+    }
     let request = Request::read(inbound, settings)?;
     match request.action {
         Action::Read(body) => plan_read(&request, body, schema, settings).map(Plan::Read),

@@ -8,6 +8,8 @@ mod prefer;
 mod query;
 mod range;
 mod target;
+mod root;
+mod resource;
 
 pub(super) use call::{Arguments, Call};
 pub(super) use media::{Format, Nulls};
@@ -15,6 +17,8 @@ pub(super) use payload::Payload;
 pub(super) use prefer::{Count, Kinds, Missing, Parameters, Preferences, Resolution, Return};
 pub(super) use query::{Query, Scope, encode};
 pub(super) use range::Range;
+pub(super) use resource::ResourceRequest;
+pub(super) use root::RootRequest;
 
 use super::{Error, Inbound, Settings};
 use call::Posted;

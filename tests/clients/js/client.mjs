@@ -98,7 +98,7 @@ assert.deepEqual(answer.data, [{ id: 1, odd: true }, { id: 9, odd: false }]);
 answer = await read(() => client.rpc('add', { a: 1, b: 2 }, { get: true }));
 assert.equal(answer.data, 3);
 assert.equal((await write(client.rpc('add', { a: 5 }))).data, 15);
-assert.deepEqual((await write(client.rpc('get_tasks', { project: 1 }).select('title').order('id').limit(1))).data, [{ title: 'plan' }]);
+assert.deepEqual((await write(client.rpc('get_tasks', { project: 1 }).select('id, title').order('id').limit(1))).data, [{ id: 1, title: 'plan' }]);
 
 // Writes, each seen by the next read.
 const names = () => read(() => client.from('items').select('name').gte('id', 7000).order('id'));

@@ -5,7 +5,6 @@ use http::{HeaderMap, Method};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use proptest::prelude::{Strategy, prop_assert, prop_assert_eq};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
-use transom::config::Api;
 use transom::rest::{Inbound, Plan, SchemaCache, Settings, load_schema, plan};
 use transom_tests::Postgres;
 
@@ -91,10 +90,7 @@ fn values_never_reach_the_text_of_a_statement() {
         database.execute(super::SCHEMA).await;
         load_schema(&database.client().await, &["public".to_owned()]).await.expect("the catalogs can be read")
     });
-    let planner = Planner {
-        schema,
-        settings: Settings { schemas: vec!["public".to_owned()], max_rows: None, api: Api::default() },
-    };
+    let planner = Planner { schema, settings: Settings { schemas: vec!["public".to_owned()], ..Settings::default() } };
     let config = Config { failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let shape = proptest::collection::vec(proptest::sample::select(PARAMETERS), 1..6);

@@ -87,6 +87,19 @@ pub(super) const ALL: &[Exception] = &[
             }
         },
     },
+    Exception {
+        name: "`select` beside `return=headers-only`",
+        example: || {
+            let ask = Ask::new(Method::PATCH, "/items?id=eq.999&select=nosuch").json("{\"name\":\"x\"}");
+            ask.header("Prefer", "return=headers-only")
+        },
+        settle: |exchange| {
+            let only = exchange.ask.headers.iter().any(|(_, value)| value.contains("return=headers-only"));
+            if only && is_error(&exchange.theirs, "42703") && exchange.ours.status == 204 {
+                exchange.ours = exchange.theirs.clone();
+            }
+        },
+    },
 ];
 
 /// Settles all but the one of that name.

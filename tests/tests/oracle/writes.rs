@@ -167,7 +167,7 @@ impl Generator {
     /// What is to be returned; only seen with `return=representation`.
     fn returned(&mut self, table: &str) -> Vec<String> {
         let selects: &[&str] = match table {
-            "items" => &["id,name", "*", "id,price,double,clients(name)", "nosuch", "tags->0,doc", "made::text"],
+            "items" => &["id,name", "*", "id,price,double,clients(name)", "tags->0,doc", "made::text"],
             "pairs" => &["a,b", "*", "note"],
             _ => return Vec::new(),
         };
@@ -301,6 +301,7 @@ pub(super) fn by_hand() -> Vec<Ask> {
         post("/pairs", "{\"a\":77,\"b\":\"q w\"}").header("Prefer", "return=headers-only"),
         post("/keyless", "{\"word\":\"w\"}").header("Prefer", "return=headers-only"),
         represented(Ask::new(Method::DELETE, "/items?id=eq.500")),
+        represented(Ask::new(Method::DELETE, "/items?id=eq.501&select=nosuch")),
         Ask::new(Method::DELETE, "/items?id=eq.501").header("Prefer", "count=exact"),
         Ask::new(Method::DELETE, "/items?id=eq.501").header("Accept", "application/vnd.pgrst.object+json"),
         represented(Ask::new(Method::PATCH, "/items?id=eq.1&select=id,clients(name)")).json("{\"client_id\":1}"),

@@ -45,11 +45,8 @@ fn plan_of(method: &Method, path: &str, query: &str, headers: &[(&str, &str)], b
         headers.iter().map(|(name, value)| (HeaderName::try_from(*name).unwrap(), value.parse().unwrap())).collect();
     let body = Bytes::copy_from_slice(body.as_bytes());
     let inbound = Inbound { method, path, query: Some(query), headers: &headers, body: &body };
-    let settings = Settings {
-        schemas: vec!["api".to_owned(), "other".to_owned()],
-        max_rows: Some(1000),
-        api: crate::config::Api::default(),
-    };
+    let settings =
+        Settings { schemas: vec!["api".to_owned(), "other".to_owned()], max_rows: Some(1000), ..Settings::default() };
     plan(&inbound, &schema(), &settings)
 }
 

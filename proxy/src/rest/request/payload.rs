@@ -33,9 +33,6 @@ impl Payload {
     /// With `columns=` the objects may differ, and PostgreSQL is left to judge the JSON.
     fn of_json(body: &Bytes, listed: Option<&[String]>) -> Result<Self, Error> {
         let json = text(body.to_vec())?;
-        if json.trim().is_empty() {
-            return Err(invalid_json());
-        }
         match listed {
             Some(columns) => Ok(Self::new(json, columns.iter().cloned().collect())),
             None => Self::of_uniform_json(json),

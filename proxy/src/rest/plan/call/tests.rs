@@ -50,11 +50,7 @@ fn ask(method: &Method, path: &str, query: &str, content_type: &str, body: &str)
     let headers = HeaderMap::from_iter([content_type]);
     let body = Bytes::copy_from_slice(body.as_bytes());
     let inbound = Inbound { method, path, query: Some(query), headers: &headers, body: &body };
-    plan(
-        &inbound,
-        &schema(),
-        &Settings { schemas: vec!["api".to_owned()], max_rows: None, api: crate::config::Api::default() },
-    )
+    plan(&inbound, &schema(), &Settings { schemas: vec!["api".to_owned()], ..Settings::default() })
 }
 
 fn get(path: &str, query: &str) -> ReadPlan {

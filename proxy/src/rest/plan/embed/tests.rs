@@ -80,7 +80,7 @@ fn ask(path: &str, query: &str) -> Result<ReadPlan, Error> {
 fn ask_with(api: Api, path: &str, query: &str) -> Result<ReadPlan, Error> {
     let (headers, body) = (HeaderMap::new(), Bytes::new());
     let inbound = Inbound { method: &Method::GET, path, query: Some(query), headers: &headers, body: &body };
-    match plan(&inbound, &schema(), &Settings { schemas: vec!["api".to_owned()], max_rows: None, api })? {
+    match plan(&inbound, &schema(), &Settings { schemas: vec!["api".to_owned()], api, ..Settings::default() })? {
         Plan::Read(plan) => Ok(plan),
         Plan::Write(_) => panic!("a write"),
     }
