@@ -5,6 +5,7 @@ mod build;
 mod api;
 mod openapi;
 mod environment;
+mod postgrest;
 mod file;
 mod tables;
 mod tokens;

@@ -40,6 +40,8 @@ pub enum Alias {
     Same(&'static str),
     /// its value is a bare number of seconds
     Seconds(&'static str),
+    /// its value is a word, some of which have others here
+    Words(&'static str, &'static [(&'static str, &'static str)]),
     /// its value is a port; the second variable may name the host
     Port(&'static str, &'static str),
 }
@@ -49,7 +51,7 @@ impl Alias {
     #[must_use]
     pub fn variable(self) -> &'static str {
         match self {
-            Self::Same(name) | Self::Seconds(name) | Self::Port(name, _) => name,
+            Self::Same(name) | Self::Seconds(name) | Self::Words(name, _) | Self::Port(name, _) => name,
         }
     }
 }
@@ -147,7 +149,7 @@ const fn row(
     Setting { name, group, kind, default, aliases, help }
 }
 
-use Alias::{Port, Same, Seconds};
+use Alias::{Port, Same, Seconds, Words};
 use Preset::{Absent, Required, Value};
 
 /// Every setting, group by group.
@@ -274,7 +276,7 @@ pub static SETTINGS: &[Setting] = &[
         "how long a node that got SIGTERM still accepts, not ready any more, so that its balancer notices"),
 
     row("log_level", Group::Process, Kind::Choice(&["error", "warn", "info", "debug", "trace"], &[]), Value("info"),
-        &[], "least severe events that are logged"),
+        &[Words("PGRST_LOG_LEVEL", &[("crit", "error")])], "least severe events that are logged"),
     row("log_format", Group::Process, Kind::Choice(&["text", "json"], &[]), Value("text"), &[],
         "how log lines are written to stderr"),
     row("workers", Group::Process, Kind::Count(1, 1_024), Absent("one per core"), &[],

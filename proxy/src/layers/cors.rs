@@ -23,7 +23,8 @@ const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PATCH, PUT, DE
 /// How long a browser may remember the answer to a preflight.
 const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
 const ANY: HeaderValue = HeaderValue::from_static("*");
-const ALWAYS_ALLOWED: &str = "Authorization";
+/// What a page may always send, named for browsers that ask about it all the same.
+const SIMPLE: [&str; 3] = ["Accept", "Accept-Language", "Content-Language"];
 
 /// Makes a [`Cors`].
 #[derive(Clone)]
@@ -140,8 +141,8 @@ impl Preflight {
     fn allowed_headers(&self) -> HeaderValue {
         let asked = self.headers.as_ref().and_then(|asked| asked.to_str().ok()).unwrap_or_default();
         let names = asked.split(',').map(str::trim).filter(|name| !name.is_empty());
-        let all: Vec<&str> = std::iter::once(ALWAYS_ALLOWED).chain(names).collect();
-        HeaderValue::try_from(all.join(", ")).unwrap_or(HeaderValue::from_static(ALWAYS_ALLOWED))
+        let all: Vec<&str> = std::iter::once("Authorization").chain(names).chain(SIMPLE).collect();
+        HeaderValue::try_from(all.join(", ")).unwrap_or(ANY)
     }
 }
 

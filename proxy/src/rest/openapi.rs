@@ -94,7 +94,7 @@ impl Description {
             "parameters": parameters::all(catalog),
             "externalDocs": {
                 "description": "PostgREST Documentation",
-                "url": "https://postgrest.org/en/v12/references/api.html",
+                "url": "https://postgrest.org/en/v12.0/api.html",
             },
         }));
         insert_unless_empty(&mut document, "definitions", definitions::all(catalog, &self.notes));

@@ -67,7 +67,7 @@ fn shell(text: &str) -> String {
 }
 
 /// The headers that clients go by. `Content-Type` is compared like the others, the rest is Transom's own or the server's.
-const HEADERS: [&str; 10] = [
+const HEADERS: [&str; 9] = [
     "content-type",
     "content-range",
     "content-location",
@@ -77,7 +77,6 @@ const HEADERS: [&str; 10] = [
     "content-profile",
     "www-authenticate",
     "allow",
-    "access-control-allow-origin",
 ];
 
 /// Both answers to one question.

@@ -67,13 +67,22 @@ async fn the_description_follows_its_settings() {
     }
 }
 
+/// PostgREST looks for a table without a name.
+#[tokio::test]
+async fn the_root_cannot_be_written_to() {
+    let pair = Pair::reading().await;
+    for method in [Method::POST, Method::PUT, Method::PATCH, Method::DELETE] {
+        let answer = Ask::new(method, "/").of(pair.node.rest()).await.expect_status(405);
+        assert_eq!(answer.json()["code"], "PGRST117");
+    }
+}
+
 #[tokio::test]
 async fn requests_for_the_root_are_answered_alike() {
     let accepts = ["application/openapi+json", "application/json", "text/csv", "*/*", "text/html, */*;q=0.1"];
     let mut asks: Vec<Ask> = accepts.map(|accept| Ask::new(Method::HEAD, "/").header("Accept", accept)).into();
     asks.push(Ask::get("/").header("Accept", "text/csv"));
     asks.push(Ask::get("/").header("Accept-Profile", "nosuch"));
-    asks.extend([Method::POST, Method::PUT, Method::PATCH, Method::DELETE].map(|method| Ask::new(method, "/")));
     Pair::reading().await.compare(asks).await;
     Pair::with(&[("openapi_mode", "disabled")]).await.compare(vec![Ask::get("/"), Ask::new(Method::HEAD, "/")]).await;
     let root = vec![Ask::get("/"), Ask::get("/?a=1"), Ask::new(Method::HEAD, "/")];

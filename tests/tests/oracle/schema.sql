@@ -132,6 +132,7 @@ create function shop.an_array(a int[]) returns int[] language sql stable as $$ s
 create function shop.a_json(doc jsonb) returns jsonb language sql stable as $$ select doc $$;
 create function shop.rename_client(id int, name text) returns setof shop.clients language sql volatile as
     $$ update shop.clients c set name = rename_client.name where c.id = rename_client.id returning * $$;
+create function shop.bump() returns int language sql volatile as $$ select 1 $$;
 create function shop.fail(code text, message text) returns void language plpgsql as $$ begin
     raise exception using errcode = code, message = message, detail = 'a detail', hint = 'a hint';
 end $$;

@@ -47,7 +47,8 @@ pub(super) fn all(catalog: &Catalog) -> Map<String, Value> {
         let body = json!({ "name": name, "description": name, "required": false, "in": "body", "schema": schema });
         all.insert(format!("body.{name}"), body);
         for column in &relation.columns {
-            let filter = parameter(&column.name, "query", column.comment.as_deref());
+            let mut filter = parameter(&column.name, "query", column.comment.as_deref());
+            insert_some(&mut filter, "format", Some(column.type_name.as_str()));
             all.insert(format!("rowFilter.{name}.{}", column.name), Value::Object(filter));
         }
     }
