@@ -3,6 +3,8 @@
 
 mod aggregates;
 mod counts;
+mod filters;
+mod media;
 mod preferences;
 mod said;
 

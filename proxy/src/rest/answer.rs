@@ -53,20 +53,34 @@ pub struct ReadShape {
 }
 
 /// Whether there is anything to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Content {
     Rows,
     /// the function returns nothing
     Nothing,
+    /// how PostgreSQL would find the rows, under this media type
+    Plan(String),
 }
 
 impl ReadShape {
+    /// That of an execution plan of this media type.
+    pub(super) fn of_plan(format: Format, content_type: String) -> Self {
+        let content = Content::Plan(content_type);
+        Self { format, body: Body::Sent, content, offset: 0, profile: None, applied: String::new() }
+    }
+
     /// Renders the answer to a read. `Content-Location` is the reply's to add: it is the request's, not the answer's.
     ///
     /// # Errors
     /// [`Error::Singularity`] if one object was asked for and there is another number of rows, [`Error::SaidHeaders`] and
     /// [`Error::SaidStatus`] if the database says of the answer what cannot be said.
     pub fn answer(&self, row: Answer) -> Result<Rendered, Error> {
+        if let Content::Plan(content_type) = &self.content {
+            let mut headers = Headers::new();
+            push(&mut headers, CONTENT_TYPE, content_type);
+            let body = if self.body == Body::Sent { row.body } else { Bytes::new() };
+            return Ok(Rendered { status: StatusCode::OK, headers, body });
+        }
         check_singular(&self.format, row.page)?;
         let last = self.offset.saturating_add(i128::from(row.page)).saturating_sub(1);
         let status = range_status(self.offset, last, row.total);
@@ -77,7 +91,7 @@ impl ReadShape {
             return row.said.add_to(Rendered { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() });
         }
         let unsatisfiable = status == StatusCode::RANGE_NOT_SATISFIABLE;
-        push(&mut headers, CONTENT_TYPE, if unsatisfiable { JSON } else { self.format.content_type() });
+        push(&mut headers, CONTENT_TYPE, &if unsatisfiable { JSON.to_owned() } else { self.format.content_type() });
         push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
         push_some(&mut headers, PREFERENCE_APPLIED, Some(&self.applied));
         let body = match (self.body, row.total) {
@@ -166,7 +180,7 @@ impl RowsShape {
         }
         push_some(&mut headers, PREFERENCE_APPLIED, Some(&self.applied));
         if represented {
-            push(&mut headers, CONTENT_TYPE, self.format.content_type());
+            push(&mut headers, CONTENT_TYPE, &self.format.content_type());
             push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
         }
         // Of a write, the statement counts the rows that are new.
