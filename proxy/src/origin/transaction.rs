@@ -62,6 +62,7 @@ impl<'c> Transaction<'c> {
         match self.read_answer(statement, estimate).await {
             Err(error) if is_outdated(&error) => {
                 self.connection.forget(&statement.sql);
+                estimate.iter().for_each(|estimate| self.connection.forget(&estimate.statement.sql));
                 self.read_answer(statement, estimate).await
             }
             answer => answer,
@@ -81,7 +82,7 @@ impl<'c> Transaction<'c> {
         let session = self.session_statement().await?;
         self.connection.begin();
         let answer = async {
-            let mut answer = self.read_unprepared(&session, statement).await?;
+            let mut answer = self.read_in_steps(&session, statement).await?;
             let wanted = estimate.above.is_none_or(|above| answer.total.is_some_and(|total| total > above));
             if wanted {
                 let prepared = self.prepared(&estimate.statement).await?;
@@ -120,7 +121,7 @@ impl<'c> Transaction<'c> {
                 opened.and(answer).and_then(|answer| ended.map(|()| answer))
             }
             None => {
-                let answer = self.read_unprepared(&session, statement).await;
+                let answer = self.read_in_steps(&session, statement).await;
                 let ended = self.connection.client().batch_execute("COMMIT").await;
                 answer.and_then(|answer| ended.map(|()| answer))
             }
@@ -130,7 +131,7 @@ impl<'c> Transaction<'c> {
     }
 
     /// Prepared inside the transaction, because the search path decides what the names in it mean.
-    async fn read_unprepared(&mut self, session: &Prepared, statement: &Statement) -> Result<Answer, PgError> {
+    async fn read_in_steps(&mut self, session: &Prepared, statement: &Statement) -> Result<Answer, PgError> {
         self.open(session).await?;
         let prepared = self.prepared(statement).await?;
         ask(self.connection.client(), &prepared, statement).await

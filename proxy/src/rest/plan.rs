@@ -196,7 +196,7 @@ fn plan_write(mut request: Request, schema: &SchemaCache, settings: &Settings) -
         }
         _ => Vec::new(),
     };
-    let mut changes = changes(&node, &mutation);
+    let changes = changes(&node, &mutation);
     let shape = write_shape(&request, kind, &node, &location, &format);
     let parts = WriteParts {
         node,
@@ -207,17 +207,25 @@ fn plan_write(mut request: Request, schema: &SchemaCache, settings: &Settings) -
         missing: request.preferences.missing,
         location,
     };
-    let mut statement = write_statement(parts);
-    let mut shape = shape;
-    if let Some(execution) = execution {
-        // With `analyze` it is run, and its lines do not say of how many rows.
-        changes = Changes::Ask;
-        statement = statement.explained(&execution.explain());
-        shape = WriteShape::Call(ReadShape::of_plan(format, execution.content_type()));
-    }
+    let statement = write_statement(parts);
     let ending = request.preferences.ending.unwrap_or(settings.api.transaction_end.default);
     let zone = request.preferences.zone;
-    Ok(WritePlan { statement, shape, changes, ending, zone, schema: request.schema, table: request.table })
+    let plan = WritePlan { statement, shape, changes, ending, zone, schema: request.schema, table: request.table };
+    Ok(match execution {
+        Some(execution) => explained(plan, format, &execution),
+        None => plan,
+    })
+}
+
+/// The same write, asked for its execution plan. With `analyze` it is carried out, and the lines do not say how many rows
+/// it changed.
+fn explained(plan: WritePlan, format: Format, execution: &Execution) -> WritePlan {
+    WritePlan {
+        statement: plan.statement.explained(&execution.explain()),
+        shape: WriteShape::Call(ReadShape::of_plan(format, execution.content_type())),
+        changes: Changes::Ask,
+        ..plan
+    }
 }
 
 fn primary_key(node: &Node<'_>) -> Vec<String> {

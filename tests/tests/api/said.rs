@@ -32,6 +32,24 @@ async fn a_function_chooses_status_and_headers_for_its_own_answer_alone() {
     }
 }
 
+/// A function that is called immutable and is not: what it says is for the request that called it.
+#[tokio::test]
+async fn what_a_function_says_is_not_said_to_the_next_request() {
+    let database = shop(
+        r#"create function shop.lies() returns int language plpgsql immutable as $$
+        begin
+            perform set_config('response.headers', '[{"Set-Cookie":"a=b"}]', true);
+            return 1;
+        end $$;"#,
+    )
+    .await;
+    let node = node(&database, &[]).await;
+    for _ in 0..2 {
+        let answer = node.rest().get("/rpc/lies").send().await.expect_status(200);
+        assert_eq!((answer.header("set-cookie"), answer.header("cache-status")), ("a=b", "transom; fwd=uri-miss"));
+    }
+}
+
 #[tokio::test]
 async fn a_function_words_its_own_error() {
     let database = shop(SAYS).await;
