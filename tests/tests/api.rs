@@ -7,6 +7,7 @@ mod filters;
 mod media;
 mod preferences;
 mod said;
+mod spread;
 
 use transom_tests::{Database, Node, NodeBuilder, Postgres};
 

@@ -32,7 +32,8 @@ pub(super) fn write_conditions(sql: &mut SqlWriter, source: Source<'_>, conditio
 fn write_condition(sql: &mut SqlWriter, source: Source<'_>, condition: &Condition, presence: Presence) {
     match condition {
         Condition::Filter(filter) => match tested_embed(source.embeds(), filter) {
-            Some((node, _)) if presence == Presence::Sought => {
+            // A row of lists is there even if they are empty.
+            Some((node, _)) if presence == Presence::Sought || node.is_spread_as_lists() => {
                 let absent = filter.polarity == Polarity::Plain;
                 sql.push(if absent { "NOT EXISTS (" } else { "EXISTS (" });
                 write_count(sql, node, Some(source));
