@@ -26,7 +26,7 @@ pub use schema::{
     CHANGED_TABLES_SQL, Changes, Column, Dependencies, Fill, Opaque, Relation, RelationKind, SchemaCache, TableId,
     TypeFamily, load_schema,
 };
-pub use statement::{Statement, TextParam};
+pub use statement::{Statement, TextParam, Yields};
 
 use crate::config::{Api, OpenApi};
 

@@ -3,8 +3,11 @@
 
 mod aggregates;
 mod counts;
+mod filters;
+mod media;
 mod preferences;
 mod said;
+mod spread;
 
 use transom_tests::{Database, Node, NodeBuilder, Postgres};
 

@@ -14,7 +14,7 @@ use super::{Session, Uncommitted, Written, connection::Connection};
 use crate::{
     config::Ending,
     error::Error,
-    rest::{Answer, CHANGED_TABLES_SQL, Changes, Estimate, Said, Statement, TableId},
+    rest::{Answer, CHANGED_TABLES_SQL, Changes, Estimate, Said, Statement, TableId, Yields},
 };
 
 /// What a transaction may do.
@@ -62,6 +62,7 @@ impl<'c> Transaction<'c> {
         match self.read_answer(statement, estimate).await {
             Err(error) if is_outdated(&error) => {
                 self.connection.forget(&statement.sql);
+                estimate.iter().for_each(|estimate| self.connection.forget(&estimate.statement.sql));
                 self.read_answer(statement, estimate).await
             }
             answer => answer,
@@ -70,7 +71,7 @@ impl<'c> Transaction<'c> {
 
     async fn read_answer(&mut self, statement: &Statement, estimate: Option<&Estimate>) -> Result<Answer, PgError> {
         match estimate {
-            None => answer(&self.read_row(statement).await?),
+            None => self.read_plainly(statement).await,
             Some(estimate) => self.read_and_estimate(statement, estimate).await,
         }
     }
@@ -81,7 +82,7 @@ impl<'c> Transaction<'c> {
         let session = self.session_statement().await?;
         self.connection.begin();
         let answer = async {
-            let mut answer = answer(&self.read_unprepared(&session, statement).await?)?;
+            let mut answer = self.read_in_steps(&session, statement).await?;
             let wanted = estimate.above.is_none_or(|above| answer.total.is_some_and(|total| total > above));
             if wanted {
                 let prepared = self.prepared(&estimate.statement).await?;
@@ -106,34 +107,34 @@ impl<'c> Transaction<'c> {
 
     /// The statements are sent without waiting for each other's answers; if one fails Postgres skips the rest up to the
     /// COMMIT, which then rolls back. So the first error is the cause and the others only follow from it.
-    async fn read_row(&mut self, statement: &Statement) -> Result<Row, PgError> {
+    async fn read_plainly(&mut self, statement: &Statement) -> Result<Answer, PgError> {
         let session = self.session_statement().await?;
         self.connection.begin();
-        let row = match self.connection.prepared(&statement.sql) {
+        let answer = match self.connection.prepared(&statement.sql) {
             Some(prepared) => {
                 let client = self.connection.client();
-                let (opened, row, ended) = tokio::join!(
+                let (opened, answer, ended) = tokio::join!(
                     self.open(&session),
-                    one_row(client, &prepared, statement),
+                    ask(client, &prepared, statement),
                     client.batch_execute("COMMIT"),
                 );
-                opened.and(row).and_then(|row| ended.map(|()| row))
+                opened.and(answer).and_then(|answer| ended.map(|()| answer))
             }
             None => {
-                let row = self.read_unprepared(&session, statement).await;
+                let answer = self.read_in_steps(&session, statement).await;
                 let ended = self.connection.client().batch_execute("COMMIT").await;
-                row.and_then(|row| ended.map(|()| row))
+                answer.and_then(|answer| ended.map(|()| answer))
             }
         };
-        self.finish(row.as_ref().err());
-        row
+        self.finish(answer.as_ref().err());
+        answer
     }
 
     /// Prepared inside the transaction, because the search path decides what the names in it mean.
-    async fn read_unprepared(&mut self, session: &Prepared, statement: &Statement) -> Result<Row, PgError> {
+    async fn read_in_steps(&mut self, session: &Prepared, statement: &Statement) -> Result<Answer, PgError> {
         self.open(session).await?;
         let prepared = self.prepared(statement).await?;
-        one_row(self.connection.client(), &prepared, statement).await
+        ask(self.connection.client(), &prepared, statement).await
     }
 
     /// Writes; see [`Origin::write`](super::Origin::write).
@@ -179,7 +180,7 @@ impl<'c> Transaction<'c> {
     ) -> Result<(Answer, Vec<TableId>), PgError> {
         self.open(session).await?;
         let prepared = self.prepared(statement).await?;
-        let answer = answer(&one_row(self.connection.client(), &prepared, statement).await?)?;
+        let answer = ask(self.connection.client(), &prepared, statement).await?;
         let changed = match changes {
             _ if ending == Ending::Rollback => {
                 // What a commit would have complained about, the request is to hear as well.
@@ -270,6 +271,26 @@ impl<'c> Transaction<'c> {
             self.connection.end();
         }
     }
+}
+
+async fn ask(client: &Client, prepared: &Prepared, statement: &Statement) -> Result<Answer, PgError> {
+    match statement.yields {
+        Yields::Answer => answer(&one_row(client, prepared, statement).await?),
+        Yields::Lines => {
+            let params: Vec<_> = statement.params().collect();
+            lines(&client.query(prepared, &params).await?)
+        }
+    }
+}
+
+/// The lines of an execution plan; in JSON it is one.
+fn lines(rows: &[Row]) -> Result<Answer, PgError> {
+    let mut body = Vec::new();
+    for row in rows {
+        body.extend_from_slice(row.try_get::<_, Raw<'_>>(0)?.0);
+        body.push(b'\n');
+    }
+    Ok(Answer { total: None, page: 0, body: body.into(), said: Said::default(), location: None })
 }
 
 async fn one_row(client: &Client, prepared: &Prepared, statement: &Statement) -> Result<Row, PgError> {

@@ -69,9 +69,17 @@ pub(super) enum Content {
     Undescribed,
     /// nothing but which methods there are
     Allowed(Allowed),
+    /// how PostgreSQL would find the rows, under this media type
+    Plan(String),
 }
 
 impl ReadShape {
+    /// That of an execution plan of this media type.
+    pub(super) fn of_plan(format: Format, content_type: String) -> Self {
+        let content = Content::Plan(content_type);
+        Self { format, body: Body::Sent, content, offset: 0, profile: None, applied: String::new() }
+    }
+
     /// Renders the answer to a read. `Content-Location` is the reply's to add: it is the request's, not the answer's.
     ///
     /// # Errors
@@ -81,10 +89,10 @@ impl ReadShape {
         match &self.content {
             Content::Description(description) => return Ok(self.described(description.write(&row.body)?)),
             Content::Undescribed => return Ok(self.described(Bytes::new())),
-            Content::Allowed(allowed) => {
-                let mut headers = Headers::new();
-                push(&mut headers, ALLOW, &allowed.header(&row));
-                return Ok(Rendered { status: StatusCode::OK, headers, body: Bytes::new() });
+            Content::Allowed(allowed) => return Ok(alone(ALLOW, &allowed.header(&row), Bytes::new())),
+            Content::Plan(content_type) => {
+                let body = if self.body == Body::Sent { row.body } else { Bytes::new() };
+                return Ok(alone(CONTENT_TYPE, content_type, body));
             }
             Content::Rows | Content::Nothing => check_singular(&self.format, row.page)?,
         }
@@ -98,7 +106,7 @@ impl ReadShape {
         }
         let unsatisfiable = status == StatusCode::RANGE_NOT_SATISFIABLE;
         // As in PostgREST, also for the error that stands in for rows beyond the end.
-        push(&mut headers, CONTENT_TYPE, self.format.content_type());
+        push(&mut headers, CONTENT_TYPE, &self.format.content_type());
         push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
         push_some(&mut headers, PREFERENCE_APPLIED, Some(&self.applied));
         let body = match (self.body, row.total) {
@@ -194,7 +202,7 @@ impl RowsShape {
         }
         push_some(&mut headers, PREFERENCE_APPLIED, Some(&self.applied));
         if represented {
-            push(&mut headers, CONTENT_TYPE, self.format.content_type());
+            push(&mut headers, CONTENT_TYPE, &self.format.content_type());
             push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
         }
         // Of a write, the statement counts the rows that are new.
@@ -224,6 +232,13 @@ impl RowsShape {
             .collect();
         Some(format!("/{}?{}", encode(&self.table), filters.join("&")))
     }
+}
+
+/// An answer with one header.
+fn alone(name: HeaderName, value: &str, body: Bytes) -> Rendered {
+    let mut headers = Headers::new();
+    push(&mut headers, name, value);
+    Rendered { status: StatusCode::OK, headers, body }
 }
 
 fn check_singular(format: &Format, rows: i64) -> Result<(), Error> {

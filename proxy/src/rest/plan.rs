@@ -9,13 +9,16 @@ use embed::{Graft, Twig};
 
 use super::answer::{Content, ReadShape, RowsShape, WriteKind, WriteShape};
 use super::ast::{Condition, Filter, Operation, Operator, Polarity};
-use super::request::{Action, Body, Count, Kinds, Payload, Range, Request, Resolution, Return};
-use super::schema::{Changes, Dependencies, SchemaCache, TableId};
+use super::request::{
+    Action, Body, Count, Execution, Format, Kinds, Negotiated, Payload, Producer, Range, Request, Resolution, Return,
+    Selection,
+};
+use super::schema::{Changes, Dependencies, Handler, Maker, Opaque, SchemaCache, TableId};
 use super::sql::{
     Affected, Conflict, Counted, Mutation, WriteParts, estimate_statement, read_statement, write_statement,
 };
 use super::statement::Statement;
-use super::tree::Node;
+use super::tree::{Node, Output};
 use super::{Error, Inbound, Settings};
 use crate::config::Ending;
 
@@ -92,29 +95,63 @@ pub fn plan(inbound: &Inbound<'_>, schema: &SchemaCache, settings: &Settings) ->
 fn plan_read(request: &Request, body: Body, schema: &SchemaCache, settings: &Settings) -> Result<ReadPlan, Error> {
     let mut node = node(request, schema, settings)?;
     node.limit_rows(settings.max_rows);
-    let estimate = estimate(&node, request.preferences.count, settings.max_rows);
+    let target = TableId { schema: request.schema.as_str().into(), name: request.table.as_str().into() };
+    let Negotiated { format, execution } = negotiate(request, &target, &node, schema, settings)?;
+    let mut reads = node.dependencies();
+    reads.opaque = reads.opaque.or_else(|| opacity_of_making(&format, execution.as_ref()));
     let counted = match (request.preferences.count, settings.max_rows) {
         (None | Some(Count::Planned), _) => Counted::Not,
         // One more, so that it shows whether there are more.
         (Some(Count::Estimated), Some(max)) => Counted::UpTo(max.saturating_add(1)),
         (Some(Count::Exact | Count::Estimated), _) => Counted::All,
     };
+    let statement = read_statement(&node, &format, body, counted);
     Ok(ReadPlan {
-        statement: read_statement(&node, &request.format, body, counted),
-        estimate,
+        estimate: estimate(&node, request.preferences.count, settings.max_rows).filter(|_| execution.is_none()),
+        statement: match &execution {
+            Some(execution) => statement.explained(&execution.explain()),
+            None => statement,
+        },
         shape: ReadShape {
-            format: request.format.clone(),
+            format,
             body,
-            content: Content::Rows,
+            content: execution.map_or(Content::Rows, |execution| Content::Plan(execution.content_type())),
             offset: node.range.offset,
             profile: request.profile.clone(),
             applied: request.preferences.applied(Kinds::Reads),
         },
         zone: request.preferences.zone,
-        reads: node.dependencies(),
-        target: TableId { schema: request.schema.as_str().into(), name: request.table.as_str().into() },
+        reads,
+        target,
         location: location(request),
     })
+}
+
+/// The media type of the answer, as the relation of the node can give it.
+fn negotiate(
+    request: &Request,
+    relation: &TableId,
+    node: &Node<'_>,
+    schema: &SchemaCache,
+    settings: &Settings,
+) -> Result<Negotiated, Error> {
+    let whole = matches!(node.select.as_slice(), [Output::Star]) && node.children.is_empty();
+    let selection = if whole { Selection::Everything } else { Selection::Parts };
+    request.accepts.negotiate(Producer { schema, relation, selection, api: settings.api })
+}
+
+/// Why an answer in this format depends on more than the rows in it.
+fn opacity_of_making(format: &Format, execution: Option<&Execution>) -> Option<Opaque> {
+    match format {
+        _ if execution.is_some() => Some(Opaque::ExecutionPlan),
+        Format::GeoJson => Some(Opaque::Function("st_asgeojson".into())),
+        Format::Custom(Handler { maker: Maker::OfAny(function) | Maker::OfRows(function, _), .. }) => {
+            Some(Opaque::Function(function.name.clone()))
+        }
+        // Of a function that returns it, it is judged what that depends on.
+        Format::Custom(Handler { maker: Maker::Itself, .. }) => None,
+        Format::Array(_) | Format::Singular(_) | Format::Csv => None,
+    }
 }
 
 /// As in PostgREST: the planner's guess alone, or in place of a count that ends beyond what one response may hold. Without
@@ -137,6 +174,8 @@ fn plan_write(mut request: Request, schema: &SchemaCache, settings: &Settings) -
         Action::Delete | Action::Read(_) | Action::Call(_) => WriteKind::Delete,
     };
     let mut node = node(&request, schema, settings)?;
+    let target = TableId { schema: request.schema.as_str().into(), name: request.table.as_str().into() };
+    let Negotiated { format, execution } = negotiate(&request, &target, &node, schema, settings)?;
     let affected = Affected {
         conditions: std::mem::take(&mut node.conditions),
         order: std::mem::take(&mut node.order),
@@ -166,12 +205,12 @@ fn plan_write(mut request: Request, schema: &SchemaCache, settings: &Settings) -
         _ => Vec::new(),
     };
     let changes = changes(&node, &mutation);
-    let shape = write_shape(&request, kind, &node, &location);
+    let shape = write_shape(&request, kind, &node, &location, &format);
     let parts = WriteParts {
         node,
         affected,
         mutation,
-        format: request.format.clone(),
+        format: format.clone(),
         returns: request.preferences.returns,
         missing: request.preferences.missing,
         location,
@@ -179,7 +218,22 @@ fn plan_write(mut request: Request, schema: &SchemaCache, settings: &Settings) -
     let statement = write_statement(parts);
     let ending = request.preferences.ending.unwrap_or(settings.api.transaction_end.default);
     let zone = request.preferences.zone;
-    Ok(WritePlan { statement, shape, changes, ending, zone, schema: request.schema, table: request.table })
+    let plan = WritePlan { statement, shape, changes, ending, zone, schema: request.schema, table: request.table };
+    Ok(match execution {
+        Some(execution) => explained(plan, format, &execution),
+        None => plan,
+    })
+}
+
+/// The same write, asked for its execution plan. With `analyze` it is carried out, and the lines do not say how many rows
+/// it changed.
+fn explained(plan: WritePlan, format: Format, execution: &Execution) -> WritePlan {
+    WritePlan {
+        statement: plan.statement.explained(&execution.explain()),
+        shape: WriteShape::Call(ReadShape::of_plan(format, execution.content_type())),
+        changes: Changes::Ask,
+        ..plan
+    }
 }
 
 fn primary_key(node: &Node<'_>) -> Vec<String> {
@@ -258,12 +312,12 @@ fn check_columns(node: &Node<'_>, payload: &Payload) -> Result<(), Error> {
     }
 }
 
-fn write_shape(request: &Request, kind: WriteKind, node: &Node<'_>, location: &[&str]) -> WriteShape {
+fn write_shape(request: &Request, kind: WriteKind, node: &Node<'_>, location: &[&str], format: &Format) -> WriteShape {
     let preferences = &request.preferences;
     let kinds = kinds(request, kind, node);
     WriteShape::Rows(RowsShape {
         kind,
-        format: request.format.clone(),
+        format: format.clone(),
         returns: preferences.returns,
         count: preferences.count,
         merges: preferences.resolution == Some(Resolution::MergeDuplicates),

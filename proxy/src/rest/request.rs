@@ -12,7 +12,7 @@ mod root;
 mod resource;
 
 pub(super) use call::{Arguments, Call};
-pub(super) use media::{Format, Nulls};
+pub(super) use media::{Accepts, Execution, Format, Negotiated, Nulls, Producer, Selection};
 pub(super) use payload::Payload;
 pub(super) use prefer::{Count, Kinds, Missing, Parameters, Preferences, Resolution, Return};
 pub(super) use query::{Query, Scope, encode};
@@ -35,7 +35,7 @@ pub(super) struct Request {
     pub(super) query: Query,
     pub(super) range: Range,
     pub(super) preferences: Preferences,
-    pub(super) format: Format,
+    pub(super) accepts: Accepts,
     pub(super) action: Action,
 }
 
@@ -81,8 +81,8 @@ impl Request {
             target::Kind::Function => Action::Call(Self::call(method, inbound, &query, arguments)?),
         };
         let preferences = Preferences::read(inbound.headers, settings.api)?;
-        let format = media::negotiate(inbound.headers)?;
-        Ok(Self { schema, profile, table, query, range, preferences, format, action })
+        let accepts = Accepts::read(inbound.headers);
+        Ok(Self { schema, profile, table, query, range, preferences, accepts, action })
     }
 
     fn action(method: Method, inbound: &Inbound<'_>, query: &Query) -> Result<Action, Error> {

@@ -72,6 +72,16 @@ impl<'a> Node<'a> {
         self.branch.as_ref().is_some_and(|branch| branch.form == EmbedForm::Spread)
     }
 
+    /// Whether it selects nothing: then it only restricts its parent, and has no key in it.
+    pub(super) fn is_silent(&self) -> bool {
+        self.select.is_empty() && self.children.is_empty()
+    }
+
+    /// Whether a column of it is a list in its parent: there may be many of it.
+    pub(super) fn is_spread_as_lists(&self) -> bool {
+        self.is_spread() && !self.is_to_one() && !self.is_silent()
+    }
+
     /// Whether it, or what is spread into it, aggregates. Of a spread resource it is the parent's rows that are grouped.
     pub(super) fn aggregates(&self) -> bool {
         let own =

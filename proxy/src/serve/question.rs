@@ -144,7 +144,9 @@ impl Questions {
                 let statement = &question.plan.statement;
                 let params: usize = statement.params.iter().map(|param| param.0.as_deref().map_or(0, str::len)).sum();
                 let claims = question.principal.claims.len();
-                let texts = claims + raw.len() + statement.sql.len() + question.key.canonical().len() + params;
+                let estimate = question.plan.estimate.as_ref().map_or(0, |estimate| estimate.statement.sql.len());
+                let texts =
+                    claims + estimate + raw.len() + statement.sql.len() + question.key.canonical().len() + params;
                 u32::try_from(texts + OVERHEAD_BYTES).unwrap_or(u32::MAX)
             })
             .build();

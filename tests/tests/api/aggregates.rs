@@ -21,10 +21,7 @@ async fn rows_are_grouped_and_hits_answer_as_misses_do() {
             json!([{"name": "Mill", "tasks": [{"avg": 9, "count": 2}]},
                 {"name": "Dam", "tasks": [{"avg": 4.5, "count": 2}]}]),
         ),
-        (
-            "/projects?select=clients(name),count()&clients=not.is.null&order=clients(name)",
-            json!([{"count": 2, "clients": {"name": "Ann"}}, {"count": 2, "clients": {"name": "Bob"}}]),
-        ),
+        ("/projects?select=clients(name),count()&client_id=eq.1", json!([{"count": 2, "clients": {"name": "Ann"}}])),
         (
             "/tasks?select=...projects(client_id,budget.sum())&order=projects(client_id)",
             json!([{"client_id": 1, "sum": 601.0}, {"client_id": 2, "sum": 600}]),

@@ -32,6 +32,28 @@ async fn a_function_chooses_status_and_headers_for_its_own_answer_alone() {
     }
 }
 
+/// A function that is called immutable and is not: what it says is for the request that called it.
+#[tokio::test]
+async fn what_a_function_says_is_not_said_to_the_next_request() {
+    let database = shop(
+        r#"create function shop.lies() returns int language plpgsql immutable as $$
+        begin
+            perform set_config('response.headers', '[{"Set-Cookie":"a=b"}]', true);
+            return 1;
+        end $$;"#,
+    )
+    .await;
+    let node = node(&database, &[]).await;
+    let first = node.rest().get("/rpc/lies").send().await.expect_status(200);
+    assert_eq!((first.header("set-cookie"), first.header("cache-status")), ("a=b", "transom; fwd=uri-miss"));
+    // PostgreSQL runs such a function once per plan, so the next answers may have nothing to say, and may be stored.
+    for _ in 0..3 {
+        let next = node.rest().get("/rpc/lies").send().await.expect_status(200);
+        let kept = next.header("cache-status").contains("stored") || next.header("cache-status").contains("hit");
+        assert!(!kept || !next.headers.contains_key("set-cookie"), "{next:?}");
+    }
+}
+
 #[tokio::test]
 async fn a_function_words_its_own_error() {
     let database = shop(SAYS).await;

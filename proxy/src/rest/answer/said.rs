@@ -21,6 +21,12 @@ pub struct Said {
 const FRAMING: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING, UPGRADE];
 
 impl Said {
+    /// Whether the transaction says nothing.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        self.headers.is_none() && self.status.is_none()
+    }
+
     /// Adds it to the answer. A header that is said takes the place of ours with that name.
     pub(super) fn add_to(&self, mut rendered: Rendered) -> Result<Rendered, Error> {
         if let Some(status) = &self.status {

@@ -4,14 +4,14 @@ use super::super::answer::{Content, ReadShape, WriteShape};
 use super::super::ast::SelectItem;
 use super::super::relation_hint::closest;
 use super::super::request::{Arguments, Call, Request};
-use super::super::request::{Body, Count, Kinds, Parameters};
+use super::super::request::{Body, Count, Kinds, Negotiated, Parameters};
 use super::super::schema::{Changes, TableId};
 use super::super::schema::{Dependencies, Opaque, Parameter, Routine, Rows, SchemaCache, Value, Volatility};
 use super::super::sql::{CallParts, Counted, Given, Outcome, call_statement};
 use super::super::tree::{Node, is_pure_type, names_a_moment};
 use super::super::{Error, Settings};
 use super::embed::{Graft, Twig};
-use super::{Plan, ReadPlan, WritePlan};
+use super::{Plan, ReadPlan, WritePlan, negotiate, opacity_of_making};
 
 /// Plans a call. Only a volatile function that was posted to may write; any other runs in a read-only transaction, where
 /// PostgreSQL refuses what it should not do.
@@ -30,14 +30,18 @@ pub(super) fn plan_call(
     let mut node = Graft { schema, name: &request.schema }.root(name, twig)?;
     node.range = request.range;
     node.limit_rows(settings.max_rows);
-    let (body, content) = match (&routine.returns.value, call.body) {
-        (Value::Void, _) => (Body::Omitted, Content::Nothing),
-        (_, body) => (body, Content::Rows),
+    let made = TableId { schema: request.schema.as_str().into(), name: name.into() };
+    let Negotiated { format, execution } = negotiate(request, &made, &node, schema, settings)?;
+    let (body, content) = match (&routine.returns.value, call.body, &execution) {
+        (_, body, Some(execution)) => (body, Content::Plan(execution.content_type())),
+        (Value::Void, ..) => (Body::Omitted, Content::Nothing),
+        (_, body, None) => (body, Content::Rows),
     };
     let given = given(routine, call, request.preferences.parameters);
-    let reads = dependencies(routine, &node, &given, &request.query.select);
+    let mut reads = dependencies(routine, &node, &given, &request.query.select);
+    reads.opaque = reads.opaque.or_else(|| opacity_of_making(&format, execution.as_ref()));
     let shape = ReadShape {
-        format: request.format.clone(),
+        format: format.clone(),
         body,
         content,
         offset: node.range.offset,
@@ -49,7 +53,7 @@ pub(super) fn plan_call(
         node: &node,
         given,
         outcome: outcome(routine),
-        format: request.format.clone(),
+        format,
         body,
         // As in PostgREST, which asks the planner about tables alone.
         counted: match request.preferences.count {
@@ -57,6 +61,10 @@ pub(super) fn plan_call(
             Some(Count::Exact | Count::Estimated) => Counted::All,
         },
     });
+    let statement = match &execution {
+        Some(execution) => statement.explained(&execution.explain()),
+        None => statement,
+    };
     let zone = request.preferences.zone;
     let (function, table) = (routine.id.clone(), request.table.clone());
     if matches!(call.arguments, Arguments::Body(_)) && routine.volatility == Volatility::Volatile {

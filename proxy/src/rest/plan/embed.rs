@@ -2,7 +2,7 @@
 //! cache.
 
 use super::super::Error;
-use super::super::ast::{Condition, Embed, EmbedForm, Join, OrderTerm, SelectItem};
+use super::super::ast::{Condition, Embed, Join, OrderTerm, SelectItem};
 use super::super::grammar::EmbedPath;
 use super::super::relation_hint::{closest, describe};
 use super::super::request::{Range, Scope};
@@ -254,7 +254,8 @@ fn check_order(node: &Node<'_>) -> Result<(), Error> {
 fn check_spread(node: &Node<'_>) -> Result<(), Error> {
     for child in &node.children {
         let Some(branch) = &child.branch else { continue };
-        if branch.form == EmbedForm::Spread && !child.is_to_one() {
+        // 12.0.2 spreads nothing of which there may be many. Later versions make lists, and do not aggregate in them.
+        if child.is_spread_as_lists() && child.aggregates() {
             let origin = branch.relationship.table.name.to_string();
             return Err(Error::SpreadNotToOne { origin, target: branch.label.to_owned() });
         }

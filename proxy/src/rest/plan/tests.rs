@@ -87,7 +87,10 @@ fn statements_read_like_those_of_postgrest() {
          WHERE NOT \"api\".\"flights\".\"id\" = ANY($3) \
          ORDER BY \"api\".\"flights\".\"data\"->$4 DESC NULLS LAST LIMIT $5::bigint OFFSET $6::bigint) \
          SELECT null::bigint AS total_result_set, pg_catalog.count(_transom_row) AS page_total, \
-         coalesce(json_agg(_transom_row), '[]')::text AS body FROM (SELECT * FROM _transom_source) _transom_row"
+         coalesce(json_agg(_transom_row), '[]')::text AS body, \
+         nullif(current_setting('response.headers', true), '') AS response_headers, \
+         nullif(current_setting('response.status', true), '') AS response_status \
+         FROM (SELECT * FROM _transom_source) _transom_row"
     );
     let delete = write(&Method::DELETE, "carrier=eq.UA&order=at&limit=1&select=id", "return=representation", "");
     assert_eq!(
@@ -97,7 +100,9 @@ fn statements_read_like_those_of_postgrest() {
          DELETE FROM \"api\".\"flights\" USING _transom_affected \
          WHERE \"api\".\"flights\".\"id\" = _transom_affected.\"id\" RETURNING \"api\".\"flights\".\"id\") \
          SELECT null::bigint AS total_result_set, pg_catalog.count(_transom_row) AS page_total, \
-         coalesce(json_agg(_transom_row), '[]')::text AS body, null::text[] AS location \
+         coalesce(json_agg(_transom_row), '[]')::text AS body, \
+         nullif(current_setting('response.headers', true), '') AS response_headers, \
+         nullif(current_setting('response.status', true), '') AS response_status, null::text[] AS location \
          FROM (SELECT \"flights\".\"id\" FROM _transom_source AS \"flights\") _transom_row"
     );
 }

@@ -1,5 +1,6 @@
 //! Reading the schema cache from PostgreSQL's catalogs.
 
+mod media;
 mod routines;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,9 +56,11 @@ async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error>
     let foreign_keys = load_foreign_keys(client, &graph).await?;
     let computed = load_computed(client, &graph).await?;
     let routines = routines::load_routines(client, schemas).await?;
+    let (handlers, versions) = media::load_handlers(client, schemas).await?;
+    definitions.extend(versions);
     let rows = client.query(PRIVILEGES, &[]).await?;
     definitions.extend(rows.iter().map(|row| row.get::<_, String>(0)));
-    Ok(SchemaCache::new(Parts { relations, foreign_keys, shown, computed, routines, definitions }))
+    Ok(SchemaCache::new(Parts { relations, foreign_keys, shown, computed, routines, handlers, definitions }))
 }
 
 const RELATIONS: &str = "\

@@ -1,6 +1,7 @@
 //! The expression that makes the body of an answer out of the rows of a query.
 
 use crate::rest::request::{Body, Format, Nulls};
+use crate::rest::schema::{Maker, TableId};
 use crate::rest::statement::SqlWriter;
 
 /// What the rows of a statement stand for: those of a table, or the result of a function.
@@ -42,8 +43,16 @@ pub(super) fn write_body_of(sql: &mut SqlWriter, outcome: Outcome, format: &Form
             );
             return;
         }
-        Format::Array(nulls) => (nulls, matches!(outcome, Outcome::Scalar | Outcome::Composite)),
-        Format::Singular(nulls) => (nulls, true),
+        Format::GeoJson => {
+            sql.push(
+                "json_build_object('type', 'FeatureCollection', 'features', \
+                 coalesce(json_agg(ST_AsGeoJSON(_transom_row)::json), '[]'))",
+            );
+            return;
+        }
+        Format::Custom(handler) => return write_made(sql, outcome, &handler.maker),
+        Format::Array(nulls) => (*nulls, matches!(outcome, Outcome::Scalar | Outcome::Composite)),
+        Format::Singular(nulls) => (*nulls, true),
     };
     let value = match (outcome, format) {
         // Of a set of values the one that is asked for comes as an object, as in PostgREST.
@@ -57,4 +66,27 @@ pub(super) fn write_body_of(sql: &mut SqlWriter, outcome: Outcome, format: &Form
     let (only, none) = if single { ("->0", "'null'") } else { ("", "'[]'") };
     sql.push("coalesce(").push(strip).push("json_agg(").push(value).push(")").push(only).push(stripped);
     sql.push(", ").push(none).push(")::text");
+}
+
+/// Writes what something in the database makes of the rows.
+fn write_made(sql: &mut SqlWriter, outcome: Outcome, maker: &Maker) {
+    let call = |sql: &mut SqlWriter, function: &TableId| {
+        sql.ident(&function.schema).push(".").ident(&function.name).push("(").push(ROWS);
+    };
+    match (maker, outcome) {
+        // There is one value, which an aggregate has to pick beside another that counts.
+        (Maker::Itself, _) => drop(sql.push("(array_agg(").push(ROWS).push(".pgrst_scalar))[1]")),
+        (Maker::OfAny(function) | Maker::OfRows(function, _), Outcome::Scalar | Outcome::Scalars) => {
+            call(sql, function);
+            sql.push(".pgrst_scalar)");
+        }
+        (Maker::OfAny(function), _) => {
+            call(sql, function);
+            sql.push(")");
+        }
+        (Maker::OfRows(function, relation), _) => {
+            call(sql, function);
+            sql.push("::").ident(&relation.schema).push(".").ident(&relation.name).push(")");
+        }
+    }
 }

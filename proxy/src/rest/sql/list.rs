@@ -23,7 +23,7 @@ impl Groups {
 
 /// Writes the list behind `SELECT`: the columns, then what is embedded.
 pub(super) fn write_list(sql: &mut SqlWriter, source: Source<'_>, node: &Node<'_>) -> Groups {
-    if is_silent(node) {
+    if node.is_silent() {
         source.write_star(sql);
         return Groups::default();
     }
@@ -40,13 +40,13 @@ pub(super) fn write_list(sql: &mut SqlWriter, source: Source<'_>, node: &Node<'_
     }
 }
 
-/// Whether a node selects nothing: then it only restricts its parent, and has no key in it.
-fn is_silent(node: &Node<'_>) -> bool {
-    node.select.is_empty() && node.children.is_empty()
+/// The names of the columns of a node that does not aggregate.
+pub(super) fn column_names(node: &Node<'_>) -> Vec<String> {
+    cells(node).into_iter().filter_map(|cell| cell.name.map(str::to_owned)).collect()
 }
 
 fn shown<'n, 'a>(node: &'n Node<'a>) -> impl Iterator<Item = (&'n Node<'a>, &'n Branch<'a>)> {
-    let shown = node.children.iter().filter(|child| !is_silent(child));
+    let shown = node.children.iter().filter(|child| !child.is_silent());
     shown.filter_map(|child| Some((child, child.branch.as_ref()?)))
 }
 
@@ -209,6 +209,7 @@ fn cells<'n>(node: &'n Node<'n>) -> Vec<Cell<'n>> {
             }
             EmbedForm::Spread => cells.extend(self::cells(child).into_iter().enumerate().map(|(position, cell)| {
                 let kind = match cell.value {
+                    _ if child.is_spread_as_lists() => Kind::Json,
                     Value::Embed(..) | Value::Spread(.., Kind::Json) => Kind::Json,
                     _ => Kind::Plain,
                 };

@@ -1,7 +1,7 @@
 //! The query of a node and of everything embedded in it, and the query that counts its rows.
 
 use super::condition::{Presence, write_conditions};
-use super::list::write_list;
+use super::list::{column_names, write_list};
 use super::source::Source;
 use crate::rest::ast::Join;
 use crate::rest::request::Range;
@@ -90,17 +90,33 @@ fn write_joins(sql: &mut SqlWriter, source: Source<'_>) {
         sql.push(" JOIN LATERAL (");
         if child.is_to_one() {
             write_query(sql, child, Some(source));
+        } else if child.is_spread_as_lists() {
+            write_lists(sql, child, branch, source);
         } else {
             sql.push("SELECT json_agg(").ident(&branch.handle).push(") AS ").ident(&branch.handle).push(" FROM (");
             write_query(sql, child, Some(source));
             sql.push(") AS ").ident(&branch.handle);
         }
         sql.push(") AS ").ident(&branch.handle).push(" ON ");
-        if branch.join == Join::Inner && !child.is_to_one() {
+        if branch.join == Join::Inner && !child.is_to_one() && !child.is_spread_as_lists() {
             sql.ident(&branch.handle).push(" IS NOT NULL");
         } else {
             sql.push("TRUE");
         }
+    }
+}
+
+/// Writes the query of a resource of which there may be many: one row with a list for each column, or, if there has to be one
+/// and is none, no row.
+fn write_lists(sql: &mut SqlWriter, child: &Node<'_>, branch: &Branch<'_>, parent: Source<'_>) {
+    sql.push("SELECT ").join(column_names(child), ", ", |sql, name| {
+        sql.push("COALESCE(json_agg(").ident(&branch.handle).push(".").ident(&name).push("), '[]') AS ").ident(&name);
+    });
+    sql.push(" FROM (");
+    write_query(sql, child, Some(parent));
+    sql.push(") AS ").ident(&branch.handle);
+    if branch.join == Join::Inner {
+        sql.push(" HAVING COUNT(*) > 0");
     }
 }
 

@@ -63,6 +63,17 @@ impl<'a> Source<'a> {
         sql.push(".").ident(column);
     }
 
+    /// Whether a field is JSON, as far as it is known.
+    pub(super) fn is_json(self, field: &Field) -> bool {
+        match field.path.last() {
+            Some(step) => step.arrow == Arrow::Json,
+            None => self
+                .known
+                .and_then(|relation| relation.column(&field.column))
+                .is_some_and(|column| column.family == TypeFamily::Json),
+        }
+    }
+
     /// Writes a field. A path into a column that is not JSON goes through its JSON form.
     pub(super) fn write_field(self, sql: &mut SqlWriter, field: &Field) {
         let column = self.known.and_then(|relation| relation.column(&field.column));

@@ -70,14 +70,14 @@ pub(in crate::rest) fn write_statement(parts: WriteParts<'_>) -> Statement {
             write_returned(&mut sql, source, &node, returns, &location);
             sql.push(" FROM ");
             source.write_name(&mut sql);
-            return finish(sql.push(" WHERE false"), &node, format, returns, &location, NOT_COUNTED);
+            return finish(sql.push(" WHERE false"), &node, &format, returns, &location, NOT_COUNTED);
         }
         Mutation::Update(payload) => write_update(&mut sql, &node, &affected, payload, missing),
         Mutation::Delete => write_delete(&mut sql, &node, &affected),
     }
     sql.push(" RETURNING ");
     write_returned(&mut sql, source, &node, returns, &location);
-    finish(&mut sql, &node, format, returns, &location, if resolves { INSERTED } else { NOT_COUNTED })
+    finish(&mut sql, &node, &format, returns, &location, if resolves { INSERTED } else { NOT_COUNTED })
 }
 
 const NOT_COUNTED: &str = "null::bigint";
@@ -93,7 +93,7 @@ const COUNT_DOWN: &str = "set_config('transom.inserted', \
 fn finish(
     sql: &mut SqlWriter,
     node: &Node<'_>,
-    format: Format,
+    format: &Format,
     returns: Option<Return>,
     location: &[&str],
     inserted: &str,
@@ -104,7 +104,7 @@ fn finish(
         .push(ROWS)
         .push(") AS page_total, ");
     let represented = returns == Some(Return::Representation);
-    write_body(sql, &format, if represented { Body::Sent } else { Body::Omitted });
+    write_body(sql, format, if represented { Body::Sent } else { Body::Omitted });
     sql.push(" AS body, ").push(SAID).push(", ");
     if location.is_empty() {
         sql.push("null::text[]");
