@@ -3,7 +3,6 @@
 
 mod build;
 mod api;
-mod openapi;
 mod environment;
 mod postgrest;
 mod file;
@@ -16,6 +15,7 @@ mod problem;
 mod written;
 mod settings;
 mod kind;
+mod openapi;
 mod suggest;
 mod units;
 

@@ -62,7 +62,7 @@ async fn every_exception_is_needed_and_suffices() {
             let mut without = exchange.clone();
             exceptions::settle_all_but(exception.name, &mut without);
             assert!(without.differs(), "not needed: {}\n{exchange}", exception.name);
-            assert_eq!(pair::unexplained(exchange), None, "not enough: {}", exception.name);
+            assert_eq!(pair::unexplained(&exchange), None, "not enough: {}", exception.name);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! From request to plan: looks names up in the schema cache and decides what to run.
 
-mod call;
-mod embed;
 mod allow;
 mod root;
+mod call;
+mod embed;
 
 use embed::{Graft, Twig};
 

@@ -1,5 +1,7 @@
 //! A request in PostgREST's terms: everything that its line, headers and body say, read but not yet looked up.
 
+mod root;
+mod resource;
 mod call;
 mod payload;
 mod csv;
@@ -8,8 +10,6 @@ mod prefer;
 mod query;
 mod range;
 mod target;
-mod root;
-mod resource;
 
 pub(super) use call::{Arguments, Call};
 pub(super) use media::{Accepts, Execution, Format, Negotiated, Nulls, Producer, Selection};

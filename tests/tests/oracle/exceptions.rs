@@ -148,7 +148,10 @@ fn fused(location: &str) -> String {
 
 fn two_content_types(exchange: &mut Exchange) {
     let theirs: Vec<_> = exchange.theirs.headers.get_all("content-type").iter().collect();
-    if exchange.theirs.status == 406 && theirs.len() == 2 && theirs.contains(&&exchange.ours.headers["content-type"]) {
+    if exchange.theirs.status == 406
+        && theirs.len() == 2
+        && exchange.ours.headers.get("content-type").is_some_and(|ours| theirs.contains(&ours))
+    {
         exchange.adopt("content-type");
     }
 }

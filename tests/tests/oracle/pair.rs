@@ -62,7 +62,7 @@ impl Pair {
     pub(super) async fn compare(&self, asks: Vec<Ask>) {
         let exchanges = stream::iter(asks).map(|ask| async move { self.ask(&ask).await }).buffer_unordered(AT_ONCE);
         let exchanges: Vec<_> = exchanges.collect().await;
-        assert_alike(exchanges.into_iter().filter_map(|exchanges| exchanges.into_iter().find_map(unexplained)));
+        assert_alike(exchanges.into_iter().filter_map(|exchanges| exchanges.iter().find_map(unexplained)));
     }
 }
 
@@ -74,7 +74,7 @@ pub(super) fn assert_alike(differences: impl IntoIterator<Item = String>) {
 }
 
 /// The difference in this exchange, if no exception explains it.
-pub(super) fn unexplained(exchange: Exchange) -> Option<String> {
+pub(super) fn unexplained(exchange: &Exchange) -> Option<String> {
     let mut settled = exchange.clone();
     exceptions::settle(&mut settled);
     settled.differs().then(|| exchange.to_string())

@@ -21,10 +21,9 @@ pub(super) async fn compare(pair: &Pair, asks: Vec<Ask>) {
         let exchange = pair.ask_once(&ask).await;
         let (here, there) = tokio::join!(ours.query_one(STATE, &[]), theirs.query_one(STATE, &[]));
         let (here, there): (String, String) = (here.expect("it runs").get(0), there.expect("it runs").get(0));
-        let shown = exchange.to_string();
-        differences.extend(unexplained(exchange));
+        differences.extend(unexplained(&exchange));
         if here != there {
-            differences.push(format!("{shown}\n  there: {there}\n  here:  {here}"));
+            differences.push(format!("{exchange}\n  there: {there}\n  here:  {here}"));
             // What comes after would only repeat it.
             break;
         }
@@ -291,6 +290,7 @@ pub(super) fn by_hand() -> Vec<Ask> {
         post("/rpc/fail", "{\"code\":\"28000\",\"message\":\"m\"}"),
         post("/rpc/fail", "{\"code\":\"21000\",\"message\":\"m\"}"),
         post("/rpc/fail", "{\"code\":\"22P02\",\"message\":\"m\"}"),
+        post("/rpc/fail", "{\"code\":\"PGRST\",\"message\":\"m\"}"),
         post("/rpc/odd%20name", "{\"an arg\":4}"),
         post("/hidden", "{\"id\":1}"),
         post("/nosuch", "{\"id\":1}"),

@@ -56,7 +56,8 @@ fn of_relation(relation: &Relation, notes: &[Note]) -> Value {
     let columns = relation.columns.iter();
     let properties = columns.clone().map(|column| (column.name.clone(), of_column(column, note_of(column)))).collect();
     let required = columns.filter(|column| note_of(column).is_some_and(|note| note.required));
-    schema(relation.comment.as_deref(), properties, required.map(|column| column.name.as_str()).collect())
+    let required: Vec<&str> = required.map(|column| column.name.as_str()).collect();
+    schema(relation.comment.as_deref(), properties, &required)
 }
 
 /// The object that a function is called with.
@@ -67,11 +68,11 @@ pub(super) fn of_arguments(function: &Function) -> Value {
         (parameter.name.clone(), Value::Object(property))
     });
     let required = function.parameters.iter().filter(|parameter| parameter.required);
-    let required = required.map(|parameter| parameter.name.as_str()).collect();
-    schema(function.comment.as_deref(), properties.collect(), required)
+    let required: Vec<&str> = required.map(|parameter| parameter.name.as_str()).collect();
+    schema(function.comment.as_deref(), properties.collect(), &required)
 }
 
-fn schema(comment: Option<&str>, properties: Map<String, Value>, required: Vec<&str>) -> Value {
+fn schema(comment: Option<&str>, properties: Map<String, Value>, required: &[&str]) -> Value {
     let mut schema = Map::new();
     insert_some(&mut schema, "description", comment);
     insert_some(&mut schema, "type", Some("object"));
