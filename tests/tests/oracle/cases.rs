@@ -191,7 +191,9 @@ pub(super) fn headed_reads() -> Vec<Ask> {
     asks.extend(accepts.map(|accept| one(accept, "/clients?id=eq.1")));
     asks.extend(accepts.map(|accept| one(accept, "/rpc/add?a=1")));
     asks.extend(accepts.map(|accept| one(accept, "/rpc/get_tasks?project=3")));
-    asks.extend(accepts.map(|accept| one(accept, "/rpc/nothing")));
+    // PostgREST asks PostGIS to write down nothing, and fails where it is not installed.
+    let of_nothing = accepts.into_iter().filter(|accept| *accept != "application/geo+json");
+    asks.extend(of_nothing.map(|accept| one(accept, "/rpc/nothing")));
     asks.extend(prefers.map(|prefer| clients().header("Prefer", prefer)));
     asks.extend(prefers.map(|prefer| Ask::get("/rpc/get_tasks?project=1&order=id").header("Prefer", prefer)));
     for range in ranges {

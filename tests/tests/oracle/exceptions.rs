@@ -100,6 +100,15 @@ pub(super) const ALL: &[Exception] = &[
             }
         },
     },
+    Exception {
+        name: "a spread of what there may be many of",
+        example: || Ask::get("/clients?select=id,...projects!client_id(name)"),
+        settle: |exchange| {
+            if is_error(&exchange.theirs, "PGRST119") && exchange.ours.status == 200 {
+                exchange.ours = exchange.theirs.clone();
+            }
+        },
+    },
 ];
 
 /// Settles all but the one of that name.

@@ -84,7 +84,12 @@ async fn requests_for_the_root_are_answered_alike() {
     asks.push(Ask::get("/").header("Accept", "text/csv"));
     asks.push(Ask::get("/").header("Accept-Profile", "nosuch"));
     Pair::reading().await.compare(asks).await;
-    Pair::with(&[("openapi_mode", "disabled")]).await.compare(vec![Ask::get("/"), Ask::new(Method::HEAD, "/")]).await;
+    let disabled = Pair::with(&[("openapi_mode", "disabled")]).await;
+    disabled.compare(vec![Ask::new(Method::HEAD, "/")]).await;
+    let exchange = disabled.ask_once(&Ask::get("/")).await;
+    // As for other paths: what has an empty object for a body there has a code here.
+    assert_eq!((exchange.theirs.status, exchange.ours.status), (404, 404), "{exchange}");
+    assert_eq!(exchange.ours.json()["code"], "PGRST126");
     let root = vec![Ask::get("/"), Ask::get("/?a=1"), Ask::new(Method::HEAD, "/")];
     Pair::with(&[("db_root_spec", "one_out")]).await.compare(root).await;
 }

@@ -38,7 +38,6 @@ pub(super) struct Column {
 pub(super) struct Function {
     pub(super) name: String,
     pub(super) comment: Option<String>,
-    pub(super) volatile: bool,
     pub(super) parameters: Vec<Parameter>,
 }
 
@@ -116,7 +115,7 @@ fn write_columns(sql: &mut SqlWriter) {
 fn write_functions(sql: &mut SqlWriter, described: Described) {
     sql.push(
         "(SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object('name', p.proname, \
-         'comment', pg_catalog.obj_description(p.oid, 'pg_proc'), 'volatile', p.provolatile = 'v', 'parameters', \
+         'comment', pg_catalog.obj_description(p.oid, 'pg_proc'), 'parameters', \
          (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(\
          'name', coalesce(p.proargnames[g.place], ''), 'type', ",
     );
@@ -131,6 +130,13 @@ fn write_functions(sql: &mut SqlWriter, described: Described) {
          JOIN pg_catalog.pg_type t ON t.oid = g.type)) ORDER BY p.proname, p.oid), '[]') \
          FROM pg_catalog.pg_proc p WHERE p.pronamespace = (SELECT oid FROM chosen) AND p.prokind = 'f' \
          AND p.prorettype <> 'pg_catalog.trigger'::pg_catalog.regtype",
+    );
+    // As they can be called: every parameter has a name, or the only one takes the whole body.
+    sql.push(
+        " AND (NOT EXISTS (SELECT FROM pg_catalog.unnest(coalesce(p.proallargtypes, p.proargtypes::pg_catalog.oid[])) \
+         WITH ORDINALITY AS s(type, place) WHERE coalesce(p.proargmodes[s.place], 'i') IN ('i', 'b', 'v') \
+         AND coalesce(p.proargnames[s.place], '') = '') \
+         OR p.pronargs = 1 AND p.proargtypes[0] = ANY ('{json,jsonb,text,xml,bytea}'::pg_catalog.regtype[]))",
     );
     if described == Described::Privileges {
         sql.push(" AND pg_catalog.has_function_privilege(p.oid, 'EXECUTE')");

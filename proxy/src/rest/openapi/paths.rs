@@ -99,9 +99,6 @@ fn of_function(function: &Function) -> Value {
     };
     let arguments = json!({ "name": "args", "in": "body", "required": true, "schema": of_arguments(function) });
     let post = operation(vec![arguments, json!({ "$ref": "#/parameters/preferParams" })]);
-    if function.volatile {
-        return json!({ "post": post });
-    }
     json!({ "get": operation(function.parameters.iter().map(argument).collect()), "post": post })
 }
 
