@@ -64,6 +64,7 @@ pub fn cache(
     part(&mut key, Some(namespace));
     part(&mut key, principal.role.as_deref());
     part(&mut key, claims);
+    part(&mut key, plan.zone);
     part(&mut key, Some(&format!("{:?}", plan.shape)));
     part(&mut key, Some(&plan.statement.sql));
     for param in &plan.statement.params {

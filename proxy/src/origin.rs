@@ -29,9 +29,9 @@ pub use self::{
     signature::{LOG_PREFIX, Sign, Signature, Signed},
 };
 use crate::{
-    config::Database,
+    config::{Database, Ending},
     error::Error,
-    rest::{self, Answer, Caller, SchemaCache, Statement, TableId},
+    rest::{self, Answer, Caller, Estimate, SchemaCache, Statement, TableId},
     telemetry::{Metrics, Operation},
 };
 
@@ -206,10 +206,15 @@ impl Origin {
     ///
     /// # Errors
     /// If Postgres is away, refuses, or is too slow.
-    pub async fn read(&self, session: &Session, statement: &Statement) -> Result<Answer, Error> {
+    pub async fn read(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        estimate: Option<&Estimate>,
+    ) -> Result<Answer, Error> {
         let mut backoff = Backoff::default();
         loop {
-            let answer = self.read_once(session, statement).await;
+            let answer = self.read_once(session, statement, estimate).await;
             if !backoff.again(&answer).await {
                 return answer;
             }
@@ -221,7 +226,12 @@ impl Origin {
     ///
     /// # Errors
     /// As [`read`](Self::read).
-    pub async fn read_aside(&self, session: &Session, statement: &Statement) -> Result<Option<Answer>, Error> {
+    pub async fn read_aside(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        estimate: Option<&Estimate>,
+    ) -> Result<Option<Answer>, Error> {
         if self.connections().1 + 1 >= self.pool_max {
             return Ok(None);
         }
@@ -230,12 +240,13 @@ impl Origin {
         if self.connections().1 >= self.pool_max {
             return Ok(None);
         }
-        self.read_on(connection, session, statement, Operation::Audit).await.map(Some)
+        self.read_on(connection, session, statement, estimate, Operation::Audit).await.map(Some)
     }
 
-    /// Runs a write. `accept` judges the answer before the commit: what it refuses is rolled back. `sign` says what to leave
-    /// in the log with the commit, given what changed; a write that changed nothing is not asked. If the role may not leave
-    /// anything there, the write is made again without.
+    /// Runs a write. `accept` judges the answer before the commit: what it refuses is rolled back, and so is everything if
+    /// the ending says so; then nothing has changed. `sign` says what to leave in the log with the commit, given what
+    /// changed; a write that changed nothing is not asked. If the role may not leave anything there, the write is made again
+    /// without.
     ///
     /// # Errors
     /// As [`read`](Self::read), and whatever `accept` refuses. An error that leaves open whether the commit took place
@@ -245,21 +256,27 @@ impl Origin {
         session: &Session,
         statement: &Statement,
         changes: &rest::Changes,
+        ending: Ending,
         accept: impl Fn(Answer) -> Result<T, Error> + Sync,
         sign: Sign<'_>,
     ) -> Result<Written<T>, Uncommitted> {
         let mut backoff = Backoff::default();
         loop {
-            let written = self.write_once(session, statement, changes, &accept, sign).await;
+            let written = self.write_once(session, statement, changes, ending, &accept, sign).await;
             if !backoff.again(&written).await {
                 return written;
             }
         }
     }
 
-    async fn read_once(&self, session: &Session, statement: &Statement) -> Result<Answer, Error> {
+    async fn read_once(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        estimate: Option<&Estimate>,
+    ) -> Result<Answer, Error> {
         let connection = self.connection().await?;
-        self.read_on(connection, session, statement, Operation::Read).await
+        self.read_on(connection, session, statement, estimate, Operation::Read).await
     }
 
     async fn read_on(
@@ -267,11 +284,12 @@ impl Origin {
         mut connection: bb8::PooledConnection<'_, Manager>,
         session: &Session,
         statement: &Statement,
+        estimate: Option<&Estimate>,
         operation: Operation,
     ) -> Result<Answer, Error> {
         let transaction = self.transaction(&mut connection, session, Access::ReadOnly);
         let began = Instant::now();
-        let answer = transaction.read(statement).await;
+        let answer = transaction.read(statement, estimate).await;
         self.measured(operation, began, statement);
         self.bounded(answer.map_err(|error| self.failure(&error, session.caller))?)
     }
@@ -281,6 +299,7 @@ impl Origin {
         session: &Session,
         statement: &Statement,
         changes: &rest::Changes,
+        ending: Ending,
         accept: &(impl Fn(Answer) -> Result<T, Error> + Sync),
         sign: Sign<'_>,
     ) -> Result<Written<T>, Uncommitted> {
@@ -288,7 +307,7 @@ impl Origin {
         let transaction = self.transaction(&mut connection, session, Access::ReadWrite);
         let began = Instant::now();
         let failure = |error: &tokio_postgres::Error| self.failure(error, session.caller);
-        let written = transaction.write(statement, changes, accept, (sign, &self.unsigned), failure).await;
+        let written = transaction.write(statement, changes, ending, accept, (sign, &self.unsigned), failure).await;
         self.measured(Operation::Write, began, statement);
         written
     }

@@ -316,6 +316,11 @@ impl Serve {
         path.strip_prefix(&**rest_path).is_some_and(|below| below.starts_with('/'))
     }
 
+    /// The origins that may ask across sites; `None`: all.
+    pub(crate) fn origins(&self) -> Option<&[String]> {
+        self.config.listeners.origins.as_deref()
+    }
+
     fn resource<'r>(&self, parts: &'r Parts) -> &'r str {
         self.below_rest_path(parts.uri.path())
     }
@@ -341,7 +346,16 @@ impl Serve {
 }
 
 fn rest_settings(config: &Config) -> rest::Settings {
-    rest::Settings { schemas: config.database.schemas.clone(), max_rows: config.database.max_rows.map(u64::from) }
+    rest::Settings {
+        schemas: config.database.schemas.clone(),
+        max_rows: config.database.max_rows.map(u64::from),
+        api: config.database.api,
+        openapi: config.database.openapi.clone(),
+        base_path: match &*config.listeners.rest_path {
+            "" => "/".to_owned(),
+            path => path.to_owned(),
+        },
+    }
 }
 
 /// What L2 said counts where L1 had nothing to say.

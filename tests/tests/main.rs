@@ -11,6 +11,7 @@ mod haproxy;
 
 mod main_job;
 mod rest_api;
+mod api;
 mod headers;
 mod directives;
 mod limits;
@@ -18,6 +19,8 @@ mod malformed;
 mod writes;
 mod views;
 mod schema;
+mod oracle;
+mod clients;
 mod tokens;
 mod faults;
 mod echoes;

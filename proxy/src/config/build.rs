@@ -8,8 +8,10 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use super::api::{Api, Permission, TransactionEnd};
 use super::claim_path::ClaimPath;
 use super::kind::Value;
+use super::openapi::{Described, DescribedServer, OpenApi, Security};
 use super::problem::{ConfigError, ConfigErrors};
 use super::settings::{Preset, SETTINGS, Setting, setting};
 use super::tables::{self, TablePolicy};
@@ -53,6 +55,7 @@ fn assemble(
             listen: v.address("listen"),
             admin_listen: v.address("admin_listen"),
             rest_path: v.text("rest_path"),
+            origins: v.optional_list("server_cors_allowed_origins"),
         },
         namespace: v.text("namespace"),
         database: Database {
@@ -63,6 +66,17 @@ fn assemble(
             pre_request: v.optional_list("db_pre_request").unwrap_or_default(),
             channel: v.channel(),
             max_rows: v.optional_number("db_max_rows").and_then(NonZeroU64::new),
+            api: Api {
+                aggregates: Permission::of(&v.text("db_aggregates_enabled")),
+                plans: Permission::of(&v.text("db_plan_enabled")),
+                transaction_end: TransactionEnd::of(&v.text("db_tx_end")),
+            },
+            openapi: OpenApi {
+                described: Described::of(&v.text("openapi_mode")),
+                security: Security::of(&v.text("openapi_security_active")),
+                server: v.optional_text("openapi_server_proxy_uri").and_then(|url| DescribedServer::read(&url)),
+                root_function: v.optional_list("db_root_spec").unwrap_or_default(),
+            },
             pool_max: v.small("db_pool_max"),
             pool_wait_max: v.duration("db_pool_wait_max"),
             startup_retries: v.small("startup_retries"),

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{claim_path::ClaimPath, units};
+use super::{claim_path::ClaimPath, openapi::DescribedServer, units};
 
 /// What a setting may hold. Bounds are part of the kind, so every error can name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Kind {
     TokenSecret,
     /// a path into the claims of a token
     ClaimPath,
+    /// where clients reach the API
+    ServerUrl,
     /// any text but the empty one
     Text,
     /// a whole number between two bounds, both included
@@ -78,7 +80,7 @@ impl Kind {
             Self::TokenSecret => "SECRET",
             Self::ClaimPath => "JSPATH",
             Self::Text => "TEXT",
-            Self::PostgresUrl | Self::RedisUrl => "URL",
+            Self::PostgresUrl | Self::RedisUrl | Self::ServerUrl => "URL",
             Self::Identifiers => "NAMES",
             Self::Count(..) | Self::PowerOfTwo(..) => "COUNT",
             Self::Seconds(_) => "SECONDS",
@@ -113,6 +115,7 @@ impl Kind {
             Self::Identifier | Self::Text | Self::TokenSecret => {
                 Value::Text(Some(text).filter(|t| !t.is_empty())?.to_owned())
             }
+            Self::ServerUrl => Value::Text(DescribedServer::read(text).map(|_| text.to_owned())?),
             Self::Function => Value::List(function(text)?),
             Self::ClaimPath => Value::ClaimPath(text.parse().ok()?),
             Self::Identifiers => Value::List(identifiers(text)?),
@@ -170,6 +173,7 @@ impl Kind {
                 "a path into claims",
                 "write for example .role, .app.roles[0] or .\"https://example.org/role\"".to_owned(),
             ),
+            Self::ServerUrl => ("the URL of a server", "write for example https://example.org/api".to_owned()),
             Self::Text => ("a text", "write at least one character".to_owned()),
             Self::Count(min, max) => ("a count in bounds", format!("write a whole number from {min} to {max}")),
             Self::PowerOfTwo(min, max) => {

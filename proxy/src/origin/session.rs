@@ -15,6 +15,8 @@ pub struct Session {
     pub caller: Caller,
     /// the value of `search_path`
     pub search_path: Arc<str>,
+    /// the time zone, if not the usual; one of the names that the database of IANA has
+    pub zone: Option<&'static str>,
     /// what the database may know of the request
     pub told: Told,
 }
@@ -53,7 +55,13 @@ impl Session {
     pub fn new(role: Option<Arc<str>>, caller: Caller, schema: &str, extra: &[String]) -> Self {
         let schemas: Vec<String> =
             std::iter::once(schema).chain(extra.iter().map(String::as_str)).map(quoted).collect();
-        Self { role, caller, search_path: schemas.join(", ").into(), told: Told::Nothing }
+        Self { role, caller, search_path: schemas.join(", ").into(), zone: None, told: Told::Nothing }
+    }
+
+    /// The same in this time zone.
+    #[must_use]
+    pub fn in_zone(self, zone: Option<&'static str>) -> Self {
+        Self { zone, ..self }
     }
 
     /// The same for one request alone.

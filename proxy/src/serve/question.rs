@@ -87,7 +87,8 @@ impl Question {
             principal.caller,
             &plan.target.schema,
             &context.database.extra_search_path,
-        );
+        )
+        .in_zone(plan.zone);
         Self {
             key: key::cache(context.namespace, context.fingerprint, &principal, claims.as_deref(), &plan),
             // It is told what is in the key and nothing else, so nothing else can be in the answer.
@@ -163,7 +164,9 @@ impl Questions {
                 let params: usize = statement.params.iter().map(|param| param.0.as_deref().map_or(0, str::len)).sum();
                 let claims = question.principal.claims.len();
                 let slots = size_of::<u32>() * question.dependence.exact().len();
-                let texts = claims + raw.len() + statement.sql.len() + question.key.canonical().len() + params + slots;
+                let estimate = question.plan.estimate.as_ref().map_or(0, |estimate| estimate.statement.sql.len());
+                let statements = statement.sql.len() + params + estimate;
+                let texts = claims + raw.len() + statements + question.key.canonical().len() + slots;
                 u32::try_from(texts + OVERHEAD_BYTES).unwrap_or(u32::MAX)
             })
             .build();

@@ -42,6 +42,7 @@ impl Serve {
         }
         let request = RequestSettings::new(parts, self.written_path(parts), principal.claims);
         let session = Session::new(principal.role, principal.caller, &plan.schema, &database.extra_search_path)
+            .in_zone(plan.zone)
             .of_request(request);
         let serve = self.clone();
         let written = async move { serve.write_and_announce(&session, &plan).await };
@@ -63,7 +64,7 @@ impl Serve {
         // Before the commit: whoever leads the change feed may be faster than this node.
         let echo = self.cache.expect(name);
         let sign = |changed: &[TableId]| self.is_announced_by_feed(changed).then_some(Signature(name));
-        let writing = self.origin.write(session, &plan.statement, &plan.changes, accept, &sign);
+        let writing = self.origin.write(session, &plan.statement, &plan.changes, plan.ending, accept, &sign);
         let Ok(end) = tokio::time::timeout(budget, writing).await else {
             // Given up at an unknown point, so perhaps during the commit.
             self.announce_all_that_may_change(&plan.changes).await;

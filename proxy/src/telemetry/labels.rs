@@ -38,14 +38,16 @@ pub enum RequestOutcome {
     Bypass,
     /// by changing data
     Write,
+    /// by saying what a page may send
+    Preflight,
     /// with an error made by the proxy or by Postgres
     Error,
 }
 
 impl RequestOutcome {
     /// Every outcome, in declaration order.
-    pub const ALL: [Self; 7] =
-        [Self::HitL1, Self::HitL2, Self::Stale, Self::Miss, Self::Bypass, Self::Write, Self::Error];
+    pub const ALL: [Self; 8] =
+        [Self::HitL1, Self::HitL2, Self::Stale, Self::Miss, Self::Bypass, Self::Write, Self::Preflight, Self::Error];
 
     /// The name used in labels and logs.
     #[must_use]
@@ -57,6 +59,7 @@ impl RequestOutcome {
             Self::Miss => "miss",
             Self::Bypass => "bypass",
             Self::Write => "write",
+            Self::Preflight => "preflight",
             Self::Error => "error",
         }
     }

@@ -91,7 +91,7 @@ fn footprint(table: &str, query: &str) -> String {
     let headers = HeaderMap::new();
     let inbound =
         Inbound { method: &Method::GET, path: table, query: Some(query), headers: &headers, body: &Bytes::new() };
-    let settings = Settings { schemas: vec!["api".to_owned()], max_rows: Some(1000) };
+    let settings = Settings { schemas: vec!["api".to_owned()], max_rows: Some(1000), ..Settings::default() };
     let Plan::Read(plan) = plan(&inbound, &schema(), &settings).unwrap() else { panic!("a read") };
     let mut texts = Vec::new();
     for table in &plan.reads.tables {

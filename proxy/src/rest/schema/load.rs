@@ -2,6 +2,7 @@
 
 mod keys;
 mod objects;
+mod media;
 mod routines;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -59,9 +60,11 @@ async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error>
     let foreign_keys = load_foreign_keys(client, &graph).await?;
     let computed = load_computed(client, &graph).await?;
     let routines = routines::load_routines(client, &graph, schemas).await?;
+    let (handlers, versions) = media::load_handlers(client, schemas).await?;
+    definitions.extend(versions);
     let rows = client.query(PRIVILEGES, &[]).await?;
     definitions.extend(rows.iter().map(|row| row.get::<_, String>(0)));
-    Ok(SchemaCache::new(Parts { relations, foreign_keys, shown, computed, routines, definitions }))
+    Ok(SchemaCache::new(Parts { relations, foreign_keys, shown, computed, routines, handlers, definitions }))
 }
 
 const RELATIONS: &str = "\
