@@ -3,8 +3,6 @@
 
 /// The variables that PostgREST 12.0.2 knows and Transom has no setting for, and what that means.
 const NOT_USED: &[(&str, &str)] = &[
-    ("PGRST_DB_CHANNEL", "the schema is not reloaded by notifications on a channel of your choice"),
-    ("PGRST_DB_CHANNEL_ENABLED", "there is nothing to switch off"),
     ("PGRST_DB_CONFIG", "settings are not read from the database"),
     ("PGRST_DB_PRE_CONFIG", "settings are not read from the database"),
     ("PGRST_DB_POOL_AUTOMATIC_RECOVERY", "lost connections are always made anew"),
