@@ -8,10 +8,15 @@ use crate::{Folder, Reply, eventually, free_port, resp};
 
 const READY_WITHIN: Duration = Duration::from_secs(40);
 
+/// As whom a replica follows its master, so that the master can refuse it alone.
+const FOLLOWER: [&str; 2] = ["follower", "secret"];
+
 /// A pair of servers under one Sentinel.
 #[derive(Debug)]
 pub struct RedisSentinel {
     servers: [Redis; 2],
+    /// which of them is the master
+    master: usize,
     sentinel: Process,
     port: u16,
     _folder: Folder,
@@ -55,7 +60,7 @@ impl RedisSentinel {
             info.contains("master_link_status:up").then_some(())
         })
         .await;
-        Self { servers: [master, replica], sentinel, port, _folder: folder }
+        Self { servers: [master, replica], master: 0, sentinel, port, _folder: folder }
     }
 
     /// For `REDIS_URL`.
@@ -80,14 +85,60 @@ impl RedisSentinel {
 
     /// Kills the master and waits until the Sentinel has made the replica the master.
     pub async fn crash_master(&mut self) {
-        self.servers[0].kill();
+        self.servers[self.master].kill();
         self.replica_leads().await;
     }
 
-    async fn replica_leads(&self) {
-        eventually("the replica is master", READY_WITHIN, async || {
-            self.servers[1].command(&["INFO", "replication"]).await.ok()?.text()?.contains("role:master").then_some(())
+    /// From now on the replica hears nothing of what the master is told, and stays good enough to become the master for
+    /// some seconds.
+    ///
+    /// # Panics
+    /// If a server does not answer.
+    pub async fn lag_replica(&self) {
+        let [name, password] = FOLLOWER;
+        let (master, replica) = (&self.servers[self.master], &self.servers[1 - self.master]);
+        for (server, words) in [
+            (master, &["ACL", "SETUSER", name, "off", &format!(">{password}"), "~*", "&*", "+@all"][..]),
+            (replica, &["CONFIG", "SET", "masteruser", name, "masterauth", password][..]),
+            (master, &["CLIENT", "KILL", "TYPE", "replica"][..]),
+        ] {
+            server.command(words).await.expect("both servers answer");
+        }
+    }
+
+    /// Starts the server that was killed again, as the replica of the other one, and waits until it follows.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn revive(&mut self) {
+        let leads = self.servers[self.master].port().to_string();
+        let [name, password] = FOLLOWER;
+        // The new master may have been told to log in where it followed, and everybody may follow again.
+        let master = &self.servers[self.master];
+        let allow = ["ACL", "SETUSER", name, "on", &format!(">{password}"), "~*", "&*", "+@all"];
+        master.command(&allow).await.expect("the master answers");
+        let replica = &mut self.servers[1 - self.master];
+        replica.restart().await;
+        replica.command(&["REPLICAOF", "127.0.0.1", &leads]).await.expect("the replica answers");
+        self.replica_follows().await;
+    }
+
+    /// Waits until the replica has what the master has.
+    pub async fn replica_follows(&self) {
+        let replica = &self.servers[1 - self.master];
+        eventually("the replica follows", READY_WITHIN, async || {
+            let info = replica.command(&["INFO", "replication"]).await.ok()?.text()?;
+            info.contains("master_link_status:up").then_some(())
         })
         .await;
+    }
+
+    async fn replica_leads(&mut self) {
+        let replica = &self.servers[1 - self.master];
+        eventually("the replica is master", READY_WITHIN, async || {
+            replica.command(&["INFO", "replication"]).await.ok()?.text()?.contains("role:master").then_some(())
+        })
+        .await;
+        self.master = 1 - self.master;
     }
 }
