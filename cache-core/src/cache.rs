@@ -22,6 +22,7 @@ use crate::{
     limits::Limits,
     outcome::{Tier, TierResult},
     redis::RedisLink,
+    sabotage::{self, Protection},
     tag::{Slots, Tag},
     tier::{L1, L2, L2Answer},
 };
@@ -209,7 +210,10 @@ impl<V: Value> TwoTier<V> {
 
     /// Makes an entry of what was read, and stores it if it is worth it. The store to L2 goes on in the background.
     pub fn store(&self, ticket: FillTicket, value: V, lifetimes: Lifetimes) -> (Arc<Entry<V>>, Stored) {
-        let FillTicket { key, stamp, began } = ticket;
+        let FillTicket { key, mut stamp, began } = ticket;
+        if sabotage::is_off(Protection::Ticket) {
+            stamp = self.coherence.stamp(stamp.slots);
+        }
         let entry = Arc::new(Entry { value, stamp, began, filled: Filled::Here(began), lifetimes });
         if entry.weight(&key) > self.limits.entry_bytes_max {
             // An older answer under the key must not outlive a newer one that cannot be stored.

@@ -20,3 +20,4 @@ pub mod key;
 pub mod tag;
 pub mod clock;
 pub mod error;
+pub mod sabotage;

@@ -9,22 +9,22 @@
 //! `docs/consistency.md` tells what is judged and how to run it: `cargo run --release -p transom-tests --example
 //! consistency -- --help`.
 
-pub mod history;
-pub mod question;
-pub mod judge;
-pub mod schema;
-pub mod client;
-pub mod tally;
-pub mod load;
-mod writer;
-mod reader;
-pub mod cable;
-pub mod stage;
-pub mod fault;
-pub mod schedule;
-pub mod options;
-pub mod report;
 mod run;
+pub mod report;
+pub mod options;
+pub mod schedule;
+pub mod gremlin;
+pub mod fault;
+pub mod stage;
+pub mod cable;
+pub mod clients;
+pub mod load;
+pub mod tally;
+pub mod client;
+pub mod schema;
+pub mod judge;
+pub mod question;
+pub mod history;
 
 pub use self::options::Options;
 pub use self::run::run;

@@ -169,22 +169,21 @@ enum Doubt {
 }
 
 impl Judge {
-    /// A judge of keys that show version 0 by now.
+    /// A judge of keys that all show version 0 by now.
     #[must_use]
-    pub fn new(max_staleness: Duration) -> Self {
-        let now = Instant::now();
+    pub fn new(max_staleness: Duration, now: Instant) -> Self {
         let timelines = Key::all().map(|_| Mutex::new(Timeline::new(0, now))).collect();
         Self { timelines, max_staleness, doubt: Mutex::default() }
     }
 
     /// A write of this key is about to be sent; says which version it is to write.
-    pub fn invoke(&self, key: Key) -> Version {
-        self.with(key, |timeline| timeline.invoke(Instant::now()))
+    pub fn invoke(&self, key: Key, now: Instant) -> Version {
+        self.with(key, |timeline| timeline.invoke(now))
     }
 
     /// The write of this key was answered, or its effect was seen.
-    pub fn acknowledge(&self, key: Key, token: Option<Token>) {
-        self.with(key, |timeline| timeline.acknowledge(Instant::now(), token));
+    pub fn acknowledge(&self, key: Key, token: Option<Token>, now: Instant) {
+        self.with(key, |timeline| timeline.acknowledge(now, token));
     }
 
     /// From now on reads wait for [`resolve`](Self::resolve): what was acknowledged may be lost.
@@ -192,10 +191,9 @@ impl Judge {
         *self.lock_doubt() = Doubt::Some(Vec::new());
     }
 
-    /// The failover that began `from` is over, and this is what is left. Judges what waited for that; says also how many
-    /// versions were lost.
-    pub fn resolve(&self, left: &[(Key, Version)], from: Instant) -> (Vec<Verdict>, u64) {
-        let now = Instant::now();
+    /// The failover that began `from` is over by `now`, and this is what is left. Judges what waited for that; says also
+    /// how many versions were lost.
+    pub fn resolve(&self, left: &[(Key, Version)], from: Instant, now: Instant) -> (Vec<Verdict>, u64) {
         let mut lost = 0;
         for (key, version) in left {
             self.with(*key, |timeline| {

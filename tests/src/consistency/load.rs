@@ -1,21 +1,18 @@
 //! Everything that readers and writers share.
 
 use std::collections::VecDeque;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering::Relaxed};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::RwLock;
-use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
 use super::history::Token;
 use super::judge::{Claim, Judge, Verdict, Violation};
-use super::question::Table;
-use super::schema::{USERS, bearer};
+use super::question::USERS;
+use super::schema::{DATABASE, bearer};
 use super::tally::Tally;
-use super::writer::Way;
-use super::{reader, writer};
 
 /// Tokens that readers choose from.
 const TOKENS_MAX: usize = 64;
@@ -33,6 +30,15 @@ pub struct Pressure {
     pub seed: u64,
 }
 
+/// How a writer reaches the database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// past the nodes
+    Sql,
+    /// through one node or another
+    Proxy,
+}
+
 /// Readers and writers at work.
 #[derive(Debug)]
 pub struct Load {
@@ -43,7 +49,6 @@ pub struct Load {
     pub(super) pause: Option<Duration>,
     /// writers hold it while they write; whoever holds it alone has no write under way
     pub(super) gate: RwLock<()>,
-    database: String,
     postgres_port: AtomicU16,
     tokens: Mutex<VecDeque<Token>>,
     tallies: Vec<Mutex<Tally>>,
@@ -54,24 +59,17 @@ pub struct Load {
 }
 
 impl Load {
-    /// Starts readers on all nodes, and writers on every table.
+    /// For clients of the nodes on these ports.
     #[must_use]
-    pub fn start(
-        pressure: &Pressure,
-        ports: Vec<u16>,
-        postgres_port: u16,
-        database: &str,
-        max_staleness: Duration,
-    ) -> (Arc<Self>, JoinSet<()>) {
+    pub fn new(pressure: &Pressure, ports: Vec<u16>, postgres_port: u16, max_staleness: Duration) -> Self {
         let readers = ports.len() * pressure.readers;
-        let load = Arc::new(Self {
-            judge: Judge::new(max_staleness),
+        Self {
+            judge: Judge::new(max_staleness, Instant::now()),
             ports,
             bearers: USERS.into_iter().map(|user| format!("Bearer {}", bearer(user))).collect(),
             seed: pressure.seed,
             pause: pressure.pause,
             gate: RwLock::new(()),
-            database: database.to_owned(),
             postgres_port: AtomicU16::new(postgres_port),
             tokens: Mutex::default(),
             tallies: (0..readers).map(|_| Mutex::default()).collect(),
@@ -79,15 +77,12 @@ impl Load {
             broken: AtomicU64::new(0),
             written: [AtomicU64::new(0), AtomicU64::new(0)],
             stop: AtomicBool::new(false),
-        });
-        let mut tasks = JoinSet::new();
-        for number in 0..readers {
-            tasks.spawn(reader::run(load.clone(), number % load.ports.len(), number));
         }
-        for (number, table) in (0..).zip(Table::ALL) {
-            tasks.spawn(writer::run(load.clone(), table, number));
-        }
-        (load, tasks)
+    }
+
+    /// How many readers there are to be.
+    pub(super) fn readers(&self) -> usize {
+        self.tallies.len()
     }
 
     /// Ends it; the tasks end by themselves.
@@ -182,6 +177,6 @@ impl Load {
 
     /// A session past the nodes.
     pub(super) async fn postgres(&self) -> Option<Client> {
-        crate::postgres::connect(self.postgres_port.load(Relaxed), &self.database).await.ok()
+        crate::postgres::connect(self.postgres_port.load(Relaxed), DATABASE).await.ok()
     }
 }

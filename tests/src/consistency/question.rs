@@ -4,8 +4,6 @@ use rand::Rng;
 use serde_json::Value;
 
 use super::history::Version;
-use super::judge::Wrong;
-use super::schema::USERS;
 
 /// Rows of `item`.
 pub const ITEMS: u32 = 24;
@@ -19,6 +17,14 @@ pub const BY_ROLE: u32 = 4;
 pub const BY_CLAIM: u32 = 6;
 /// Groups of `ledger`.
 pub const GROUPS: u32 = 4;
+
+/// The roles that own rows of `by_role`, in turn.
+pub const ROLES: [&str; 2] = ["checker_a", "checker_b"];
+/// Who own rows of `by_claim`, in turn.
+pub const SUBJECTS: [&str; 3] = ["ann", "bob", "cid"];
+/// Who reads what is under row-level security: role and `sub`.
+pub const USERS: [(&str, &str); 4] =
+    [("checker_a", "ann"), ("checker_a", "bob"), ("checker_b", "ann"), ("checker_b", "cid")];
 
 /// A table that is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -204,8 +210,8 @@ impl Question {
     ///
     /// # Errors
     /// If rows that are always there are missing, or it contradicts itself.
-    pub fn sightings(self, body: &[u8], total: Option<u64>) -> Result<Vec<Sighting>, Wrong> {
-        let malformed = |what: &str| Wrong::Malformed(format!("{what}: {}", String::from_utf8_lossy(body)));
+    pub fn sightings(self, body: &[u8], total: Option<u64>) -> Result<Vec<Sighting>, String> {
+        let malformed = |what: &str| format!("{what}: {}", String::from_utf8_lossy(body));
         let value: Value = serde_json::from_slice(body).map_err(|_| malformed("not JSON"))?;
         let rows = value.as_array().ok_or_else(|| malformed("not rows"))?;
         let table = match self {
@@ -267,10 +273,8 @@ impl Question {
             }
             Self::WithItem(id) => vec![Key { table: Table::Item, id: id / 2 }, Key { table: Table::Part, id }],
             Self::Count(id) => vec![Key { table: Table::Ledger, id }],
-            Self::OfRole(user) => {
-                keys(Table::ByRole, &|id| ["checker_a", "checker_b"][id as usize % 2] == USERS[user].0)
-            }
-            Self::OfClaim(user) => keys(Table::ByClaim, &|id| ["ann", "bob", "cid"][id as usize % 3] == USERS[user].1),
+            Self::OfRole(user) => keys(Table::ByRole, &|id| ROLES[id as usize % ROLES.len()] == USERS[user].0),
+            Self::OfClaim(user) => keys(Table::ByClaim, &|id| SUBJECTS[id as usize % SUBJECTS.len()] == USERS[user].1),
         }
     }
 }

@@ -1,17 +1,20 @@
 //! A run from beginning to end.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::time::sleep;
 
-use super::fault::{Fault, Saboteur};
+use super::clients;
+use super::fault::Fault;
+use super::gremlin::Gremlin;
 use super::load::{Load, Pressure};
 use super::options::{OnViolation, Options, Until};
 use super::report::{Act, Episode, Report};
 use super::schedule::Schedule;
-use super::stage::{DATABASE, Stage, Topology};
+use super::stage::{Stage, Topology};
 use super::tally::Tally;
 
 /// How long nodes may take to have their leases back after a fault is over; after that they count as lost.
@@ -62,8 +65,8 @@ async fn act(options: &Options, topology: Topology, until: Until, say: &impl Fn(
     say(&format!("{topology:?}: starting {} nodes", options.nodes));
     let mut stage = Stage::open(options.nodes, topology, options.max_staleness).await;
     let pressure = Pressure { readers: options.readers, pause: options.pause, seed: options.seed };
-    let (load, mut tasks) =
-        Load::start(&pressure, stage.ports(), stage.primary.port(), DATABASE, options.max_staleness);
+    let load = Arc::new(Load::new(&pressure, stage.ports(), stage.primary.port(), options.max_staleness));
+    let mut tasks = clients::start(&load);
     let mut random = StdRng::seed_from_u64(options.seed);
     let mut schedule = Schedule::of(&options.faults, topology);
     let (began, mut calm, mut episodes) = (Instant::now(), Tally::default(), Vec::new());
@@ -112,7 +115,7 @@ fn goes_on(until: Until, began: Instant, judged: u64, load: &Load, on_violation:
 
 async fn episode(fault: Fault, stage: &mut Stage, load: &Load, random: &mut StdRng, began: Instant) -> Episode {
     let at = began.elapsed();
-    let detail = Box::pin(Saboteur { stage: &mut *stage, load, random }.strike(fault)).await;
+    let detail = Box::pin(Gremlin { stage: &mut *stage, load, random }.strike(fault)).await;
     let lasted = began.elapsed() - at;
     let recovered = stage.until_leases(RECOVER).await;
     sleep(AFTERMATH).await;

@@ -3,14 +3,12 @@
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::json;
 
-use super::question::{BY_CLAIM, BY_ROLE, GROUPS, ITEMS, PARTS, SHELVES};
+use super::question::{BY_CLAIM, BY_ROLE, GROUPS, ITEMS, PARTS, ROLES, SHELVES, SUBJECTS};
 
+/// The name of the database.
+pub const DATABASE: &str = "checker";
 /// With what the tokens of the readers are signed.
 pub const SECRET: &str = "a secret of the consistency checker, as long as HS256 wants it";
-
-/// Who reads what is under row-level security: role and `sub`.
-pub const USERS: [(&str, &str); 4] =
-    [("checker_a", "ann"), ("checker_a", "bob"), ("checker_b", "ann"), ("checker_b", "cid")];
 
 /// The bearer token of a user.
 ///
@@ -25,8 +23,9 @@ pub fn bearer((role, sub): (&str, &str)) -> String {
 /// Everything, for an empty schema `public`.
 #[must_use]
 pub fn sql() -> String {
-    let owners = "(array['ann', 'bob', 'cid'])[1 + id % 3]";
-    let roles = "(array['checker_a', 'checker_b'])[1 + id % 2]";
+    // Arrays of SQL begin with 1.
+    let turn = |names: &[&str]| format!("(array['{}'])[1 + id % {}]", names.join("', '"), names.len());
+    let (owners, roles) = (turn(&SUBJECTS), turn(&ROLES));
     let (items, parts, by_role, by_claim, groups) = (ITEMS - 1, PARTS - 1, BY_ROLE - 1, BY_CLAIM - 1, GROUPS - 1);
     format!(
         "

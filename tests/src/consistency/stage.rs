@@ -5,11 +5,9 @@ use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
 use super::cable::Cable;
-use super::schema;
+use super::schema::{self, DATABASE};
 use crate::{NodeBuilder, NodeProcess, Postgres, Redis, RedisSentinel, Signal, eventually, free_port};
 
-/// The name of the database.
-pub const DATABASE: &str = "checker";
 /// How long a node may take to say something of itself.
 const ASK: Duration = Duration::from_secs(1);
 /// How long a node may take to start.
@@ -21,7 +19,7 @@ pub enum RedisServers {
     /// one server, and a cable to each node
     Single(Redis),
     /// a master and a replica under a Sentinel, without cables: nodes connect where the Sentinel says
-    Sentinel(RedisSentinel),
+    Sentinel(Box<RedisSentinel>),
 }
 
 /// Which of them.
@@ -83,7 +81,7 @@ impl Stage {
         client.batch_execute(&schema::sql()).await.unwrap_or_else(|error| panic!("the schema: {error:?}"));
         let redis = match topology {
             Topology::Single => RedisServers::Single(Redis::start().await),
-            Topology::Sentinel => RedisServers::Sentinel(RedisSentinel::start().await),
+            Topology::Sentinel => RedisServers::Sentinel(Box::new(RedisSentinel::start().await)),
         };
         let mut seats = Vec::new();
         for _ in 0..nodes {

@@ -41,8 +41,9 @@ impl RedisSentinel {
         );
         let file = folder.write("sentinel.conf", configuration);
         crate::process::give_to_server_user(folder.path());
-        let mut command = unprivileged("redis-sentinel");
-        command.arg(file);
+        // What the program `redis-sentinel` is, under the name that every package of Redis has.
+        let mut command = unprivileged("redis-server");
+        command.arg(file).arg("--sentinel");
         let mut sentinel = Process::start("sentinel", command, &folder, Signal::Kill);
         eventually("the sentinel knows the replica", READY_WITHIN, || {
             sentinel.expect_running();

@@ -4,7 +4,7 @@
 //! connection that breaks leaves no doubt, and a repetition that comes late does nothing.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::Request;
@@ -15,10 +15,10 @@ use rand::{Rng as _, SeedableRng as _};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
 
-use super::client::Connection;
-use super::history::{Token, Version};
-use super::load::Load;
-use super::question::{Key, Table};
+use crate::consistency::client::Connection;
+use crate::consistency::history::{Token, Version};
+use crate::consistency::load::{Load, Way};
+use crate::consistency::question::{Key, Table};
 
 /// How long a statement of a writer may take until it is sent again.
 const STATEMENT: Duration = Duration::from_secs(3);
@@ -31,15 +31,6 @@ const BETWEEN_MS: std::ops::Range<u64> = 2..60;
 /// ...and so many after a burst, per table: what was missed must have time to be noticed, because the next write to the
 /// same table may make up for it.
 const QUIET_MS: std::ops::Range<u64> = 500..3_500;
-
-/// How a writer reaches the database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    /// past the nodes
-    Sql,
-    /// through one node or another
-    Proxy,
-}
 
 /// Writes a table until the load ends.
 pub(super) async fn run(load: Arc<Load>, table: Table, number: u64) {
@@ -67,7 +58,7 @@ impl Writer {
     async fn write(&mut self, key: Key) {
         let load = self.load.clone();
         let _open = load.gate.read().await;
-        let version = load.judge.invoke(key);
+        let version = load.judge.invoke(key, Instant::now());
         let mut way = match key.table {
             Table::Item | Table::Part if key.id % 2 == 1 => Way::Proxy,
             _ => Way::Sql,
@@ -81,7 +72,7 @@ impl Writer {
                 if let Some(token) = &token {
                     load.keep_token(token.clone());
                 }
-                load.judge.acknowledge(key, token);
+                load.judge.acknowledge(key, token, Instant::now());
                 load.count_write(way);
                 return;
             }

@@ -12,12 +12,12 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::time::sleep;
 
-use super::client::{Answer, Connection, NoAnswer};
-use super::history::Token;
-use super::judge::{Claim, Evidence, Observation, Verdict, Violation, Wrong};
-use super::load::Load;
-use super::question::Question;
-use super::tally::{Ending, From, Outage};
+use crate::consistency::client::{Answer, Connection, NoAnswer};
+use crate::consistency::history::Token;
+use crate::consistency::judge::{Claim, Evidence, Observation, Verdict, Violation, Wrong};
+use crate::consistency::load::Load;
+use crate::consistency::question::Question;
+use crate::consistency::tally::{Ending, From, Outage};
 
 /// Pause after a request that got no answer: a client that is refused does not hammer.
 const AFTER_FAILURE: Duration = Duration::from_millis(20);
@@ -120,14 +120,19 @@ impl Reader {
         let sightings = match answer.status {
             // 206: a count was asked for, and there are more rows than the one that was asked for.
             200 | 206 => question.sightings(&answer.body, answer.total()),
-            status => Err(Wrong::Malformed(format!("{status} {}", String::from_utf8_lossy(&answer.body)))),
+            status => Err(format!("{status} {}", String::from_utf8_lossy(&answer.body))),
         };
         let verdict = match sightings {
             Ok(sightings) => {
                 observation.sightings = sightings;
                 self.load.judge.submit(observation)
             }
-            Err(wrong) => Verdict::Broken(Box::new(Violation { wrong, key: None, observation, history: Vec::new() })),
+            Err(what) => Verdict::Broken(Box::new(Violation {
+                wrong: Wrong::Malformed(what),
+                key: None,
+                observation,
+                history: Vec::new(),
+            })),
         };
         self.load.note(self.number, verdict);
     }
