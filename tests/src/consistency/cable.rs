@@ -31,6 +31,8 @@ pub enum Scope {
     All,
     /// those of one lane
     Only(Lane),
+    /// what those of one lane bring back to the client
+    Answers(Lane),
 }
 
 /// What becomes of the connections of a cable that was deaf.
@@ -67,10 +69,11 @@ struct State {
 }
 
 impl Scope {
-    fn covers(self, lane: Lane) -> bool {
+    fn covers(self, lane: Lane, side: Side) -> bool {
         match self {
             Self::All => true,
             Self::Only(only) => only == lane,
+            Self::Answers(only) => only == lane && side == Side::Server,
         }
     }
 }
@@ -151,7 +154,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn forward(mut near: TcpStream, to: u16, mut state: watch::Receiver<State>) {
     // A cable that is deaf carries no handshake either; the near side believes that it is connected.
-    let Some(()) = passable(&mut state, Lane::Other).await else { return };
+    let Some(()) = passable(&mut state).await else { return };
     let Ok(mut far) = TcpStream::connect(("127.0.0.1", to)).await else { return };
     let nodelay = near.set_nodelay(true).and(far.set_nodelay(true));
     if nodelay.is_err() {
@@ -187,7 +190,7 @@ where
             length = from.read(&mut bytes) => length,
             changed = state.changed() => {
                 let now = *state.borrow();
-                if changed.is_err() || is_cut(now, &mut cuts, load(lane)) {
+                if changed.is_err() || is_cut(now, &mut cuts, load(lane), side) {
                     return;
                 }
                 // Also what is read during the hold waits below, before it is written.
@@ -200,10 +203,10 @@ where
         }
         loop {
             let now = *state.borrow_and_update();
-            if is_cut(now, &mut cuts, load(lane)) {
+            if is_cut(now, &mut cuts, load(lane), side) {
                 return;
             }
-            if !now.held.is_some_and(|scope| scope.covers(load(lane))) {
+            if !now.held.is_some_and(|scope| scope.covers(load(lane), side)) {
                 break;
             }
             if state.changed().await.is_err() {
@@ -216,16 +219,15 @@ where
     }
 }
 
-fn is_cut(state: State, cuts: &mut u64, lane: Lane) -> bool {
+fn is_cut(state: State, cuts: &mut u64, lane: Lane, side: Side) -> bool {
     let news = state.cuts > *cuts;
     *cuts = state.cuts;
-    news && state.cut.is_some_and(|scope| scope.covers(lane))
+    news && state.cut.is_some_and(|scope| scope.covers(lane, side))
 }
 
-/// Waits while a lane is held; `None` if the cable is gone.
-async fn passable(state: &mut watch::Receiver<State>, lane: Lane) -> Option<()> {
-    let open = |state: &State| !state.held.is_some_and(|scope| scope.covers(lane));
-    state.wait_for(open).await.ok().map(|_| ())
+/// Waits until new connections are let through; `None` if the cable is gone.
+async fn passable(state: &mut watch::Receiver<State>) -> Option<()> {
+    state.wait_for(|state| state.held != Some(Scope::All)).await.ok().map(|_| ())
 }
 
 fn load(lane: &AtomicU8) -> Lane {

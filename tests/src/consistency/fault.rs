@@ -101,7 +101,9 @@ impl Fault {
                 ("replication-cut", "the feed's stream is cut under a backlog, and again while that is read")
             }
             Self::ReplicationDeaf => ("replication-deaf", "the feed's stream is black-holed under a backlog, twice"),
-            Self::PoolDeaf => ("pool-deaf", "a node's queries and their answers are held up while announcements pass"),
+            Self::PoolDeaf => {
+                ("pool-deaf", "what Postgres answers to a node comes late, after announcements that came later")
+            }
             Self::PostgresDeaf => ("postgres-deaf", "everything between a node and Postgres is black-holed"),
             Self::SlotDropped => ("slot-dropped", "the replication slot is dropped"),
             Self::PublicationDropped => ("publication-dropped", "the publication is dropped"),

@@ -178,7 +178,7 @@ impl Gremlin<'_> {
     /// What was read before a change comes back after its announcement.
     async fn hold_answers(&mut self, node: usize) -> String {
         for _ in 0..8 {
-            self.cables(node, Place::Postgres).for_each(|cable| cable.hold(Scope::Only(Lane::Pool)));
+            self.cables(node, Place::Postgres).for_each(|cable| cable.hold(Scope::Answers(Lane::Pool)));
             self.wait(20..600).await;
             self.cables(node, Place::Postgres).for_each(|cable| cable.heal(Heal::Deliver));
             self.wait(100..1_000).await;

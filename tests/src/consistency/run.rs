@@ -84,7 +84,7 @@ async fn act(options: &Options, topology: Topology, until: Until, say: &impl Fn(
             break;
         }
         if let Some(fault) = schedule.next(&mut random) {
-            let episode = Box::pin(episode(fault, &mut stage, &load, &mut random, began)).await;
+            let episode = Box::pin(episode(fault, &mut stage, &load, &mut random, began, say)).await;
             say(&line(&episode, judged(&calm, &episodes), &load));
             episodes.push(episode);
         }
@@ -113,11 +113,21 @@ fn goes_on(until: Until, began: Instant, judged: u64, load: &Load, on_violation:
     !over && (on_violation == OnViolation::GoOn || load.broken() == 0)
 }
 
-async fn episode(fault: Fault, stage: &mut Stage, load: &Load, random: &mut StdRng, began: Instant) -> Episode {
+async fn episode(
+    fault: Fault,
+    stage: &mut Stage,
+    load: &Load,
+    random: &mut StdRng,
+    began: Instant,
+    say: &impl Fn(&str),
+) -> Episode {
     let at = began.elapsed();
     let detail = Box::pin(Gremlin { stage: &mut *stage, load, random }.strike(fault)).await;
     let lasted = began.elapsed() - at;
     let recovered = stage.until_leases(RECOVER).await;
+    if recovered.is_none() {
+        say(&stage.logs());
+    }
     sleep(AFTERMATH).await;
     Episode { fault, at, detail, lasted, recovered, tally: load.take_tally() }
 }

@@ -13,6 +13,9 @@ const ASK: Duration = Duration::from_secs(1);
 /// How long a node may take to start.
 const START: Duration = Duration::from_secs(60);
 
+/// How much of a log is shown.
+const LOG_LINES: usize = 40;
+
 /// What stands for Redis.
 #[derive(Debug)]
 pub enum RedisServers {
@@ -133,6 +136,19 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         None
+    }
+
+    /// The ends of the logs of all nodes, to find out why one of them does not come back.
+    #[must_use]
+    pub fn logs(&self) -> String {
+        let mut logs = String::new();
+        for (number, seat) in self.seats.iter().enumerate() {
+            let log = seat.log();
+            let lines: Vec<&str> = log.lines().collect();
+            let end = lines[lines.len().saturating_sub(LOG_LINES)..].join("\n");
+            logs.push_str(&format!("the log of node {number} ends with:\n{end}\n"));
+        }
+        logs
     }
 
     /// Makes a standby, if there is none, and lets the nodes know its place.

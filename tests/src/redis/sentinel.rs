@@ -15,8 +15,6 @@ const FOLLOWER: [&str; 2] = ["follower", "secret"];
 #[derive(Debug)]
 pub struct RedisSentinel {
     servers: [Redis; 2],
-    /// which of them is the master
-    master: usize,
     sentinel: Process,
     port: u16,
     _folder: Folder,
@@ -61,7 +59,7 @@ impl RedisSentinel {
             info.contains("master_link_status:up").then_some(())
         })
         .await;
-        Self { servers: [master, replica], master: 0, sentinel, port, _folder: folder }
+        Self { servers: [master, replica], sentinel, port, _folder: folder }
     }
 
     /// For `REDIS_URL`.
@@ -76,18 +74,20 @@ impl RedisSentinel {
     /// If the Sentinel refuses for too long.
     pub async fn fail_over(&mut self) {
         self.sentinel.expect_running();
+        let master = self.master().await;
         // Right after the start it may say that no replica is good enough yet.
         eventually("the sentinel begins the failover", READY_WITHIN, || {
             resp::command(self.port, &["SENTINEL", "FAILOVER", "pillar"])
         })
         .await;
-        self.replica_leads().await;
+        self.replica_leads(1 - master).await;
     }
 
     /// Kills the master and waits until the Sentinel has made the replica the master.
     pub async fn crash_master(&mut self) {
-        self.servers[self.master].kill();
-        self.replica_leads().await;
+        let master = self.master().await;
+        self.servers[master].kill();
+        self.replica_leads(1 - master).await;
     }
 
     /// From now on the replica hears nothing of what the master is told, and stays good enough to become the master for
@@ -97,7 +97,8 @@ impl RedisSentinel {
     /// If a server does not answer.
     pub async fn lag_replica(&self) {
         let [name, password] = FOLLOWER;
-        let (master, replica) = (&self.servers[self.master], &self.servers[1 - self.master]);
+        let at = self.master().await;
+        let (master, replica) = (&self.servers[at], &self.servers[1 - at]);
         for (server, words) in [
             (master, &["ACL", "SETUSER", name, "off", &format!(">{password}"), "~*", "&*", "+@all"][..]),
             (replica, &["CONFIG", "SET", "masteruser", name, "masterauth", password][..]),
@@ -107,39 +108,46 @@ impl RedisSentinel {
         }
     }
 
-    /// Starts the server that was killed again, as the replica of the other one, and waits until it follows.
+    /// Starts the server that was killed again, and waits until it follows the other one.
     ///
     /// # Panics
     /// If it does not.
     pub async fn revive(&mut self) {
-        let leads = self.servers[self.master].port().to_string();
-        let [name, password] = FOLLOWER;
-        // The new master may have been told to log in where it followed, and everybody may follow again.
-        let master = &self.servers[self.master];
-        let allow = ["ACL", "SETUSER", name, "on", &format!(">{password}"), "~*", "&*", "+@all"];
-        master.command(&allow).await.expect("the master answers");
-        let replica = &mut self.servers[1 - self.master];
-        replica.restart().await;
-        replica.command(&["REPLICAOF", "127.0.0.1", &leads]).await.expect("the replica answers");
-        self.replica_follows().await;
-    }
-
-    /// Waits until the replica has what the master has.
-    pub async fn replica_follows(&self) {
-        let replica = &self.servers[1 - self.master];
+        let killed = 1 - self.master().await;
+        self.servers[killed].restart().await;
+        // The Sentinel would see to it after ten seconds; and on a busy machine it may change its mind meanwhile.
         eventually("the replica follows", READY_WITHIN, async || {
+            let master = self.master().await;
+            let (leads, replica) = (self.servers[master].port().to_string(), &self.servers[1 - master]);
+            let [name, password] = FOLLOWER;
+            let allow = ["ACL", "SETUSER", name, "on", &format!(">{password}"), "~*", "&*", "+@all"];
+            self.servers[master].command(&allow).await.ok()?;
             let info = replica.command(&["INFO", "replication"]).await.ok()?.text()?;
+            if !info.contains(&format!("master_port:{leads}\r")) {
+                replica.command(&["REPLICAOF", "127.0.0.1", &leads]).await.ok()?;
+            }
             info.contains("master_link_status:up").then_some(())
         })
         .await;
     }
 
-    async fn replica_leads(&mut self) {
-        let replica = &self.servers[1 - self.master];
+    /// Which server the Sentinel takes for the master.
+    async fn master(&self) -> usize {
+        eventually("the sentinel knows the master", READY_WITHIN, async || {
+            let asked = resp::command(self.port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "pillar"]).await.ok()?;
+            let Reply::Array(address) = asked else { return None };
+            let port: u16 = address.get(1)?.text()?.parse().ok()?;
+            self.servers.iter().position(|server| server.port() == port)
+        })
+        .await
+    }
+
+    async fn replica_leads(&self, number: usize) {
+        let replica = &self.servers[number];
         eventually("the replica is master", READY_WITHIN, async || {
             replica.command(&["INFO", "replication"]).await.ok()?.text()?.contains("role:master").then_some(())
         })
         .await;
-        self.master = 1 - self.master;
+        eventually("the sentinel says so", READY_WITHIN, async || self.master().await == number).await;
     }
 }
