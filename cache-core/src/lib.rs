@@ -13,6 +13,7 @@ pub mod breaker;
 pub mod codec;
 pub mod freshness;
 pub mod entry;
+pub mod template;
 pub mod coherence;
 pub mod limits;
 pub mod outcome;
