@@ -19,6 +19,9 @@ const TOKENS_MAX: usize = 64;
 /// Violations that are kept with their evidence; more are only counted.
 const EVIDENCE_MAX: usize = 50;
 
+/// How often readers begin to ask something new.
+const NEW_QUESTION: Duration = Duration::from_secs(2);
+
 /// How much load there is to be.
 #[derive(Debug, Clone)]
 pub struct Pressure {
@@ -56,6 +59,7 @@ pub struct Load {
     broken: AtomicU64,
     written: [AtomicU64; 2],
     stop: AtomicBool,
+    began: Instant,
 }
 
 impl Load {
@@ -77,6 +81,7 @@ impl Load {
             broken: AtomicU64::new(0),
             written: [AtomicU64::new(0), AtomicU64::new(0)],
             stop: AtomicBool::new(false),
+            began: Instant::now(),
         }
     }
 
@@ -123,6 +128,11 @@ impl Load {
     /// From now on writers find Postgres there.
     pub fn move_to(&self, port: u16) {
         self.postgres_port.store(port, Relaxed);
+    }
+
+    /// What readers are to ask that nobody asked before.
+    pub(super) fn narrow(&self) -> u32 {
+        u32::try_from(self.began.elapsed().as_secs() / NEW_QUESTION.as_secs()).unwrap_or(u32::MAX)
     }
 
     /// What the judge says of a read.

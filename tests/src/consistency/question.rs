@@ -11,6 +11,8 @@ pub const ITEMS: u32 = 24;
 pub const SHELVES: u32 = 4;
 /// Rows of `part`: two for each of the first items.
 pub const PARTS: u32 = 16;
+/// Columns of `part` that are zero everywhere.
+pub const ZEROS: u32 = 6;
 /// Rows of `by_role`.
 pub const BY_ROLE: u32 = 4;
 /// Rows of `by_claim`.
@@ -139,6 +141,9 @@ pub enum Question {
     WithParts(u32),
     /// one part with its item
     WithItem(u32),
+    /// one part by its key and by columns that are zero everywhere, those with a bit in the second number: in the course
+    /// of a run ever new templates
+    Narrow(u32, u32),
     /// how many entries a group of the ledger has, and the last
     Count(u32),
     /// what a user may see of `by_role`
@@ -148,9 +153,9 @@ pub enum Question {
 }
 
 impl Question {
-    /// One of them.
-    pub fn random(random: &mut impl Rng) -> Self {
-        match random.random_range(0..12) {
+    /// One of them; `narrow` is what is new at the time.
+    pub fn random(random: &mut impl Rng, narrow: u32) -> Self {
+        match random.random_range(0..13) {
             0..=3 => Self::Point(random.random_range(0..ITEMS)),
             4 => Self::Several(random.random_range(0..ITEMS / 3)),
             5 => Self::Shelf(random.random_range(0..SHELVES)),
@@ -158,7 +163,8 @@ impl Question {
             7 => Self::WithParts(random.random_range(0..PARTS / 2)),
             8 => Self::WithItem(random.random_range(0..PARTS)),
             9 => Self::Count(random.random_range(0..GROUPS)),
-            10 => Self::OfRole(random.random_range(0..USERS.len())),
+            10 => Self::Narrow(random.random_range(0..PARTS), narrow % (1 << ZEROS)),
+            11 => Self::OfRole(random.random_range(0..USERS.len())),
             _ => Self::OfClaim(random.random_range(0..USERS.len())),
         }
     }
@@ -175,6 +181,11 @@ impl Question {
             Self::Phase(shelf, phase) => format!("/item?shelf=eq.{shelf}&phase=eq.{phase}&select=id,version"),
             Self::WithParts(id) => format!("/item?id=eq.{id}&select=id,version,part(id,version)"),
             Self::WithItem(id) => format!("/part?id=eq.{id}&select=id,version,item(id,version)"),
+            Self::Narrow(id, columns) => {
+                let zeros = (0..ZEROS).filter(|column| columns & 1 << column != 0);
+                let filters: String = zeros.map(|column| format!("&zero_{column}=eq.0")).collect();
+                format!("/part?id=eq.{id}{filters}&select=id,version")
+            }
             Self::Count(grp) => format!("/ledger?grp=eq.{grp}&select=version,size&order=version.desc&limit=1"),
             Self::OfRole(_) => "/by_role?select=id,owner,version".to_owned(),
             Self::OfClaim(_) => "/by_claim?select=id,owner,version".to_owned(),
@@ -215,7 +226,7 @@ impl Question {
         let value: Value = serde_json::from_slice(body).map_err(|_| malformed("not JSON"))?;
         let rows = value.as_array().ok_or_else(|| malformed("not rows"))?;
         let table = match self {
-            Self::WithItem(_) => Table::Part,
+            Self::WithItem(_) | Self::Narrow(..) => Table::Part,
             Self::OfRole(_) => Table::ByRole,
             Self::OfClaim(_) => Table::ByClaim,
             _ => Table::Item,
@@ -272,6 +283,7 @@ impl Question {
                 vec![Key { table: Table::Item, id }, part(2 * id), part(2 * id + 1)]
             }
             Self::WithItem(id) => vec![Key { table: Table::Item, id: id / 2 }, Key { table: Table::Part, id }],
+            Self::Narrow(id, _) => vec![Key { table: Table::Part, id }],
             Self::Count(id) => vec![Key { table: Table::Ledger, id }],
             Self::OfRole(user) => keys(Table::ByRole, &|id| ROLES[id as usize % ROLES.len()] == USERS[user].0),
             Self::OfClaim(user) => keys(Table::ByClaim, &|id| SUBJECTS[id as usize % SUBJECTS.len()] == USERS[user].1),

@@ -3,7 +3,7 @@
 use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::json;
 
-use super::question::{BY_CLAIM, BY_ROLE, GROUPS, ITEMS, PARTS, ROLES, SHELVES, SUBJECTS};
+use super::question::{BY_CLAIM, BY_ROLE, GROUPS, ITEMS, PARTS, ROLES, SHELVES, SUBJECTS, ZEROS};
 
 /// The name of the database.
 pub const DATABASE: &str = "checker";
@@ -27,6 +27,7 @@ pub fn sql() -> String {
     let turn = |names: &[&str]| format!("(array['{}'])[1 + id % {}]", names.join("', '"), names.len());
     let (owners, roles) = (turn(&SUBJECTS), turn(&ROLES));
     let (items, parts, by_role, by_claim, groups) = (ITEMS - 1, PARTS - 1, BY_ROLE - 1, BY_CLAIM - 1, GROUPS - 1);
+    let zeros: String = (0..ZEROS).map(|column| format!(", zero_{column} int not null default 0")).collect();
     format!(
         "
 create role checker_a; create role checker_b;
@@ -36,9 +37,9 @@ create table item (id int primary key, shelf int not null, version bigint not nu
     phase int not null generated always as (version % 2) stored);
 insert into item (id, shelf, version) select id, id % {SHELVES}, 0 from generate_series(0, {items}) id;
 
-create table part (id int primary key, item_id int not null references item, version bigint not null);
+create table part (id int primary key, item_id int not null references item, version bigint not null{zeros});
 alter table part replica identity full;
-insert into part select id, id / 2, 0 from generate_series(0, {parts}) id;
+insert into part (id, item_id, version) select id, id / 2, 0 from generate_series(0, {parts}) id;
 
 create table by_role (id int primary key, owner text not null, version bigint not null);
 insert into by_role select id, {roles}, 0 from generate_series(0, {by_role}) id;
