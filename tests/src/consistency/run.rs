@@ -19,6 +19,8 @@ use super::tally::Tally;
 
 /// How long nodes may take to have their leases back after a fault is over; after that they count as lost.
 const RECOVER: Duration = Duration::from_secs(60);
+/// If it takes longer, the nodes' logs are shown.
+const LONG: Duration = Duration::from_secs(10);
 /// What is still counted with a fault when all leases are back.
 const AFTERMATH: Duration = Duration::from_secs(1);
 /// Between two faults, in milliseconds.
@@ -125,7 +127,7 @@ async fn episode(
     let detail = Box::pin(Gremlin { stage: &mut *stage, load, random }.strike(fault)).await;
     let lasted = began.elapsed() - at;
     let recovered = stage.until_leases(RECOVER).await;
-    if recovered.is_none() {
+    if recovered.is_none_or(|took| took > LONG) {
         say(&stage.logs());
     }
     sleep(AFTERMATH).await;

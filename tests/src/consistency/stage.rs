@@ -20,7 +20,7 @@ const LOG_LINES: usize = 40;
 #[derive(Debug)]
 pub enum RedisServers {
     /// one server, and a cable to each node
-    Single(Redis),
+    Single(Box<Redis>),
     /// a master and a replica under a Sentinel, without cables: nodes connect where the Sentinel says
     Sentinel(Box<RedisSentinel>),
 }
@@ -83,7 +83,7 @@ impl Stage {
         client.batch_execute("grant usage on schema public to web_anon").await.expect("the database is new");
         client.batch_execute(&schema::sql()).await.unwrap_or_else(|error| panic!("the schema: {error:?}"));
         let redis = match topology {
-            Topology::Single => RedisServers::Single(Redis::start().await),
+            Topology::Single => RedisServers::Single(Box::new(Redis::start().await)),
             Topology::Sentinel => RedisServers::Sentinel(Box::new(RedisSentinel::start().await)),
         };
         let mut seats = Vec::new();
@@ -138,7 +138,7 @@ impl Stage {
         None
     }
 
-    /// The ends of the logs of all nodes, to find out why one of them does not come back.
+    /// The ends of the logs of all nodes, to find out what keeps one of them.
     #[must_use]
     pub fn logs(&self) -> String {
         let mut logs = String::new();
