@@ -10,7 +10,7 @@ use tokio_postgres::Client;
 
 use super::history::Token;
 use super::judge::{Claim, Judge, Verdict, Violation};
-use super::question::USERS;
+use super::question::{Question, USERS};
 use super::schema::{DATABASE, bearer};
 use super::tally::Tally;
 
@@ -18,9 +18,6 @@ use super::tally::Tally;
 const TOKENS_MAX: usize = 64;
 /// Violations that are kept with their evidence; more are only counted.
 const EVIDENCE_MAX: usize = 50;
-
-/// How often readers begin to ask something new.
-const NEW_QUESTION: Duration = Duration::from_secs(2);
 
 /// How much load there is to be.
 #[derive(Debug, Clone)]
@@ -59,7 +56,7 @@ pub struct Load {
     broken: AtomicU64,
     written: [AtomicU64; 2],
     stop: AtomicBool,
-    began: Instant,
+    newest: Mutex<Question>,
 }
 
 impl Load {
@@ -81,7 +78,7 @@ impl Load {
             broken: AtomicU64::new(0),
             written: [AtomicU64::new(0), AtomicU64::new(0)],
             stop: AtomicBool::new(false),
-            began: Instant::now(),
+            newest: Mutex::new(Question::Narrow(0, 0)),
         }
     }
 
@@ -130,9 +127,14 @@ impl Load {
         self.postgres_port.store(port, Relaxed);
     }
 
-    /// What readers are to ask that nobody asked before.
-    pub(super) fn narrow(&self) -> u32 {
-        u32::try_from(self.began.elapsed().as_secs() / NEW_QUESTION.as_secs()).unwrap_or(u32::MAX)
+    /// What nobody had asked until a moment ago.
+    pub(super) fn newest(&self) -> Question {
+        *self.newest.lock().expect("nobody panics holding this")
+    }
+
+    /// From now on readers ask this too.
+    pub(super) fn ask_too(&self, question: Question) {
+        *self.newest.lock().expect("nobody panics holding this") = question;
     }
 
     /// What the judge says of a read.

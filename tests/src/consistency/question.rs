@@ -141,7 +141,7 @@ pub enum Question {
     WithParts(u32),
     /// one part with its item
     WithItem(u32),
-    /// one part by its key and by columns that are zero everywhere, those with a bit in the second number: in the course
+    /// the parts of one item, by columns that are zero everywhere, those with a bit in the second number: in the course
     /// of a run ever new templates
     Narrow(u32, u32),
     /// how many entries a group of the ledger has, and the last
@@ -153,8 +153,8 @@ pub enum Question {
 }
 
 impl Question {
-    /// One of them; `narrow` is what is new at the time.
-    pub fn random(random: &mut impl Rng, narrow: u32) -> Self {
+    /// One of them; `newest` is what nobody had asked until a moment ago.
+    pub fn random(random: &mut impl Rng, newest: Self) -> Self {
         match random.random_range(0..13) {
             0..=3 => Self::Point(random.random_range(0..ITEMS)),
             4 => Self::Several(random.random_range(0..ITEMS / 3)),
@@ -163,7 +163,7 @@ impl Question {
             7 => Self::WithParts(random.random_range(0..PARTS / 2)),
             8 => Self::WithItem(random.random_range(0..PARTS)),
             9 => Self::Count(random.random_range(0..GROUPS)),
-            10 => Self::Narrow(random.random_range(0..PARTS), narrow % (1 << ZEROS)),
+            10 => newest,
             11 => Self::OfRole(random.random_range(0..USERS.len())),
             _ => Self::OfClaim(random.random_range(0..USERS.len())),
         }
@@ -184,7 +184,7 @@ impl Question {
             Self::Narrow(id, columns) => {
                 let zeros = (0..ZEROS).filter(|column| columns & 1 << column != 0);
                 let filters: String = zeros.map(|column| format!("&zero_{column}=eq.0")).collect();
-                format!("/part?id=eq.{id}{filters}&select=id,version")
+                format!("/part?item_id=eq.{id}{filters}&select=id,version")
             }
             Self::Count(grp) => format!("/ledger?grp=eq.{grp}&select=version,size&order=version.desc&limit=1"),
             Self::OfRole(_) => "/by_role?select=id,owner,version".to_owned(),
@@ -283,7 +283,7 @@ impl Question {
                 vec![Key { table: Table::Item, id }, part(2 * id), part(2 * id + 1)]
             }
             Self::WithItem(id) => vec![Key { table: Table::Item, id: id / 2 }, Key { table: Table::Part, id }],
-            Self::Narrow(id, _) => vec![Key { table: Table::Part, id }],
+            Self::Narrow(item, _) => keys(Table::Part, &|id| id / 2 == item),
             Self::Count(id) => vec![Key { table: Table::Ledger, id }],
             Self::OfRole(user) => keys(Table::ByRole, &|id| ROLES[id as usize % ROLES.len()] == USERS[user].0),
             Self::OfClaim(user) => keys(Table::ByClaim, &|id| SUBJECTS[id as usize % SUBJECTS.len()] == USERS[user].1),

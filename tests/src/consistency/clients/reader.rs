@@ -50,7 +50,7 @@ struct Reader {
 
 impl Reader {
     async fn read(&mut self) {
-        let question = Question::random(&mut self.random, self.load.narrow());
+        let question = Question::random(&mut self.random, self.load.newest());
         let token = self.token();
         let request = self.request(question, token.as_ref());
         let begun = Instant::now();

@@ -18,7 +18,7 @@ use tokio_postgres::Client;
 use crate::consistency::client::Connection;
 use crate::consistency::history::{Token, Version};
 use crate::consistency::load::{Load, Way};
-use crate::consistency::question::{Key, Table};
+use crate::consistency::question::{Key, PARTS, Question, Table, ZEROS};
 
 /// How long a statement of a writer may take until it is sent again.
 const STATEMENT: Duration = Duration::from_secs(3);
@@ -37,7 +37,13 @@ pub(super) async fn run(load: Arc<Load>, table: Table, number: u64) {
     let random = StdRng::seed_from_u64(load.seed ^ 0x77 ^ number << 24);
     let connections = load.ports.iter().map(|port| Connection::to(*port)).collect();
     let mut writer = Writer { load, random, client: None, connections };
-    while writer.load.goes_on() {
+    for burst in 0.. {
+        if !writer.load.goes_on() {
+            return;
+        }
+        if table == Table::Part {
+            writer.write_what_is_new(burst).await;
+        }
         for _ in 0..writer.random.random_range(BURST) {
             let key = Key { table, id: writer.random.random_range(0..table.keys()) };
             writer.write(key).await;
@@ -55,6 +61,22 @@ struct Writer {
 }
 
 impl Writer {
+    /// Asks every node what nobody asked before, in a way that needs a new template, and at once changes the answer: does
+    /// whoever announces the change know of the template?
+    async fn write_what_is_new(&mut self, burst: u32) {
+        let question = Question::Narrow(self.random.random_range(0..PARTS / 2), 1 + burst % ((1 << ZEROS) - 1));
+        let target = format!("/rest/v1{}", question.target());
+        for connection in &mut self.connections {
+            let request = Request::get(&target).header(HOST, "checker").body(Full::default());
+            // A node that does not answer knows no answer either.
+            drop(timeout(STATEMENT, connection.send(request.expect("every part is a valid one"))).await);
+        }
+        if let Question::Narrow(item, _) = question {
+            self.write(Key { table: Table::Part, id: 2 * item }).await;
+        }
+        self.load.ask_too(question);
+    }
+
     async fn write(&mut self, key: Key) {
         let load = self.load.clone();
         let _open = load.gate.read().await;
