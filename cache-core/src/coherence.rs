@@ -188,6 +188,12 @@ impl Coherence {
             && self.epoch.load(Acquire) == stamp.epoch
     }
 
+    /// The last announcement that touched one of these slots, as far as this node heard in its present epoch.
+    #[must_use]
+    pub fn newest(&self, slots: &Slots) -> Seq {
+        self.table.newest(slots)
+    }
+
     /// Whether the lease of freshness holds.
     #[must_use]
     pub fn lease_held(&self, now: Moment) -> bool {

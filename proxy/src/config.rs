@@ -56,6 +56,8 @@ pub struct Config {
     pub coherence: Coherence,
     /// patience with fills
     pub collapse: Collapse,
+    /// how its own hits are checked
+    pub audit: Audit,
     /// what it refuses to exceed
     pub limits: Limits,
     /// logs
@@ -92,6 +94,8 @@ pub struct Database {
     pub max_rows: Option<NonZeroU64>,
     /// the function that is called first in every transaction, with or without its schema; empty means none
     pub pre_request: Vec<String>,
+    /// the channel whose notifications make the node read the schema again; `None`: it does not listen
+    pub channel: Option<String>,
     /// most connections, at least 1
     pub pool_max: u32,
     /// longest wait for one of them
@@ -165,6 +169,17 @@ pub struct Collapse {
     pub leader_max: Duration,
     /// longest wait for somebody else's fill
     pub wait_max: Duration,
+    /// how long a fill keeps peers from filling the same key; zero: nodes do not ask each other
+    pub fill_lease_for: Duration,
+}
+
+/// How a node checks its own hits.
+#[derive(Debug, Clone, Copy)]
+pub struct Audit {
+    /// one fresh hit in so many is read again; 0: none
+    pub one_in: u32,
+    /// most reads per second, at least 1
+    pub per_second_max: u32,
 }
 
 /// What a node refuses to exceed.

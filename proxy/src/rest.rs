@@ -24,8 +24,8 @@ pub use footprint::{Footprint, RowSet};
 pub use plan::{Plan, ReadPlan, WritePlan, plan};
 pub use relation_hint::Candidate;
 pub use schema::{
-    CHANGED_TABLES_SQL, Changes, Column, Dependencies, Equality, Fill, Logged, Opaque, Relation, RelationKind,
-    SchemaCache, TableId, Traced, TypeFamily, load_schema,
+    CHANGED_TABLES_SQL, Changes, ClaimsRead, Column, Dependencies, Equality, Fill, Logged, Opaque, Relation,
+    RelationKind, SchemaCache, TableId, Traced, TypeFamily, load_schema,
 };
 pub use statement::{Statement, TextParam};
 

@@ -51,8 +51,11 @@ impl NodeBuilder {
             ("listen", "127.0.0.1:0".to_owned()),
             ("admin_listen", "127.0.0.1:0".to_owned()),
             ("drain_notice", "0s".to_owned()),
-            // Most suites are about something else, and a slot per test is dear.
+            // Most suites are about something else, and a slot or a connection per test is dear.
             ("feed", "none".to_owned()),
+            // Suites count queries.
+            ("audit_share", "0".to_owned()),
+            ("db_channel_enabled", "false".to_owned()),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value)).into();
         Self { settings, toml: String::new() }

@@ -15,7 +15,7 @@ use super::settings::{Preset, SETTINGS, Setting, setting};
 use super::tables::{self, TablePolicy};
 use super::tokens::{self, Encoding, TokenKey, Tokens};
 use super::written::{Source, Written};
-use super::{Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, view};
+use super::{Audit, Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, view};
 use crate::telemetry::logs::Format;
 
 /// Builds the settings as used, or says everything that is wrong.
@@ -61,6 +61,7 @@ fn assemble(
             anon_role: v.optional_text("db_anon_role"),
             extra_search_path: v.list("db_extra_search_path"),
             pre_request: v.optional_list("db_pre_request").unwrap_or_default(),
+            channel: v.channel(),
             max_rows: v.optional_number("db_max_rows").and_then(NonZeroU64::new),
             pool_max: v.small("db_pool_max"),
             pool_wait_max: v.duration("db_pool_wait_max"),
@@ -84,7 +85,12 @@ fn assemble(
             slots: v.small("coherence_slots"),
             feed: v.feed("feed"),
         },
-        collapse: Collapse { leader_max: v.duration("collapse_leader_max"), wait_max: v.duration("collapse_wait_max") },
+        collapse: Collapse {
+            leader_max: v.duration("collapse_leader_max"),
+            wait_max: v.duration("collapse_wait_max"),
+            fill_lease_for: v.duration("fill_lease_for"),
+        },
+        audit: Audit { one_in: v.small("audit_share"), per_second_max: v.small("audit_rate_max") },
         limits: Limits {
             request_deadline: v.duration("request_deadline"),
             in_flight_max: v.size("in_flight_max"),
@@ -230,6 +236,10 @@ impl Values {
             Some(Value::ClaimPath(path)) => path.clone(),
             _ => unreachable!("`{name}` is a claim path in the table"),
         }
+    }
+
+    fn channel(&self) -> Option<String> {
+        (self.text("db_channel_enabled") == "true").then(|| self.text("db_channel"))
     }
 
     fn encoding(&self, name: &str) -> Encoding {

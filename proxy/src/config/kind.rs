@@ -38,6 +38,8 @@ pub enum Kind {
     Seconds(u64),
     /// 0% to 100%
     Percent,
+    /// one of so many, up to a bound; 0 is none at all
+    Share(u64),
     /// a duration between two bounds in milliseconds, both included
     Duration(u64, u64),
     /// a size between two bounds in bytes, both included
@@ -81,6 +83,7 @@ impl Kind {
             Self::Count(..) | Self::PowerOfTwo(..) => "COUNT",
             Self::Seconds(_) => "SECONDS",
             Self::Percent => "PERCENT",
+            Self::Share(_) => "SHARE",
             Self::Duration(..) => "DURATION",
             Self::Bytes(..) => "SIZE",
             Self::Choice(..) => "WORD",
@@ -119,6 +122,7 @@ impl Kind {
             }
             Self::Seconds(max) => Value::Duration(Duration::from_secs(number().filter(|n| *n <= max)?)),
             Self::Percent => Value::Number(text.strip_suffix('%')?.trim().parse().ok().filter(|n| *n <= 100)?),
+            Self::Share(max) => Value::Number(share(text).filter(|n| *n <= max)?),
             Self::Duration(min, max) => Value::Duration(
                 units::duration(text)
                     .filter(|d| (Duration::from_millis(min)..=Duration::from_millis(max)).contains(d))?,
@@ -173,6 +177,7 @@ impl Kind {
             }
             Self::Seconds(max) => ("a number of seconds", format!("write a whole number from 0 to {max}")),
             Self::Percent => ("a percentage", "write 0% to 100%".to_owned()),
+            Self::Share(max) => ("a share", format!("write 1 in N with N from 1 to {max}, or 0 for none")),
             Self::Duration(min, max) => duration_remedy(text, min, max),
             Self::Bytes(min, max) => bytes_remedy(text, min, max),
             Self::Choice(now, _) => ("one of the words known here", format!("write {}", now.join(" or "))),
@@ -205,6 +210,16 @@ fn bytes_remedy(text: &str, min: u64, max: u64) -> (&'static str, String) {
         return ("a size", "write for example 64KiB, 256MiB or 1GiB".to_owned());
     }
     ("within its bounds", format!("write a size from {} to {}", units::show_bytes(min), units::show_bytes(max)))
+}
+
+/// `1 in 1000` is 1000, `1` is every one, `0` is none.
+fn share(text: &str) -> Option<u64> {
+    match text.split_whitespace().collect::<Vec<_>>()[..] {
+        ["0"] => Some(0),
+        ["1"] => Some(1),
+        ["1", "in", of] => of.parse().ok().filter(|of| *of > 0),
+        _ => None,
+    }
 }
 
 /// The mount path without its final slash, so the root is the empty text and joining is plain concatenation.

@@ -150,6 +150,38 @@ impl Covering {
     }
 }
 
+/// The tables that answers may depend on, as of the schema that was read last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Needed(Arc<ArcSwap<Vec<TableId>>>);
+
+impl Needed {
+    pub(super) fn new(tables: Vec<TableId>) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(tables)))
+    }
+
+    /// Which they are.
+    pub(super) fn tables(&self) -> Arc<Vec<TableId>> {
+        self.0.load_full()
+    }
+
+    /// Which they are from now on.
+    pub(super) fn now(&self, tables: Vec<TableId>) {
+        self.0.store(Arc::new(tables));
+    }
+
+    /// Says which of them are not covered.
+    pub(super) fn report(&self, coverage: &Coverage) {
+        let tables = self.tables();
+        let uncovered: Vec<String> =
+            tables.iter().filter(|table| !coverage.covers([*table])).map(ToString::to_string).collect();
+        if uncovered.is_empty() {
+            tracing::info!(tables = tables.len(), "change feed: every table is covered");
+        } else {
+            tracing::warn!(?uncovered, "change feed: answers from these are not stored; see `transom setup --dry-run`");
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -9,14 +9,14 @@ use std::{
 use cache_core::{
     cache::TwoTier,
     clock::Moment,
-    coherence::{Break, Kind, Settled, Stream, Vouched},
+    coherence::{Break, Kind, Settled, Stream, Vouched, WriteId},
     error::RedisError,
     outcome::Source,
     sabotage::{self, Protection},
     template::{Edition, Published},
 };
 use futures_util::FutureExt;
-use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationEvent};
+use pgwire_replication::{Lsn, ReplicationClient, ReplicationEvent};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, sleep_until},
@@ -25,13 +25,15 @@ use tokio_postgres::Client;
 
 use super::{
     changed::Changed,
+    ddl,
+    ended::{Ended, SILENCE_MAX},
     heart::{self, Beat},
     lineage::Lineage,
     snapshot::{SNAPSHOT_SQL, Snapshot},
     templates::{Gained, TemplateSet},
     transactions::{Commit, Transactions},
 };
-use crate::{origin::describe, reply::StoredResponse, telemetry::Metrics};
+use crate::{origin::Signature, reply::StoredResponse, telemetry::Metrics};
 
 /// Commits that were decoded and cannot be seen by everybody yet, at most; behind them waits the stream.
 const PENDING_MAX: usize = 4_096;
@@ -44,8 +46,6 @@ const ROUND_MAX: usize = 4_096;
 /// Pause before a commit that is not visible, or a Redis that does not answer, is asked about again.
 const AGAIN_AFTER: Duration = Duration::from_millis(2);
 const REDIS_AGAIN_AFTER: Duration = Duration::from_millis(50);
-/// A stream that brings nothing for so long, not even heartbeats, is broken, whatever the socket says.
-const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// For so long a Redis that does not answer may make the server keep its log. After that the log is given up: should this
 /// session end before Redis answers, whoever leads next finds the slot ahead of what was announced, and begins a new epoch.
 const REDIS_PATIENCE: Duration = Duration::from_secs(10);
@@ -61,41 +61,6 @@ pub(super) struct Parts {
     pub(super) metrics: Arc<Metrics>,
     /// where the stream begins
     pub(super) begins: Stream,
-}
-
-/// Why a session ended.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Ended {
-    /// the replication connection
-    #[error("the change stream ended: {0}")]
-    Stream(String),
-    /// an ordinary one
-    #[error("{0}")]
-    Postgres(String),
-    /// heartbeats stopped
-    #[error("no heartbeat can be written: {0}")]
-    Heart(String),
-    /// nothing came for too long
-    #[error("the change stream brought nothing for {SILENCE_MAX:?}")]
-    Silence,
-    /// the publication is not what it was
-    #[error("the publication was changed")]
-    Publication,
-    /// another session leads
-    #[error("another node leads now")]
-    Deposed,
-}
-
-impl From<tokio_postgres::Error> for Ended {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Postgres(describe(&error))
-    }
-}
-
-impl From<PgWireError> for Ended {
-    fn from(error: PgWireError) -> Self {
-        Self::Stream(error.to_string())
-    }
 }
 
 /// A commit that waits until everybody can see it.
@@ -119,6 +84,8 @@ pub(super) struct Leader {
     beat: Option<Beat>,
     /// what is visible and was not announced yet
     owed: Changed,
+    /// the writes through proxies that are in it
+    writes: Vec<WriteId>,
     /// the templates by which tags are written; `None` if there are others by now
     edition: Option<Edition>,
     /// transactions that were open when the epoch began: their commits may lie before the stream
@@ -171,6 +138,7 @@ impl Leader {
             pending_tags: 0,
             beat: None,
             owed: Changed::nothing(),
+            writes: Vec::new(),
             edition: None,
             stragglers,
             refused_since: None,
@@ -230,7 +198,7 @@ impl Leader {
             ReplicationEvent::XLogData { data, .. } => {
                 self.transactions.message(&data).map_err(|error| Ended::Stream(error.to_string()))?;
                 for relation in self.transactions.strangers() {
-                    let lineage = Lineage::load(&self.parts.control, relation).await?;
+                    let lineage = in_time(Lineage::load(&self.parts.control, relation)).await?;
                     self.transactions.lineage(relation, lineage);
                 }
             }
@@ -240,6 +208,11 @@ impl Leader {
             ReplicationEvent::Message { transactional, lsn, prefix, content } => {
                 if let Some(beat) = heart::parse(&prefix, &content, &self.parts.begins.session) {
                     self.beat = Some(beat);
+                } else if let Some(Signature(write)) = Signature::parse(&prefix, &content) {
+                    self.transactions.sign(write);
+                }
+                if transactional && ddl::is_change(&prefix, &content) {
+                    self.transactions.redefined();
                 }
                 if !transactional {
                     self.read = self.read.max(lsn.as_u64());
@@ -258,7 +231,7 @@ impl Leader {
         let before = self.read;
         self.read = self.read.max(end);
         if let Some(mut commit) = self.transactions.commit(end, committed_at)
-            && !commit.changed.is_nothing()
+            && !(commit.changed.is_nothing() && commit.write.is_none())
         {
             self.pending_tags += commit.changed.size();
             if self.pending_tags > TAGS_MAX {
@@ -286,7 +259,10 @@ impl Leader {
             self.pending_tags = self.pending.iter().map(|pending| pending.commit.changed.size()).sum();
         }
         let times: Vec<i64> = visible.iter().map(|pending| pending.commit.committed_at).collect();
-        visible.into_iter().for_each(|pending| self.owed.merge(pending.commit.changed));
+        for Pending { commit, .. } in visible {
+            self.owed.merge(commit.changed);
+            self.writes.extend(commit.write);
+        }
         let announced_to = self.pending.front().map_or(self.read, |pending| pending.before);
         if self.publish().await {
             times.into_iter().for_each(|at| self.parts.metrics.announce_delay(since(at)));
@@ -309,12 +285,13 @@ impl Leader {
 
     /// Whether nothing is owed any more.
     async fn publish(&mut self) -> bool {
-        if self.owed.is_nothing() {
+        if self.owed.is_nothing() && self.writes.is_empty() {
             return true;
         }
         match self.announce_owed().await {
             Ok(true) => {
                 self.owed = Changed::nothing();
+                self.writes.clear();
                 self.refused_since = None;
                 self.parts.metrics.announced(Source::Feed);
                 true
@@ -337,7 +314,7 @@ impl Leader {
                 self.learn().await?;
                 continue;
             };
-            match self.parts.cache.publish_knowing(self.owed.tags(), Kind::Change, edition, &[]).await? {
+            match self.parts.cache.publish_knowing(self.owed.tags(), Kind::Change, edition, &self.writes).await? {
                 Published::Yes(_) => return Ok(true),
                 Published::Outdated => self.edition = None,
             }
@@ -384,6 +361,8 @@ impl Leader {
     }
 
     fn refused(&mut self, error: &RedisError) {
+        // They are not waited for that long: their proxies announce for themselves.
+        self.writes.clear();
         if self.refused_since.is_none() {
             tracing::warn!(%error, "change feed: redis does not take announcements");
             self.refused_since = Some(Instant::now());
@@ -398,8 +377,13 @@ fn since(micros: i64) -> Duration {
 }
 
 async fn snapshot(control: &Client) -> Result<Snapshot, Ended> {
-    let statement = tokio::time::timeout(SILENCE_MAX, control.query_one(SNAPSHOT_SQL, &[])).await;
-    let row = statement.map_err(|_| Ended::Postgres("postgres does not answer".to_owned()))??;
+    let row = in_time(control.query_one(SNAPSHOT_SQL, &[])).await?;
     let text: String = row.try_get(0)?;
     Snapshot::parse(&text).ok_or_else(|| Ended::Postgres(format!("{text:?} is no snapshot")))
+}
+
+/// An answer of Postgres, unless it takes too long.
+async fn in_time<T>(answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Ended> {
+    let answer = tokio::time::timeout(SILENCE_MAX, answer).await;
+    Ok(answer.map_err(|_| Ended::Postgres("postgres does not answer".to_owned()))??)
 }

@@ -6,7 +6,11 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use tokio_postgres::{Client, Error as PgError, Row, Statement as Prepared, error::SqlState, types::ToSql};
 
-use super::{Session, Uncommitted, Written, connection::Connection};
+use super::{
+    Session, Told, Uncommitted, Written,
+    connection::Connection,
+    signature::{Sign, Signed, Unsigned, is_refusal},
+};
 use crate::{
     error::Error,
     rest::{Answer, CHANGED_TABLES_SQL, Changes, Statement, TableId},
@@ -21,17 +25,33 @@ pub(super) enum Access {
 
 /// `set_config` and not `SET`: the values are parameters, and one statement sets them all. The role comes
 /// last: the settings before it are made with the privileges of the connection.
-const SHARED_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true)";
-const SHARED_ROLE_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true), \
-     set_config('role', $3, true)";
-const REQUEST_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true), \
-     set_config('request.jwt.claims', $3, true), set_config('request.method', $4, true), \
-     set_config('request.path', $5, true), set_config('request.headers', $6, true), \
-     set_config('request.cookies', $7, true)";
-const REQUEST_ROLE_SQL: &str = "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true), \
-     set_config('request.jwt.claims', $3, true), set_config('request.method', $4, true), \
-     set_config('request.path', $5, true), set_config('request.headers', $6, true), \
-     set_config('request.cookies', $7, true), set_config('role', $8, true)";
+macro_rules! session_sql {
+    ($($setting:literal),*) => {
+        concat!(
+            "SELECT set_config('search_path', $1, true), set_config('statement_timeout', $2, true)",
+            $(", set_config(", $setting, ", true)"),*
+        )
+    };
+}
+const SHARED_SQL: &str = session_sql!();
+const SHARED_ROLE_SQL: &str = session_sql!("'role', $3");
+const CLAIMS_SQL: &str = session_sql!("'request.jwt.claims', $3");
+const CLAIMS_ROLE_SQL: &str = session_sql!("'request.jwt.claims', $3", "'role', $4");
+const REQUEST_SQL: &str = session_sql!(
+    "'request.jwt.claims', $3",
+    "'request.method', $4",
+    "'request.path', $5",
+    "'request.headers', $6",
+    "'request.cookies', $7"
+);
+const REQUEST_ROLE_SQL: &str = session_sql!(
+    "'request.jwt.claims', $3",
+    "'request.method', $4",
+    "'request.path', $5",
+    "'request.headers', $6",
+    "'request.cookies', $7",
+    "'role', $8"
+);
 
 pub(super) struct Transaction<'c> {
     connection: &'c mut Connection,
@@ -102,25 +122,72 @@ impl<'c> Transaction<'c> {
         statement: &Statement,
         changes: &Changes,
         accept: &impl Fn(Answer) -> Result<T, Error>,
+        (sign, unsigned): (Sign<'_>, &Unsigned),
         failure: impl Fn(&PgError) -> Error,
     ) -> Result<Written<T>, Uncommitted> {
+        let session = self.session;
+        let role = session.role.as_deref();
+        let mut judged = self.judge(statement, changes, accept, &failure).await;
+        let signature = match &judged {
+            Ok(written) if !written.changed.is_empty() && !unsigned.contains(role) => sign(&written.changed),
+            Ok(_) | Err(_) => None,
+        };
+        if let Some(signature) = signature {
+            let ended = self.connection.client().batch_execute(&signature.commit_sql()).await;
+            if ended.as_ref().is_err_and(|error| error.as_db_error().is_some()) {
+                // Before the commit or in it: either way nothing took place.
+                self.roll_back().await;
+            }
+            if !ended.as_ref().is_err_and(is_refusal) {
+                return self.ended(ended, judged?, Signed::Yes, failure);
+            }
+            unsigned.add(role);
+            judged = self.judge(statement, changes, accept, &failure).await;
+        }
+        if judged.is_err() {
+            self.roll_back().await;
+        }
+        let written = judged?;
+        let ended = self.connection.client().batch_execute("COMMIT").await;
+        self.ended(ended, written, Signed::No, failure)
+    }
+
+    /// Begins a transaction, writes, and asks whether the answer will do; all but the end.
+    async fn judge<T>(
+        &mut self,
+        statement: &Statement,
+        changes: &Changes,
+        accept: &impl Fn(Answer) -> Result<T, Error>,
+        failure: &impl Fn(&PgError) -> Error,
+    ) -> Result<Written<T>, Error> {
         let session = self.session_statement().await.map_err(|error| failure(&error))?;
         self.connection.begin();
-        let judged = match self.write_row(&session, statement, changes).await {
-            Ok((answer, changed)) => accept(answer).map(|accepted| Written { accepted, changed }),
+        match self.write_row(&session, statement, changes).await {
+            Ok((answer, changed)) => accept(answer).map(|accepted| Written { accepted, changed, signed: Signed::No }),
             Err(error) => {
                 if is_outdated(&error) {
                     self.connection.forget(&statement.sql);
                 }
                 Err(failure(&error))
             }
-        };
-        let end = if judged.is_ok() { "COMMIT" } else { "ROLLBACK" };
-        let ended = self.connection.client().batch_execute(end).await;
+        }
+    }
+
+    async fn roll_back(&mut self) {
+        let ended = self.connection.client().batch_execute("ROLLBACK").await;
         self.finish(ended.as_ref().err());
-        let written = judged?;
+    }
+
+    fn ended<T>(
+        &mut self,
+        ended: Result<(), PgError>,
+        written: Written<T>,
+        signed: Signed,
+        failure: impl Fn(&PgError) -> Error,
+    ) -> Result<Written<T>, Uncommitted> {
+        self.finish(ended.as_ref().err());
         match ended {
-            Ok(()) => Ok(written),
+            Ok(()) => Ok(Written { signed, ..written }),
             // The connection broke while the commit was on its way: nobody knows whether it took place.
             Err(error) if error.as_db_error().is_none() => {
                 Err(Uncommitted { error: failure(&error), maybe_changed: written.changed })
@@ -186,11 +253,13 @@ impl<'c> Transaction<'c> {
     }
 
     async fn session_statement(&mut self) -> Result<Prepared, PgError> {
-        let sql = match (&self.session.request, &self.session.role) {
-            (None, None) => SHARED_SQL,
-            (None, Some(_)) => SHARED_ROLE_SQL,
-            (Some(_), None) => REQUEST_SQL,
-            (Some(_), Some(_)) => REQUEST_ROLE_SQL,
+        let sql = match (&self.session.told, &self.session.role) {
+            (Told::Nothing, None) => SHARED_SQL,
+            (Told::Nothing, Some(_)) => SHARED_ROLE_SQL,
+            (Told::Claims(_), None) => CLAIMS_SQL,
+            (Told::Claims(_), Some(_)) => CLAIMS_ROLE_SQL,
+            (Told::Request(_), None) => REQUEST_SQL,
+            (Told::Request(_), Some(_)) => REQUEST_ROLE_SQL,
         };
         match self.connection.prepared(sql) {
             Some(prepared) => Ok(prepared),
@@ -199,11 +268,15 @@ impl<'c> Transaction<'c> {
     }
 
     async fn set_session(&self, client: &Client, prepared: &Prepared) -> Result<(), PgError> {
-        let Session { role, search_path, request, .. } = self.session;
+        let Session { role, search_path, told, .. } = self.session;
         let timeout = self.statement_timeout.as_millis().to_string();
         let mut values: SmallVec<[&str; 8]> = SmallVec::from_slice(&[&**search_path, &*timeout]);
-        if let Some(request) = request {
-            values.extend([&*request.claims, &request.method, &request.path, &request.headers, &request.cookies]);
+        match told {
+            Told::Nothing => {}
+            Told::Claims(claims) => values.push(claims),
+            Told::Request(request) => {
+                values.extend([&*request.claims, &request.method, &request.path, &request.headers, &request.cookies]);
+            }
         }
         values.extend(role.as_deref());
         let params: SmallVec<[&(dyn ToSql + Sync); 8]> =

@@ -4,11 +4,17 @@ mod load;
 mod routine;
 mod relationship;
 mod graph;
+mod effects;
 mod opacity;
 mod expression;
+mod body;
+mod term;
 mod target_list;
+mod node_tree;
+mod claims_read;
 mod equality;
 
+pub use claims_read::ClaimsRead;
 pub use equality::Equality;
 pub use load::load_schema;
 #[cfg(test)]
@@ -69,16 +75,24 @@ impl fmt::Display for TableId {
 pub struct Dependencies {
     /// every table in the closure, sorted; a materialized view stands for itself
     pub tables: Vec<TableId>,
+    /// the claims that row-level security or a function reads
+    pub claims: ClaimsRead,
     /// why the answer must not be cached, if so
     pub opaque: Option<Opaque>,
 }
 
 impl Dependencies {
+    /// Nothing but a reason not to cache.
+    pub(super) fn opaque(reason: Opaque) -> Self {
+        Self { opaque: Some(reason), ..Self::default() }
+    }
+
     /// Takes in what another part of the same answer depends on.
     pub(super) fn add(&mut self, other: Self) {
         self.tables.extend(other.tables);
         self.tables.sort();
         self.tables.dedup();
+        self.claims.merge(other.claims);
         self.opaque = self.opaque.take().or(other.opaque);
     }
 }

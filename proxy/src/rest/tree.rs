@@ -67,7 +67,7 @@ impl<'a> Node<'a> {
     pub(super) fn dependencies(&self) -> Dependencies {
         let mut all = match self.known {
             Some(relation) => relation.reads.clone(),
-            None => Dependencies { tables: Vec::new(), opaque: Some(Opaque::UnknownRelation) },
+            None => Dependencies::opaque(Opaque::UnknownRelation),
         };
         if let Some(relation) = self.known {
             all.opaque = all.opaque.or_else(|| self.opacity(relation));
@@ -83,7 +83,7 @@ impl<'a> Node<'a> {
             Link::OneToMany(_) | Link::ManyToOne(_) | Link::OneToOne(_) => {}
             Link::ManyToMany(_) => all.add(match branch.junction {
                 Some(relation) => relation.reads.clone(),
-                None => Dependencies { tables: Vec::new(), opaque: Some(Opaque::UnknownRelation) },
+                None => Dependencies::opaque(Opaque::UnknownRelation),
             }),
             // The function may read anything.
             Link::Computed(function) => {

@@ -4,6 +4,7 @@ use tokio_postgres::Client;
 
 use super::finding::Finding;
 use crate::config::{Config, Feed};
+use crate::feed::ddl::{self, Trigger};
 use crate::feed::setup::{self, Identity, Plan};
 use crate::feed::{Coverage, Precision, Report, ability, report, slot_name};
 use crate::origin::describe;
@@ -35,6 +36,7 @@ async fn look(client: &Client, config: &Config) -> Result<Vec<Finding>, tokio_po
     let is_made = !plan.statements.iter().any(|statement| statement.starts_with("CREATE PUBLICATION"));
     let coverage = if is_made { Coverage::load(client).await? } else { Coverage::expected(published(&needed, &plan)) };
     findings.extend(report(&schema, &coverage).iter().map(precision));
+    findings.push(definitions(ddl::look(client, config.database.channel.as_deref()).await?));
     Ok(findings)
 }
 
@@ -82,6 +84,24 @@ fn log_bound(megabytes: i64) -> Option<Finding> {
     let fix = "set max_slot_wal_keep_size (say 10GB): should no node run for long, the log must not fill the disk; a slot \
                that is lost costs one cold cache";
     (megabytes < 0).then(|| Finding::warn("max_slot_wal_keep_size", "unlimited", fix))
+}
+
+/// Who tells of changed definitions.
+fn definitions(trigger: Trigger) -> Finding {
+    let what = "definitions";
+    match trigger {
+        Trigger::Present => Finding::ok(what, "an event trigger tells every node at once when one changes"),
+        Trigger::Absent => Finding::warn(
+            what,
+            "no event trigger: nodes hear of ALTER, CREATE OR REPLACE, DROP and GRANT only by NOTIFY on db_channel or SIGUSR1",
+            "run `transom setup` as a superuser, or notify after every change of a view, function, policy or grant",
+        ),
+        Trigger::Outdated => Finding::warn(
+            what,
+            "the event trigger is disabled, or was made by another release or for another db_channel",
+            "run `transom setup` as a superuser",
+        ),
+    }
 }
 
 #[cfg(test)]

@@ -80,14 +80,14 @@ fn outcome(routine: &Routine) -> Outcome {
     }
 }
 
-/// What the result depends on. Only an immutable function of plain values is known to depend on nothing else.
+/// What the result depends on. That is known only of a function of plain values.
 fn dependencies(routine: &Routine, node: &Node<'_>, given: &Given<'_>, select: &[SelectItem]) -> Dependencies {
-    let mut all = Dependencies::default();
+    let mut all = routine.reads.clone();
     node.children.iter().for_each(|child| all.add(child.dependencies_of_branch()));
     let plain_result = matches!(&routine.returns.value, Value::Scalar(name) if is_pure_type(name));
     let plain_arguments = routine.parameters.iter().all(|parameter| is_pure_type(&parameter.sql_type));
     let plain_request = node.conditions.is_empty() && node.order.is_empty() && matches!(select, [SelectItem::Star]);
-    all.opaque = if routine.volatility != Volatility::Immutable || !plain_result || !plain_arguments || !plain_request {
+    all.opaque = if routine.reads.opaque.is_some() || !plain_result || !plain_arguments || !plain_request {
         Some(Opaque::Function(routine.id.name.clone()))
     } else if given.value().is_some_and(|value| names_a_moment(&value.to_ascii_lowercase())) {
         Some(Opaque::CurrentTime)

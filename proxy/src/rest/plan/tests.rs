@@ -34,7 +34,7 @@ fn schema() -> SchemaCache {
         ],
         primary_key: vec!["id".into()],
         unique_keys: Vec::new(),
-        reads: Dependencies { tables: vec![table("flights")], opaque: None },
+        reads: Dependencies { tables: vec![table("flights")], ..Dependencies::default() },
         traced: None,
         changes_of_insert: known,
         changes_of_update: Changes::Ask,
@@ -119,7 +119,7 @@ fn spellings_of_one_request_have_one_plan() {
 
 #[test]
 fn what_is_not_in_the_schema_cache_is_left_to_postgres_and_never_cached() {
-    assert_eq!(read("id=eq.1").reads, Dependencies { tables: vec![table("flights")], opaque: None });
+    assert_eq!(read("id=eq.1").reads, Dependencies { tables: vec![table("flights")], ..Dependencies::default() });
     for (query, opaque) in [
         ("full_name=eq.x", Opaque::UnknownColumn),
         ("select=full_name", Opaque::UnknownColumn),

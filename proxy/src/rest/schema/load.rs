@@ -1,5 +1,7 @@
 //! Reading the schema cache from PostgreSQL's catalogs.
 
+mod keys;
+mod objects;
 mod routines;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,7 +12,6 @@ use tokio_postgres::{Client, Error, Row};
 use super::equality::{Collation, Equality, TypeKind};
 use super::expression::References;
 use super::graph::{Durability, Graph, Identity, Node, RowSecurity, SideEffects};
-use super::opacity::{Function, Objects, Origin, Volatility};
 use super::relationship::{self, Computed, Rows, Shown};
 use super::target_list::{self, origins};
 use super::{Column, Fill, ForeignKey, Opaque, Parts, Relation, RelationKind, SchemaCache, TableId, TypeFamily};
@@ -28,11 +29,11 @@ pub async fn load_schema(client: &Client, schemas: &[String]) -> Result<SchemaCa
 }
 
 async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error> {
-    let (graph, lineage, mut definitions) = load_graph(client).await?;
+    let (graph, lineage, mut definitions) = load_graph(client, schemas).await?;
     let mut columns = load_columns(client, schemas).await?;
     let shown = load_shown(client, &graph, &lineage, schemas).await?;
-    let mut keys = load_keys(client).await?;
-    keys_of_views(&shown, &graph, &mut keys);
+    let mut keys = keys::load_keys(client).await?;
+    keys::keys_of_views(&shown, &graph, &mut keys);
     let mut relations = Vec::new();
     for (oid, node) in graph.nodes.iter().filter(|(_, node)| schemas.iter().any(|name| **name == *node.id.schema)) {
         let (primary_key, unique_keys) = keys.remove(oid).unwrap_or_default();
@@ -57,7 +58,7 @@ async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error>
     }
     let foreign_keys = load_foreign_keys(client, &graph).await?;
     let computed = load_computed(client, &graph).await?;
-    let routines = routines::load_routines(client, schemas).await?;
+    let routines = routines::load_routines(client, &graph, schemas).await?;
     let rows = client.query(PRIVILEGES, &[]).await?;
     definitions.extend(rows.iter().map(|row| row.get::<_, String>(0)));
     Ok(SchemaCache::new(Parts { relations, foreign_keys, shown, computed, routines, definitions }))
@@ -88,7 +89,7 @@ WHERE p.polcmd IN ('r', '*') ORDER BY 1, 2";
 /// The origins of the columns of each view.
 type Lineage = BTreeMap<u32, Vec<target_list::Origin>>;
 
-async fn load_graph(client: &Client) -> Result<(Graph, Lineage, Vec<String>), Error> {
+async fn load_graph(client: &Client, schemas: &[String]) -> Result<(Graph, Lineage, Vec<String>), Error> {
     let mut nodes = BTreeMap::new();
     let mut definitions = Vec::new();
     let mut lineage = Lineage::new();
@@ -111,7 +112,7 @@ async fn load_graph(client: &Client) -> Result<(Graph, Lineage, Vec<String>), Er
         }
         definitions.push(tree);
     }
-    let objects = load_objects(client, &all, &mut definitions).await?;
+    let objects = objects::load_objects(client, all, schemas, &mut definitions).await?;
     Ok((Graph { nodes, objects }, lineage, definitions))
 }
 
@@ -171,27 +172,6 @@ fn underneath(lineage: &Lineage, origin: target_list::Origin) -> target_list::Or
 
 const VIEWS_DEEP_MAX: usize = 64;
 
-/// A view has the primary key of a table if it shows all its columns; of several columns that show one, the first counts.
-fn keys_of_views(shown: &[Shown], graph: &Graph, keys: &mut BTreeMap<u32, Keys>) {
-    let ids: BTreeMap<&TableId, u32> = graph.nodes.iter().map(|(oid, node)| (&node.id, *oid)).collect();
-    let mut by_view: BTreeMap<&TableId, BTreeMap<&TableId, Vec<&Shown>>> = BTreeMap::new();
-    for one in shown {
-        by_view.entry(&one.view).or_default().entry(&one.table).or_default().push(one);
-    }
-    for (view, tables) in by_view {
-        let Some(oid) = ids.get(view) else { continue };
-        let mut primary = Vec::new();
-        for (table, shown) in tables {
-            let Some((key, _)) = ids.get(table).and_then(|oid| keys.get(oid)) else { continue };
-            let show = |column: &Arc<str>| {
-                shown.iter().find(|one| one.column == *column).map(|one| Arc::clone(&one.view_column))
-            };
-            primary.extend(key.iter().map(show).collect::<Option<Vec<_>>>().unwrap_or_default());
-        }
-        keys.entry(*oid).or_default().0 = primary;
-    }
-}
-
 fn node(row: &Row, kind: RelationKind) -> Node {
     let (triggers, cascades): (bool, bool) = (row.get(6), row.get(7));
     let side_effects = if triggers {
@@ -223,44 +203,6 @@ fn relation_kind(code: &str) -> Option<RelationKind> {
         "f" => Some(RelationKind::ForeignTable),
         _ => None,
     }
-}
-
-/// An aggregate is immutable in the catalog whatever its parts do, so a user's aggregate counts as volatile.
-const FUNCTIONS: &str = "\
-SELECT p.oid, p.proname::text, \
-CASE WHEN p.prokind = 'a' AND p.oid >= 16384 THEN 'v' ELSE p.provolatile::text END, p.oid < 16384, p.xmin::text \
-FROM pg_proc p WHERE p.oid = ANY ($1) ORDER BY p.oid";
-
-async fn load_objects(
-    client: &Client,
-    references: &References,
-    definitions: &mut Vec<String>,
-) -> Result<Objects, Error> {
-    let ids = |set: &BTreeSet<u32>| set.iter().copied().collect::<Vec<u32>>();
-    let operators = "SELECT oid, oprcode::oid FROM pg_operator WHERE oid = ANY ($1)";
-    let operators = pairs(&client.query(operators, &[&ids(&references.operators)]).await?);
-    let type_inputs = "SELECT oid, typinput::oid FROM pg_type WHERE oid = ANY ($1)";
-    let type_inputs = pairs(&client.query(type_inputs, &[&ids(&references.input_types)]).await?);
-    let mut used = ids(&references.functions);
-    used.extend(operators.values().chain(type_inputs.values()));
-    let mut functions = BTreeMap::new();
-    for row in client.query(FUNCTIONS, &[&used]).await? {
-        let volatility = match row.get(2) {
-            "i" => Volatility::Immutable,
-            "s" => Volatility::Stable,
-            _ => Volatility::Volatile,
-        };
-        let origin = if row.get(3) { Origin::Builtin } else { Origin::User };
-        let name: Arc<str> = row.get::<_, &str>(1).into();
-        // A function that is replaced keeps its id, but not the transaction that wrote its row.
-        definitions.push(format!("{name} {volatility:?} {}", row.get::<_, &str>(4)));
-        functions.insert(row.get(0), Function { name, volatility, origin });
-    }
-    Ok(Objects { functions, operators, type_inputs })
-}
-
-fn pairs(rows: &[Row]) -> BTreeMap<u32, u32> {
-    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
 const COLUMNS: &str = "\
@@ -317,26 +259,6 @@ fn type_family(sql_type: &str, element: &str) -> TypeFamily {
     }
 }
 
-const KEYS: &str = "\
-SELECT k.conrelid, k.contype = 'p', ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(num, pos) \
-JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.pos) \
-FROM pg_constraint k WHERE k.contype IN ('p', 'u') ORDER BY k.conrelid, k.conname";
-
-type Keys = (Vec<Arc<str>>, Vec<Vec<Arc<str>>>);
-
-async fn load_keys(client: &Client) -> Result<BTreeMap<u32, Keys>, Error> {
-    let mut keys: BTreeMap<u32, Keys> = BTreeMap::new();
-    for row in client.query(KEYS, &[]).await? {
-        let (primary, unique) = keys.entry(row.get(0)).or_default();
-        if row.get(1) {
-            *primary = names(&row, 2);
-        } else {
-            unique.push(names(&row, 2));
-        }
-    }
-    Ok(keys)
-}
-
 /// As in PostgREST, the columns of a foreign key are unique if a key has the same, in the order of the table.
 const FOREIGN_KEYS: &str = "\
 SELECT f.conname::text, f.conrelid, f.confrelid, \
@@ -388,9 +310,10 @@ async fn load_computed(client: &Client, graph: &Graph) -> Result<Vec<Computed>, 
     Ok(computed)
 }
 
-/// Who may do what, beside the privileges on relations: an answer depends on it, though the planner does not.
+/// Who may do what, beside the privileges on relations, and who connects to what: an answer depends on it, though the
+/// planner does not.
 const PRIVILEGES: &str = "\
-SELECT 'role ' || concat_ws(' ', r.rolname, r.rolsuper, r.rolinherit, r.rolbypassrls, r.rolconfig::text) FROM pg_roles r \
+SELECT concat_ws(' ', 'connection', session_user, current_database()) UNION ALL SELECT 'role ' || concat_ws(' ', r.rolname, r.rolsuper, r.rolinherit, r.rolbypassrls, r.rolconfig::text) FROM pg_roles r \
 UNION ALL SELECT 'member ' || concat_ws(' ', m.roleid, m.member) FROM pg_auth_members m \
 UNION ALL SELECT 'setting ' || concat_ws(' ', s.setdatabase, s.setrole, s.setconfig::text) FROM pg_db_role_setting s \
 UNION ALL SELECT 'schema ' || concat_ws(' ', n.oid, n.nspname, n.nspowner, n.nspacl::text) FROM pg_namespace n \

@@ -22,6 +22,10 @@ fn routine(name: &str, parameters: &[(&str, &str, Need)], value: Value, rows: Ro
         parameters: parameters.iter().map(parameter).collect(),
         returns: Returns { value, rows },
         volatility,
+        reads: match volatility {
+            Volatility::Immutable => Dependencies::default(),
+            Volatility::Stable | Volatility::Volatile => Dependencies::opaque(Opaque::Function(name.into())),
+        },
         version: String::new(),
     }
 }

@@ -30,7 +30,7 @@ fn relation(name: &str, columns: &[&str], key: &[&str]) -> Relation {
         columns: columns.iter().map(column).collect(),
         primary_key: key.iter().map(|column| Arc::from(*column)).collect(),
         unique_keys: Vec::new(),
-        reads: Dependencies { tables: vec![id(name)], opaque: None },
+        reads: Dependencies { tables: vec![id(name)], ..Dependencies::default() },
         traced: None,
         changes_of_insert: Changes::Ask,
         changes_of_update: Changes::Ask,
