@@ -28,6 +28,7 @@ use crate::{
     limits::Limits,
     outcome::{Tier, TierResult},
     redis::RedisLink,
+    sabotage::{self, Protection},
     tag::{Slots, Tag},
     template::{Edition, Published, RegisterError, Template, Templates},
     tier::{L1, L2, L2Answer},
@@ -266,7 +267,10 @@ impl<V: Value> TwoTier<V> {
 
     /// Makes an entry of what was read, and stores it if it is worth it. The store to L2 goes on in the background.
     pub fn store(&self, ticket: FillTicket, value: V, lifetimes: Lifetimes) -> (Arc<Entry<V>>, Stored) {
-        let FillTicket { key, stamp, began, lease } = ticket;
+        let FillTicket { key, mut stamp, began, lease } = ticket;
+        if sabotage::is_off(Protection::Ticket) {
+            stamp = self.coherence.stamp(stamp.slots);
+        }
         let entry = Arc::new(Entry { value, stamp, began, filled: Filled::Here(began), lifetimes });
         if entry.weight(&key) > self.limits.entry_bytes_max {
             // An older answer under the key must not outlive a newer one that cannot be stored.

@@ -23,3 +23,4 @@ pub mod key;
 pub mod tag;
 pub mod clock;
 pub mod error;
+pub mod sabotage;

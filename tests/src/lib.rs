@@ -35,6 +35,7 @@ mod stub;
 mod wire;
 mod cache_status;
 
+pub mod consistency;
 pub mod simulator;
 
 pub use self::cache_status::CacheStatus;

@@ -28,6 +28,7 @@ mod fill_lease;
 mod audit;
 mod feed;
 mod precision;
+mod consistency;
 mod vouching;
 mod operations;
 mod admin;
