@@ -34,6 +34,7 @@ mod stub;
 mod wire;
 mod cache_status;
 
+pub mod bench;
 pub mod simulator;
 
 pub use self::cache_status::CacheStatus;
@@ -45,7 +46,7 @@ pub use self::http::{Http, Request, Response};
 pub use self::judge::Judge;
 pub use self::node::{Lease, Node, NodeBuilder, NodeProcess, binary};
 pub use self::ports::{free_port, wait_for_port};
-pub use self::postgres::{Database, Postgres};
+pub use self::postgres::{Database, Postgres, program as postgres_program};
 pub use self::process::{Process, Signal, unprivileged};
 pub use self::prometheus::Prometheus;
 pub use self::redis::{Redis, RedisBuilder, RedisCluster, RedisSentinel};
