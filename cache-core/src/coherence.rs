@@ -7,6 +7,7 @@
 //! No IO happens here and time is an argument, so that the simulator in `tests/` runs exactly this code.
 
 mod announcement;
+mod echo;
 mod feed;
 mod follower;
 mod table;
@@ -14,24 +15,30 @@ mod table;
 mod tests;
 
 use std::{
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{Acquire, Release},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Release},
+        },
     },
     time::Duration,
 };
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use self::table::Table;
 pub use self::{
-    announcement::{Announcement, Epoch, InvalidToken, Kind, Position, Seq, Snapshot, Token},
+    announcement::{Announcement, Epoch, InvalidToken, Kind, Position, Seq, Snapshot, Token, WriteId},
+    echo::Echo,
     feed::{Break, SentAt, Settled, Stream, Vouched},
     follower::Follower,
 };
+use self::{echo::Echoes, table::Table};
 use crate::{
     clock::Moment,
+    sabotage::{self, Protection},
     tag::{SlotCount, Slots},
 };
 
@@ -116,6 +123,7 @@ pub struct Coherence {
     /// serializes changes
     control: Mutex<Control>,
     progress: Notify,
+    echoes: Echoes,
 }
 
 #[derive(Default)]
@@ -140,6 +148,7 @@ impl Coherence {
             max_staleness,
             control: Mutex::default(),
             progress: Notify::new(),
+            echoes: Echoes::default(),
         }
     }
 
@@ -179,10 +188,16 @@ impl Coherence {
             && self.epoch.load(Acquire) == stamp.epoch
     }
 
+    /// The last announcement that touched one of these slots, as far as this node heard in its present epoch.
+    #[must_use]
+    pub fn newest(&self, slots: &Slots) -> Seq {
+        self.table.newest(slots)
+    }
+
     /// Whether the lease of freshness holds.
     #[must_use]
     pub fn lease_held(&self, now: Moment) -> bool {
-        now.as_nanos() < self.lease_until.load(Acquire)
+        now.as_nanos() < self.lease_until.load(Acquire) || sabotage::is_off(Protection::Lease)
     }
 
     /// The last announcement applied in order.
@@ -240,9 +255,21 @@ impl Coherence {
         tokio::time::timeout(patience, waiting).await.unwrap_or(Reached::NotYet)
     }
 
+    /// Listens from now on for the announcement that covers this write.
+    #[must_use]
+    pub fn expect(self: &Arc<Self>, write: WriteId) -> Echo {
+        Echo::listen(write, self.clone())
+    }
+
     /// Applies one announcement as it arrived. Slots are raised even out of order, which is always safe; the watermark
     /// moves only in order.
     pub fn apply(&self, announcement: &Announcement, now: Moment) -> Applied {
+        let applied = self.apply_in_order(announcement, now);
+        self.echoes.heard(announcement);
+        applied
+    }
+
+    fn apply_in_order(&self, announcement: &Announcement, now: Moment) -> Applied {
         let mut control = self.control.lock();
         if self.epoch.load(Acquire) != announcement.epoch.as_u64() {
             return Applied::OtherEpoch;
@@ -263,6 +290,12 @@ impl Coherence {
     /// Of another epoch, it says that this node lives in the past: nothing it has is coherent until it resyncs. The
     /// snapshot that brings the new epoch may have been taken before the announcement, so that is kept until then.
     pub fn apply_own(&self, announcement: &Announcement, now: Moment) -> Applied {
+        let applied = self.apply_before_it_comes_back(announcement, now);
+        self.echoes.heard(announcement);
+        applied
+    }
+
+    fn apply_before_it_comes_back(&self, announcement: &Announcement, now: Moment) -> Applied {
         let mut control = self.control.lock();
         if self.epoch.load(Acquire) != announcement.epoch.as_u64() {
             self.depart();
@@ -293,7 +326,9 @@ impl Coherence {
         let purged = &mut control.purged;
         let Position { epoch, seq, purged: last_purge, .. } = snapshot.position;
         if self.epoch.load(Acquire) == epoch.as_u64() {
-            self.table.merge(&snapshot.table);
+            if !sabotage::is_off(Protection::Resync) {
+                self.table.merge(&snapshot.table);
+            }
             if last_purge > *purged {
                 self.purged_at.fetch_max(now.as_nanos(), Release);
             }
@@ -360,6 +395,7 @@ impl Control {
                 seq: before.seq.max(announcement.seq),
                 kind: if before.kind == Kind::Purge { Kind::Purge } else { announcement.kind },
                 slots: before.slots.union(&announcement.slots),
+                writes: SmallVec::new(),
             },
         });
     }

@@ -6,16 +6,24 @@
 //! ```
 //!
 //! One node of a namespace leads: the one to which Postgres gave the replication slot. Without Redis every node leads a feed
-//! of its own, on a slot that ends with its session. Tags are those of whole tables; finer ones will be computed where
-//! `transactions` now notes the table of a row.
+//! of its own, on a slot that ends with its session. Which tags a changed row has is decided by the templates that the nodes
+//! read by: see `relation`.
 
+mod needs;
 mod leader;
+mod ended;
+pub mod ddl;
 mod heart;
 mod transactions;
+mod relation;
+mod lineage;
+mod changed;
+mod templates;
 mod pgoutput;
 mod snapshot;
 mod slot;
 pub mod setup;
+mod precision;
 mod coverage;
 mod ability;
 mod endpoint;
@@ -38,11 +46,13 @@ use tokio_postgres::Client;
 pub use self::{
     ability::{Unable, ability},
     coverage::Coverage,
+    precision::{Precision, Remedy, Report, report},
 };
 use self::{
-    coverage::Covering,
+    coverage::{Covering, Needed},
+    ended::Ended,
     endpoint::Endpoint,
-    leader::{Ended, Leader, Parts},
+    leader::{Leader, Parts},
     slot::Slot,
 };
 use crate::{config::Config, reply::StoredResponse, rest::TableId, telemetry::Metrics};
@@ -128,6 +138,8 @@ pub fn slot_name(config: &Config) -> Option<String> {
 pub struct Feed {
     state: Arc<Mutex<State>>,
     covering: Covering,
+    endpoints: Vec<Endpoint>,
+    needed: Needed,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -135,7 +147,13 @@ impl Feed {
     /// No feed: only what is announced by writes and purges is known, and nobody claims more.
     #[must_use]
     pub fn off() -> Self {
-        Self { state: Arc::new(Mutex::new(State::Off)), covering: Covering::default(), task: Mutex::default() }
+        Self {
+            state: Arc::new(Mutex::new(State::Off)),
+            covering: Covering::default(),
+            endpoints: Vec::new(),
+            needed: Needed::default(),
+            task: Mutex::default(),
+        }
     }
 
     /// Starts to lead or follow, and keeps trying forever; never waits for Postgres.
@@ -148,18 +166,20 @@ impl Feed {
     ) -> Self {
         let state = Arc::new(Mutex::new(State::Down { reason: "starting".to_owned() }));
         let covering = Covering::default();
+        let endpoints = Endpoint::all(&config.database.connection);
+        let needed = Needed::new(needed);
         let runner = Runner {
-            endpoints: Endpoint::all(&config.database.connection),
+            endpoints: endpoints.clone(),
             namespace: config.namespace.clone(),
             kind: if config.redis.is_some() { SlotKind::Lasting } else { SlotKind::OfSession },
             cache,
             metrics,
-            needed,
+            needed: needed.clone(),
             state: state.clone(),
             covering: covering.clone(),
             spoiled: 0,
         };
-        Self { state, covering, task: Mutex::new(Some(tokio::spawn(runner.run()))) }
+        Self { state, covering, endpoints, needed, task: Mutex::new(Some(tokio::spawn(runner.run()))) }
     }
 
     /// What it does at the moment.
@@ -198,7 +218,7 @@ struct Runner {
     kind: SlotKind,
     cache: Arc<TwoTier<StoredResponse>>,
     metrics: Arc<Metrics>,
-    needed: Vec<TableId>,
+    needed: Needed,
     state: Arc<Mutex<State>>,
     covering: Covering,
     /// streams that broke one after the other before they brought anything
@@ -236,7 +256,7 @@ impl Runner {
         if let Some(unable) = ability(&control).await? {
             return Err(Ended::Postgres(unable.to_string()));
         }
-        setup::ensure_publication(&control, &self.needed).await?;
+        setup::ensure_publication(&control, &self.needed.tables()).await?;
         self.cover(&control).await?;
         loop {
             match self.kind {
@@ -265,7 +285,7 @@ impl Runner {
                 self.become_state(State::Following);
                 sleep(LOOK_EVERY).await;
                 if coverage::version(control).await? != self.covering.current().version() {
-                    setup::ensure_publication(control, &self.needed).await?;
+                    setup::ensure_publication(control, &self.needed.tables()).await?;
                     self.cover(control).await?;
                 }
             }
@@ -292,17 +312,8 @@ impl Runner {
     async fn cover(&self, control: &Client) -> Result<(), Ended> {
         let coverage = Coverage::load(control).await?;
         let version = coverage.version().to_owned();
-        let uncovered: Vec<String> =
-            self.needed.iter().filter(|table| !coverage.covers([*table])).map(ToString::to_string).collect();
         if self.covering.update(coverage) {
-            if uncovered.is_empty() {
-                tracing::info!(tables = self.needed.len(), "change feed: every table is covered");
-            } else {
-                tracing::warn!(
-                    ?uncovered,
-                    "change feed: answers from these are not stored; see `transom setup --dry-run`"
-                );
-            }
+            self.needed.report(&self.covering.current());
         }
         // After the update: a lease by this version may be granted as soon as this is said.
         self.cache.backplane().cover(&version);

@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use smallvec::SmallVec;
+
 use crate::tag::Slots;
 
 /// Names one unbroken history of announcements. Random, so that two histories never share a name; never zero.
@@ -79,6 +81,51 @@ impl FromStr for Token {
 #[error("a token is 16 hexadecimal digits, a colon and a decimal number")]
 pub struct InvalidToken;
 
+/// Names a transaction that went through a proxy, so that its proxy recognizes its announcement. Random, and long enough
+/// that nobody guesses one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WriteId(u128);
+
+impl WriteId {
+    /// A new name.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// From its number.
+    #[must_use]
+    pub fn from_u128(number: u128) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn as_u128(self) -> u128 {
+        self.0
+    }
+}
+
+impl fmt::Display for WriteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for WriteId {
+    type Err = InvalidWriteId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidWriteId> {
+        let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        u128::from_str_radix(text, 16).ok().filter(|_| digits).map(Self).ok_or(InvalidWriteId)
+    }
+}
+
+/// The text is not 32 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the name of a write is 32 hexadecimal digits")]
+pub struct InvalidWriteId;
+
 /// How far an announcement reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -99,6 +146,8 @@ pub struct Announcement {
     pub kind: Kind,
     /// the slots it raises
     pub slots: Slots,
+    /// writes through proxies that it covers, by name; not all of them need be named
+    pub writes: SmallVec<[WriteId; 1]>,
 }
 
 /// What a poll answers: where the history stands.
@@ -133,6 +182,15 @@ mod tests {
         let token = Token { epoch: Epoch(0xabc), seq: Seq(42) };
         assert_eq!(token.to_string(), "0000000000000abc:42");
         assert_eq!(token.to_string().parse(), Ok(token));
+    }
+
+    #[test]
+    fn the_name_of_a_write_reads_back_what_it_writes() {
+        let write = WriteId::from_u128(0xabc);
+        assert_eq!(write.to_string().parse(), Ok(write));
+        for text in ["", "abc", "+0000000000000000000000000000abc", "00000000000000000000000000000000a"] {
+            assert_eq!(text.parse::<WriteId>(), Err(InvalidWriteId), "{text}");
+        }
     }
 
     #[test]

@@ -1,11 +1,12 @@
 //! `transom setup`: makes what the change feed needs in the database, or prints how.
 
 use clap::ArgMatches;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, error::SqlState};
 
 use super::failure::Failure;
 use super::serve;
 use crate::config::{Config, Inputs};
+use crate::feed::ddl::{self, Trigger};
 use crate::feed::setup::{self, Identity, Plan};
 use crate::feed::{self, ability};
 use crate::origin::describe;
@@ -27,11 +28,37 @@ pub(super) fn run(matches: &ArgMatches, inputs: &Inputs) -> Result<(), Failure> 
                 client.batch_execute(statement).await.map_err(|error| refused(statement, &error))?;
             }
         }
-        if plan.statements.is_empty() {
+        let noticing = notice_definitions(&client, &config, dry).await?;
+        if plan.statements.is_empty() && noticing == Trigger::Present {
             println!("-- nothing to do");
         }
         Ok(())
     })
+}
+
+/// Makes the event trigger. Most servers let only superusers do so, and the rest does not depend on it. Says what was there.
+async fn notice_definitions(client: &Client, config: &Config, dry: bool) -> Result<Trigger, Failure> {
+    let channel = config.database.channel.as_deref();
+    let there =
+        ddl::look(client, channel).await.map_err(|error| refused("the event trigger cannot be looked up", &error))?;
+    if there == Trigger::Present {
+        return Ok(there);
+    }
+    let script = ddl::statements(channel).iter().map(|sql| format!("{sql};\n")).collect::<String>();
+    if !dry && let Err(error) = client.batch_execute(&script).await {
+        if error.code() != Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            return Err(refused("the event trigger cannot be made", &error));
+        }
+        println!("-- left out: changes of definition ({}); run this as a superuser:", describe(&error));
+        println!("{}", commented(&script));
+        return Ok(there);
+    }
+    print!("{script}");
+    Ok(there)
+}
+
+fn commented(script: &str) -> String {
+    script.lines().map(|line| format!("--   {line}")).collect::<Vec<_>>().join("\n")
 }
 
 async fn plan(client: &Client, config: &Config, identity: Identity) -> Result<Plan, Failure> {

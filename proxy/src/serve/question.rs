@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use cache_core::{
     clock::Clock,
+    dependence::Dependence,
     entry::Lifetimes,
     key::CacheKey,
     tag::{Slots, Tag},
@@ -11,6 +12,7 @@ use cache_core::{
 use http::{HeaderValue, request::Parts};
 use moka::sync::Cache;
 
+use super::repertoire::Repertoire;
 use crate::{
     auth::{NEVER, Principal},
     config,
@@ -18,7 +20,7 @@ use crate::{
     key,
     origin::{RequestSettings, Session},
     reply::Forward,
-    rest::{ReadPlan, TableId},
+    rest::{Footprint, ReadPlan, TableId},
 };
 
 /// A read that was understood. Immutable and shared by all requests that ask it.
@@ -28,13 +30,15 @@ pub(super) struct Question {
     /// as whom Postgres is asked when the answer is stored
     pub(super) session: Arc<Session>,
     principal: Principal,
-    pub(super) slots: Slots,
+    pub(super) dependence: Dependence,
     /// `Content-Location` of the reply
     pub(super) location: Option<HeaderValue>,
     /// why the cache has no part in it, if so
     pub(super) bypass: Option<Forward>,
     /// the coverage of the change feed by which `bypass` was judged
     pub(super) coverage: u64,
+    /// the schema that it was planned by
+    pub(super) fingerprint: u128,
     lifetimes: Lifetimes,
     jitter_percent: u32,
 }
@@ -46,6 +50,7 @@ pub(super) struct Context<'c> {
     pub(super) policies: &'c config::Cache,
     pub(super) database: &'c config::Database,
     pub(super) coverage: &'c Coverage,
+    pub(super) repertoire: &'c Repertoire,
 }
 
 /// Why an answer from a table that the change feed does not cover is not stored.
@@ -53,11 +58,11 @@ const NOT_IN_FEED: &str = "not-in-feed";
 
 impl Question {
     pub(super) fn new(
-        plan: ReadPlan,
+        mut plan: ReadPlan,
         principal: Principal,
         url: Tag,
         context: &Context<'_>,
-        slots: impl FnOnce(Vec<Tag>) -> Slots,
+        slots: impl Fn(Vec<Tag>) -> Slots,
     ) -> Self {
         let policy = strictest(context.policies, std::iter::once(&plan.target).chain(&plan.reads.tables));
         let bypass = match &plan.reads.opaque {
@@ -67,19 +72,36 @@ impl Question {
             None if !policy.cache => Some(Forward::Uncached),
             None => (!context.coverage.covers(&plan.reads.tables)).then_some(Forward::Opaque(NOT_IN_FEED)),
         };
+        // Kept as slots, which are smaller.
+        let footprint = std::mem::take(&mut plan.footprint);
+        let (footprint, templates) = if bypass.is_none() {
+            let footprint = footprint.keeping(|table, _| context.coverage.tells_rows_of(table));
+            context.repertoire.admit(footprint)
+        } else {
+            (Footprint::default(), Box::default())
+        };
+        let slots_of = |footprint| slots(key::tags_of_read(url, &plan.reads.tables, footprint).collect());
+        let claims = principal.excerpt(&plan.reads.claims);
+        let session = Session::new(
+            principal.role.clone(),
+            principal.caller,
+            &plan.target.schema,
+            &context.database.extra_search_path,
+        )
+        .in_zone(plan.zone);
         Self {
-            key: key::cache(context.namespace, context.fingerprint, &principal, &plan),
-            session: Arc::new(Session::new(
-                principal.role.clone(),
-                principal.caller,
-                &plan.target.schema,
-                &context.database.extra_search_path,
-            )),
-            slots: slots(key::tags_of_read(url, &plan.reads.tables).collect()),
+            key: key::cache(context.namespace, context.fingerprint, &principal, claims.as_deref(), &plan),
+            // It is told what is in the key and nothing else, so nothing else can be in the answer.
+            session: Arc::new(match claims {
+                Some(claims) => session.of_claims(claims),
+                None => session,
+            }),
+            dependence: Dependence::exactly(slots_of(&footprint), templates, slots_of(&Footprint::default())),
             // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
             location: HeaderValue::try_from(&plan.location).ok().filter(|location| !location.is_empty()),
             bypass,
             coverage: context.coverage.generation(),
+            fingerprint: context.fingerprint,
             lifetimes: Lifetimes {
                 fresh_for: policy.ttl,
                 stale_while_revalidate_for: policy.stale_while_revalidate,
@@ -141,7 +163,10 @@ impl Questions {
                 let statement = &question.plan.statement;
                 let params: usize = statement.params.iter().map(|param| param.0.as_deref().map_or(0, str::len)).sum();
                 let claims = question.principal.claims.len();
-                let texts = claims + raw.len() + statement.sql.len() + question.key.canonical().len() + params;
+                let slots = size_of::<u32>() * question.dependence.exact().len();
+                let estimate = question.plan.estimate.as_ref().map_or(0, |estimate| estimate.statement.sql.len());
+                let statements = statement.sql.len() + params + estimate;
+                let texts = claims + raw.len() + statements + question.key.canonical().len() + slots;
                 u32::try_from(texts + OVERHEAD_BYTES).unwrap_or(u32::MAX)
             })
             .build();

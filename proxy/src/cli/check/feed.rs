@@ -4,10 +4,11 @@ use tokio_postgres::Client;
 
 use super::finding::Finding;
 use crate::config::{Config, Feed};
+use crate::feed::ddl::{self, Trigger};
 use crate::feed::setup::{self, Identity, Plan};
-use crate::feed::{ability, slot_name};
+use crate::feed::{Coverage, Precision, Report, ability, report, slot_name};
 use crate::origin::describe;
-use crate::rest;
+use crate::rest::{self, TableId};
 
 pub(super) async fn check(client: &Client, config: &Config) -> Vec<Finding> {
     if config.coherence.feed == Feed::None {
@@ -32,7 +33,30 @@ async fn look(client: &Client, config: &Config) -> Result<Vec<Finding>, tokio_po
         client.query_one("SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size'", &[]).await?;
     let mut findings = judge(&plan);
     findings.extend(log_bound(row.try_get(0)?));
+    let is_made = !plan.statements.iter().any(|statement| statement.starts_with("CREATE PUBLICATION"));
+    let coverage = if is_made { Coverage::load(client).await? } else { Coverage::expected(published(&needed, &plan)) };
+    findings.extend(report(&schema, &coverage).iter().map(precision));
+    findings.push(definitions(ddl::look(client, config.database.channel.as_deref()).await?));
     Ok(findings)
+}
+
+/// What the publication will publish once it is made.
+fn published<'t>(needed: &'t [TableId], plan: &'t Plan) -> impl Iterator<Item = TableId> + 't {
+    let left_out = |table: &TableId| plan.left_out.iter().any(|one| one.id == *table);
+    needed.iter().filter(move |table| !left_out(table)).cloned()
+}
+
+/// How exactly the changes of a table are announced.
+fn precision(report: &Report) -> Finding {
+    let found = match report.precision {
+        Precision::Exact => "exact: a change invalidates what was read of the row, by any column that can be compared",
+        Precision::Key => "key: a change invalidates what was read of the row by its key, and all that was not",
+        Precision::Table => "table: a change invalidates all that was read of the table",
+        Precision::NotCovered => "not covered: answers are not stored",
+    };
+    let found = format!("{} {found}", report.table);
+    let fix = report.remedy.as_ref().map(|remedy| format!("{}: {}", remedy.run, remedy.effect));
+    Finding { fix, ..Finding::info("precision", found) }
 }
 
 fn judge(plan: &Plan) -> Vec<Finding> {
@@ -62,6 +86,24 @@ fn log_bound(megabytes: i64) -> Option<Finding> {
     (megabytes < 0).then(|| Finding::warn("max_slot_wal_keep_size", "unlimited", fix))
 }
 
+/// Who tells of changed definitions.
+fn definitions(trigger: Trigger) -> Finding {
+    let what = "definitions";
+    match trigger {
+        Trigger::Present => Finding::ok(what, "an event trigger tells every node at once when one changes"),
+        Trigger::Absent => Finding::warn(
+            what,
+            "no event trigger: nodes hear of ALTER, CREATE OR REPLACE, DROP and GRANT only by NOTIFY on db_channel or SIGUSR1",
+            "run `transom setup` as a superuser, or notify after every change of a view, function, policy or grant",
+        ),
+        Trigger::Outdated => Finding::warn(
+            what,
+            "the event trigger is disabled, or was made by another release or for another db_channel",
+            "run `transom setup` as a superuser",
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::finding::Level;
@@ -75,7 +117,8 @@ mod tests {
         assert_eq!(levels(&plan("CREATE PUBLICATION transom")), [Level::Info]);
         assert_eq!(levels(&plan("ALTER PUBLICATION transom ADD TABLE a")), [Level::Warn]);
         assert_eq!(levels(&plan("SELECT pg_create_logical_replication_slot('s', 'pgoutput')")), [Level::Info]);
-        let keyless = setup::LeftOut { table: "s.a".to_owned(), why: setup::Why::NoIdentity };
+        let table = TableId { schema: "s".into(), name: "a".into() };
+        let keyless = setup::LeftOut { table: "s.a".to_owned(), id: table, why: setup::Why::NoIdentity };
         assert_eq!(levels(&Plan { left_out: vec![keyless], ..Plan::default() }), [Level::Ok, Level::Warn]);
         assert!(log_bound(10_240).is_none());
         assert_eq!(log_bound(-1).map(|finding| finding.level), Some(Level::Warn));

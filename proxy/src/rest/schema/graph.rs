@@ -1,10 +1,12 @@
 //! The graph of relations, and what follows from it: the dependency closure and the reach of a write.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
+use super::effects::Effects;
 use super::expression::References;
 use super::opacity::Objects;
-use super::{Changes, Dependencies, Opaque, RelationKind, TableId};
+use super::{Changes, Column, Dependencies, Fill, Logged, Opaque, RelationKind, TableId, Traced};
 
 /// Every relation of the database outside the system schemas, by object id.
 #[derive(Debug, Default)]
@@ -27,6 +29,17 @@ pub(super) struct Node {
     pub(super) policies: References,
     pub(super) side_effects: SideEffects,
     pub(super) durability: Durability,
+    pub(super) identity: Identity,
+}
+
+/// What the server logs of a row before it is updated or deleted
+/// (<https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-REPLICA-IDENTITY>).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// all of it
+    Row,
+    /// the columns of an index, which cannot be null; none if there is no such index
+    Columns(Vec<Arc<str>>),
 }
 
 /// Whether changes reach the write-ahead log.
@@ -55,10 +68,21 @@ pub(super) enum SideEffects {
 impl Graph {
     /// Everything that the rows of a relation depend on.
     pub(super) fn closure(&self, relation: u32) -> Dependencies {
+        self.closure_from(Effects { relations: BTreeSet::from([relation]), ..Effects::default() })
+    }
+
+    /// Everything that the result of a function depends on, if the arguments that are given are constants; the others have
+    /// `defaults`.
+    pub(super) fn closure_of_function(&self, function: u32, defaults: Option<&str>) -> Dependencies {
+        let mut call = References { functions: BTreeSet::from([function]), ..References::default() };
+        defaults.into_iter().for_each(|tree| call.add_tree(tree));
+        self.closure_from(self.objects.effects_of(&call))
+    }
+
+    fn closure_from(&self, start: Effects) -> Dependencies {
         let mut tables = BTreeSet::new();
-        let mut opaque = None;
-        let mut seen = BTreeSet::from([relation]);
-        let mut open = vec![relation];
+        let Effects { mut opaque, mut claims, relations: mut seen } = start;
+        let mut open: Vec<u32> = seen.iter().copied().collect();
         while let Some(current) = open.pop() {
             let Some(node) = self.nodes.get(&current) else {
                 // A sequence, or a table created after the nodes were read.
@@ -68,10 +92,66 @@ impl Graph {
             if node.kind != RelationKind::View {
                 tables.insert(node.id.clone());
             }
-            opaque = opaque.or_else(|| self.opacity_of(node));
-            open.extend(node.neighbors().filter(|next| seen.insert(*next)));
+            let effects = self.effects_of(node);
+            opaque = opaque.or(effects.opaque);
+            claims.merge(effects.claims);
+            let neighbors = node.descendants.iter().copied().chain(effects.relations);
+            open.extend(neighbors.filter(|next| seen.insert(*next)));
         }
-        Dependencies { tables: tables.into_iter().collect(), opaque }
+        Dependencies { tables: tables.into_iter().collect(), claims, opaque }
+    }
+
+    /// How changes of single rows of a relation can be followed, given its columns: only of a table whose rows are its own
+    /// or its partitions', and only if no policy reads it once more.
+    pub(super) fn traced(&self, relation: u32, columns: &[Column]) -> Option<Traced> {
+        let node = self.nodes.get(&relation)?;
+        let partitions = self.partitions(node)?;
+        let members = || std::iter::once(&node).chain(&partitions);
+        let guards: BTreeSet<TableId> = members()
+            .flat_map(|member| self.guards_of(member).relations)
+            .flat_map(|mentioned| self.closure(mentioned).tables)
+            .collect();
+        if members().any(|member| guards.contains(&member.id)) {
+            return None;
+        }
+        let rooms = || members().filter(|member| member.kind == RelationKind::Table);
+        let is_told = |column: &&Column| {
+            // Before PostgreSQL 18 the stream leaves generated columns out, and then only publishes them if told to.
+            column.equality.is_some()
+                && column.fill != Fill::Generated
+                && rooms().all(|room| room.identity.tells(&column.name))
+        };
+        let mut told: Vec<Arc<str>> = columns.iter().filter(is_told).map(|column| Arc::clone(&column.name)).collect();
+        told.sort();
+        let whole = rooms().all(|room| room.identity == Identity::Row);
+        Some(Traced {
+            columns: told,
+            partitions: partitions.iter().map(|partition| partition.id.clone()).collect(),
+            guards: guards.into_iter().collect(),
+            identity: if whole { Logged::Row } else { Logged::Key },
+        })
+    }
+
+    /// Everything below a partitioned table, of which a plain one has nothing; `None` if rows come from elsewhere: from
+    /// tables that inherit, which change under their own names alone, or from what the log says nothing of.
+    fn partitions(&self, node: &Node) -> Option<Vec<&Node>> {
+        let mut partitions = Vec::new();
+        let mut open: Vec<&Node> = vec![node];
+        while let Some(current) = open.pop() {
+            match current.kind {
+                _ if current.durability == Durability::Unlogged => return None,
+                RelationKind::Table if current.descendants.is_empty() => {}
+                RelationKind::PartitionedTable => {
+                    let below: Option<Vec<&Node>> =
+                        current.descendants.iter().map(|descendant| self.nodes.get(descendant)).collect();
+                    let below = below?;
+                    partitions.extend(&below);
+                    open.extend(below);
+                }
+                _ => return None,
+            }
+        }
+        Some(partitions)
     }
 
     /// What inserts, and what updates and deletes change.
@@ -88,28 +168,43 @@ impl Graph {
         }
     }
 
-    fn opacity_of(&self, node: &Node) -> Option<Opaque> {
-        if node.kind == RelationKind::ForeignTable {
-            return Some(Opaque::ForeignTable);
+    /// What the policies that guard the rows of a relation depend on, with all relations that they and their functions read.
+    /// Every policy counts, whomever it is for: who owns a view decides which ones do, and so do the roles that a role is a
+    /// member of.
+    fn guards_of(&self, node: &Node) -> Effects {
+        match node.row_security {
+            RowSecurity::On => self.objects.effects_of(&node.policies),
+            RowSecurity::Off => Effects::default(),
         }
+    }
+
+    /// What a relation depends on beside its own rows and those of its descendants: what a view shows (a materialized one
+    /// has rows of its own), and what guards the rows.
+    fn effects_of(&self, node: &Node) -> Effects {
+        let mut effects = match node.kind {
+            RelationKind::View => self.objects.effects_of(&node.definition),
+            _ => Effects::default(),
+        };
+        let guards = self.guards_of(node);
+        effects.opaque = guards.opaque.map(|_| Opaque::RowLevelSecurity).or(effects.opaque);
+        effects.claims.merge(guards.claims);
+        effects.relations.extend(guards.relations);
         if node.durability == Durability::Unlogged {
-            return Some(Opaque::UnloggedTable);
+            effects.opaque = Some(Opaque::UnloggedTable);
         }
-        let guarded = node.row_security == RowSecurity::On && self.objects.opacity_of(&node.policies).is_some();
-        if guarded {
-            return Some(Opaque::RowLevelSecurity);
+        if node.kind == RelationKind::ForeignTable {
+            effects.opaque = Some(Opaque::ForeignTable);
         }
-        if node.kind == RelationKind::View { self.objects.opacity_of(&node.definition) } else { None }
+        effects
     }
 }
 
-impl Node {
-    /// The relations whose rows show through this one. A materialized view shows its own.
-    fn neighbors(&self) -> impl Iterator<Item = u32> {
-        let shown = (self.kind == RelationKind::View).then_some(&self.definition.relations);
-        let guards = (self.row_security == RowSecurity::On).then_some(&self.policies.relations);
-        let mentioned = shown.into_iter().chain(guards).flatten();
-        self.descendants.iter().chain(mentioned).copied()
+impl Identity {
+    fn tells(&self, column: &str) -> bool {
+        match self {
+            Self::Row => true,
+            Self::Columns(columns) => columns.iter().any(|one| **one == *column),
+        }
     }
 }
 
@@ -127,6 +222,7 @@ mod tests {
             policies: References::default(),
             side_effects: SideEffects::None,
             durability: Durability::Logged,
+            identity: Identity::Columns(vec!["id".into()]),
         }
     }
 

@@ -1,5 +1,8 @@
 //! Reading the schema cache from PostgreSQL's catalogs.
 
+mod keys;
+mod objects;
+mod media;
 mod routines;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -7,9 +10,9 @@ use std::sync::Arc;
 
 use tokio_postgres::{Client, Error, Row};
 
+use super::equality::{Collation, Equality, TypeKind};
 use super::expression::References;
-use super::graph::{Durability, Graph, Node, RowSecurity, SideEffects};
-use super::opacity::{Function, Objects, Origin, Volatility};
+use super::graph::{Durability, Graph, Identity, Node, RowSecurity, SideEffects};
 use super::relationship::{self, Computed, Rows, Shown};
 use super::target_list::{self, origins};
 use super::{Column, Fill, ForeignKey, Opaque, Parts, Relation, RelationKind, SchemaCache, TableId, TypeFamily};
@@ -27,17 +30,18 @@ pub async fn load_schema(client: &Client, schemas: &[String]) -> Result<SchemaCa
 }
 
 async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error> {
-    let (graph, lineage, mut definitions) = load_graph(client).await?;
+    let (graph, lineage, mut definitions) = load_graph(client, schemas).await?;
     let mut columns = load_columns(client, schemas).await?;
     let shown = load_shown(client, &graph, &lineage, schemas).await?;
-    let mut keys = load_keys(client).await?;
-    keys_of_views(&shown, &graph, &mut keys);
+    let mut keys = keys::load_keys(client).await?;
+    keys::keys_of_views(&shown, &graph, &mut keys);
     let mut relations = Vec::new();
     for (oid, node) in graph.nodes.iter().filter(|(_, node)| schemas.iter().any(|name| **name == *node.id.schema)) {
         let (primary_key, unique_keys) = keys.remove(oid).unwrap_or_default();
         let (changes_of_insert, changes_of_update) = graph.changes(*oid);
         let columns = columns.remove(oid).unwrap_or_default();
         let mut reads = graph.closure(*oid);
+        let traced = graph.traced(*oid, &columns);
         // The text of a `regclass` is the name that the catalog has for it at that moment.
         let names_objects = columns.iter().any(|column| column.sql_type.starts_with("reg"));
         reads.opaque = reads.opaque.or(names_objects.then_some(Opaque::SystemCatalog));
@@ -48,16 +52,19 @@ async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error>
             primary_key,
             unique_keys,
             reads,
+            traced,
             changes_of_insert,
             changes_of_update,
         });
     }
     let foreign_keys = load_foreign_keys(client, &graph).await?;
     let computed = load_computed(client, &graph).await?;
-    let routines = routines::load_routines(client, schemas).await?;
+    let routines = routines::load_routines(client, &graph, schemas).await?;
+    let (handlers, versions) = media::load_handlers(client, schemas).await?;
+    definitions.extend(versions);
     let rows = client.query(PRIVILEGES, &[]).await?;
     definitions.extend(rows.iter().map(|row| row.get::<_, String>(0)));
-    Ok(SchemaCache::new(Parts { relations, foreign_keys, shown, computed, routines, definitions }))
+    Ok(SchemaCache::new(Parts { relations, foreign_keys, shown, computed, routines, handlers, definitions }))
 }
 
 const RELATIONS: &str = "\
@@ -68,7 +75,10 @@ OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type <> '1
 EXISTS (SELECT FROM pg_constraint f WHERE f.confrelid = c.oid AND f.contype = 'f' \
 AND (f.confupdtype IN ('c', 'n', 'd') OR f.confdeltype IN ('c', 'n', 'd'))), \
 concat_ws(' ', c.oid, c.relowner, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relacl::text, c.reloptions::text), \
-c.relpersistence = 'u' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+c.relpersistence = 'u', c.relreplident = 'f', \
+ARRAY(SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid \
+AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) WHERE i.indrelid = c.oid AND CASE c.relreplident \
+WHEN 'd' THEN i.indisprimary AND i.indimmediate WHEN 'i' THEN i.indisreplident ELSE false END ORDER BY 1) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
 AND c.relpersistence <> 't' ORDER BY c.oid";
 
@@ -82,7 +92,7 @@ WHERE p.polcmd IN ('r', '*') ORDER BY 1, 2";
 /// The origins of the columns of each view.
 type Lineage = BTreeMap<u32, Vec<target_list::Origin>>;
 
-async fn load_graph(client: &Client) -> Result<(Graph, Lineage, Vec<String>), Error> {
+async fn load_graph(client: &Client, schemas: &[String]) -> Result<(Graph, Lineage, Vec<String>), Error> {
     let mut nodes = BTreeMap::new();
     let mut definitions = Vec::new();
     let mut lineage = Lineage::new();
@@ -105,7 +115,7 @@ async fn load_graph(client: &Client) -> Result<(Graph, Lineage, Vec<String>), Er
         }
         definitions.push(tree);
     }
-    let objects = load_objects(client, &all, &mut definitions).await?;
+    let objects = objects::load_objects(client, all, schemas, &mut definitions).await?;
     Ok((Graph { nodes, objects }, lineage, definitions))
 }
 
@@ -165,27 +175,6 @@ fn underneath(lineage: &Lineage, origin: target_list::Origin) -> target_list::Or
 
 const VIEWS_DEEP_MAX: usize = 64;
 
-/// A view has the primary key of a table if it shows all its columns; of several columns that show one, the first counts.
-fn keys_of_views(shown: &[Shown], graph: &Graph, keys: &mut BTreeMap<u32, Keys>) {
-    let ids: BTreeMap<&TableId, u32> = graph.nodes.iter().map(|(oid, node)| (&node.id, *oid)).collect();
-    let mut by_view: BTreeMap<&TableId, BTreeMap<&TableId, Vec<&Shown>>> = BTreeMap::new();
-    for one in shown {
-        by_view.entry(&one.view).or_default().entry(&one.table).or_default().push(one);
-    }
-    for (view, tables) in by_view {
-        let Some(oid) = ids.get(view) else { continue };
-        let mut primary = Vec::new();
-        for (table, shown) in tables {
-            let Some((key, _)) = ids.get(table).and_then(|oid| keys.get(oid)) else { continue };
-            let show = |column: &Arc<str>| {
-                shown.iter().find(|one| one.column == *column).map(|one| Arc::clone(&one.view_column))
-            };
-            primary.extend(key.iter().map(show).collect::<Option<Vec<_>>>().unwrap_or_default());
-        }
-        keys.entry(*oid).or_default().0 = primary;
-    }
-}
-
 fn node(row: &Row, kind: RelationKind) -> Node {
     let (triggers, cascades): (bool, bool) = (row.get(6), row.get(7));
     let side_effects = if triggers {
@@ -204,6 +193,7 @@ fn node(row: &Row, kind: RelationKind) -> Node {
         policies: References::default(),
         side_effects,
         durability: if row.get(9) { Durability::Unlogged } else { Durability::Logged },
+        identity: if row.get(10) { Identity::Row } else { Identity::Columns(names(row, 11)) },
     }
 }
 
@@ -218,53 +208,17 @@ fn relation_kind(code: &str) -> Option<RelationKind> {
     }
 }
 
-/// An aggregate is immutable in the catalog whatever its parts do, so a user's aggregate counts as volatile.
-const FUNCTIONS: &str = "\
-SELECT p.oid, p.proname::text, \
-CASE WHEN p.prokind = 'a' AND p.oid >= 16384 THEN 'v' ELSE p.provolatile::text END, p.oid < 16384, p.xmin::text \
-FROM pg_proc p WHERE p.oid = ANY ($1) ORDER BY p.oid";
-
-async fn load_objects(
-    client: &Client,
-    references: &References,
-    definitions: &mut Vec<String>,
-) -> Result<Objects, Error> {
-    let ids = |set: &BTreeSet<u32>| set.iter().copied().collect::<Vec<u32>>();
-    let operators = "SELECT oid, oprcode::oid FROM pg_operator WHERE oid = ANY ($1)";
-    let operators = pairs(&client.query(operators, &[&ids(&references.operators)]).await?);
-    let type_inputs = "SELECT oid, typinput::oid FROM pg_type WHERE oid = ANY ($1)";
-    let type_inputs = pairs(&client.query(type_inputs, &[&ids(&references.input_types)]).await?);
-    let mut used = ids(&references.functions);
-    used.extend(operators.values().chain(type_inputs.values()));
-    let mut functions = BTreeMap::new();
-    for row in client.query(FUNCTIONS, &[&used]).await? {
-        let volatility = match row.get(2) {
-            "i" => Volatility::Immutable,
-            "s" => Volatility::Stable,
-            _ => Volatility::Volatile,
-        };
-        let origin = if row.get(3) { Origin::Builtin } else { Origin::User };
-        let name: Arc<str> = row.get::<_, &str>(1).into();
-        // A function that is replaced keeps its id, but not the transaction that wrote its row.
-        definitions.push(format!("{name} {volatility:?} {}", row.get::<_, &str>(4)));
-        functions.insert(row.get(0), Function { name, volatility, origin });
-    }
-    Ok(Objects { functions, operators, type_inputs })
-}
-
-fn pairs(rows: &[Row]) -> BTreeMap<u32, u32> {
-    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
-}
-
 const COLUMNS: &str = "\
 SELECT a.attrelid, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, \
 a.attidentity <> '', a.attgenerated <> '', pg_get_expr(d.adbin, d.adrelid), \
-coalesce(e.typname, m.typname, b.typname, t.typname)::text, coalesce(a.attacl::text, '') \
+coalesce(e.typname, m.typname, b.typname, t.typname)::text, coalesce(a.attacl::text, ''), \
+a.atttypid, t.typtype = 'e', coalesce(o.collisdeterministic, false) \
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
 JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype \
 LEFT JOIN pg_type e ON t.typelem <> 0 AND t.typlen = -1 AND e.oid = t.typelem \
 LEFT JOIN pg_range r ON t.oid IN (r.rngtypid, r.rngmultitypid) LEFT JOIN pg_type m ON m.oid = r.rngsubtype \
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+LEFT JOIN pg_collation o ON o.oid = a.attcollation \
 WHERE n.nspname = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped \
 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY a.attrelid, a.attnum";
 
@@ -286,10 +240,17 @@ fn column(row: &Row) -> Column {
         name: row.get::<_, &str>(1).into(),
         sql_type: row.get::<_, &str>(2).into(),
         family: type_family(row.get(2), row.get(7)),
+        equality: equality(row),
         nullable: !row.get::<_, bool>(3),
         fill,
         default: row.get::<_, Option<&str>>(6).map(Into::into),
     }
+}
+
+fn equality(row: &Row) -> Option<Equality> {
+    let kind = if row.get(10) { TypeKind::Enumeration } else { TypeKind::Other };
+    let collation = if row.get(11) { Collation::Deterministic } else { Collation::Other };
+    Equality::of(row.get(9), kind, collation)
 }
 
 /// `element` is the type inside an array, range or domain, or the type itself.
@@ -299,26 +260,6 @@ fn type_family(sql_type: &str, element: &str) -> TypeFamily {
         (_, "date" | "time" | "timetz" | "timestamp" | "timestamptz") => TypeFamily::Time,
         _ => TypeFamily::Other,
     }
-}
-
-const KEYS: &str = "\
-SELECT k.conrelid, k.contype = 'p', ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(num, pos) \
-JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.pos) \
-FROM pg_constraint k WHERE k.contype IN ('p', 'u') ORDER BY k.conrelid, k.conname";
-
-type Keys = (Vec<Arc<str>>, Vec<Vec<Arc<str>>>);
-
-async fn load_keys(client: &Client) -> Result<BTreeMap<u32, Keys>, Error> {
-    let mut keys: BTreeMap<u32, Keys> = BTreeMap::new();
-    for row in client.query(KEYS, &[]).await? {
-        let (primary, unique) = keys.entry(row.get(0)).or_default();
-        if row.get(1) {
-            *primary = names(&row, 2);
-        } else {
-            unique.push(names(&row, 2));
-        }
-    }
-    Ok(keys)
 }
 
 /// As in PostgREST, the columns of a foreign key are unique if a key has the same, in the order of the table.
@@ -372,9 +313,10 @@ async fn load_computed(client: &Client, graph: &Graph) -> Result<Vec<Computed>, 
     Ok(computed)
 }
 
-/// Who may do what, beside the privileges on relations: an answer depends on it, though the planner does not.
+/// Who may do what, beside the privileges on relations, and who connects to what: an answer depends on it, though the
+/// planner does not.
 const PRIVILEGES: &str = "\
-SELECT 'role ' || concat_ws(' ', r.rolname, r.rolsuper, r.rolinherit, r.rolbypassrls, r.rolconfig::text) FROM pg_roles r \
+SELECT concat_ws(' ', 'connection', session_user, current_database()) UNION ALL SELECT 'role ' || concat_ws(' ', r.rolname, r.rolsuper, r.rolinherit, r.rolbypassrls, r.rolconfig::text) FROM pg_roles r \
 UNION ALL SELECT 'member ' || concat_ws(' ', m.roleid, m.member) FROM pg_auth_members m \
 UNION ALL SELECT 'setting ' || concat_ws(' ', s.setdatabase, s.setrole, s.setconfig::text) FROM pg_db_role_setting s \
 UNION ALL SELECT 'schema ' || concat_ws(' ', n.oid, n.nspname, n.nspowner, n.nspacl::text) FROM pg_namespace n \
