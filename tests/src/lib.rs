@@ -34,6 +34,7 @@ mod sample;
 mod stub;
 mod wire;
 mod cache_status;
+pub mod connection;
 
 pub mod bench;
 pub mod consistency;

@@ -50,7 +50,7 @@ async fn write_all_the_time(session: &tokio_postgres::Client) {
 
 async fn rounds(world: &World, load: &str) {
     let session = world.session().await;
-    let mut clients = world.clients().await;
+    let mut clients = world.clients();
     let (mut seen, mut notified) = (Spread::default(), Spread::default());
     let mut bell = Bell::hang(world).await;
     for round in 0..ROUNDS {
@@ -102,7 +102,7 @@ impl Bell {
 async fn writes(world: &World) {
     let session = world.session().await;
     let update = session.prepare("update item set version = $2 where id = $1").await.expect("well formed");
-    let mut client = Client::to(world.nodes[0].port()).await;
+    let mut client = Client::to(world.nodes[0].port());
     let (mut bare, mut proxied) = (Spread::default(), Spread::default());
     for round in 0..ROUNDS {
         let id = i32::try_from(round % WATCHED + 1).expect("small");

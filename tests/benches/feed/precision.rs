@@ -20,7 +20,7 @@ pub(super) async fn measure() {
     );
     let world = World::start(ROWS, 3).await;
     for node in &world.nodes {
-        let mut client = Client::to(node.port()).await;
+        let mut client = Client::to(node.port());
         for id in 1..=ROWS {
             until_hit(&mut client, id).await;
         }

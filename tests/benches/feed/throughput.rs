@@ -38,7 +38,7 @@ async fn fill(world: &World, from: u64, to: u64) {
     let load = Load { port: world.nodes[0].port(), connections: 16, until: Until::Sent(to - from) };
     load.run(move |number| point(from + number + 1), |_, _| true).await;
     // One that is cached from before shows that nothing was evicted to make room.
-    let mut client = Client::to(world.nodes[0].port()).await;
+    let mut client = Client::to(world.nodes[0].port());
     client.get(&point(to)).await;
     assert!(is_hit(&client.get(&point(to)).await), "the last one is cached");
 }
@@ -52,7 +52,7 @@ async fn l1_bytes(world: &World) -> f64 {
 /// Row changes per second, and microseconds of the leader's processor for each.
 async fn keep_up(world: &mut World) -> (f64, f64) {
     let session = world.session().await;
-    let mut client = Client::to(world.nodes[0].port()).await;
+    let mut client = Client::to(world.nodes[0].port());
     let leader = world.leader().await;
     // Rows that are cached by a few, by some, or by all: changes do not depend on who reads.
     let sql = "update item set version = version + 1 where id between $1 and $2";

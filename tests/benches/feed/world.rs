@@ -41,12 +41,8 @@ impl World {
     }
 
     /// A connection to each node.
-    pub(super) async fn clients(&self) -> Vec<Client> {
-        let mut clients = Vec::new();
-        for node in &self.nodes {
-            clients.push(Client::to(node.port()).await);
-        }
-        clients
+    pub(super) fn clients(&self) -> Vec<Client> {
+        self.nodes.iter().map(|node| Client::to(node.port())).collect()
     }
 
     /// A session in the database, past the proxy.
@@ -80,7 +76,7 @@ pub(super) fn point(id: u64) -> String {
 /// Asks until the row has this version.
 pub(super) async fn until_version(client: &mut Client, id: u64, version: u64) {
     let (target, wanted) = (point(id), format!("[{{\"version\":{version}}}]"));
-    while *client.get(&target).await.body() != wanted {}
+    while client.get(&target).await.body != wanted {}
 }
 
 /// Asks until the answer is stored and fresh.
@@ -96,5 +92,5 @@ pub(super) async fn until_hit(client: &mut Client, id: u64) {
 
 /// Whether an answer came from the cache.
 pub(super) fn is_hit(answer: &transom_tests::bench::Answer) -> bool {
-    answer.headers().get("cache-status").is_some_and(|status| status.as_bytes().starts_with(b"transom; hit"))
+    answer.header("cache-status").starts_with("transom; hit")
 }

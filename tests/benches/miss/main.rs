@@ -108,7 +108,7 @@ impl Contender {
 }
 
 fn is_hit(_: u64, answer: &Answer) -> bool {
-    answer.headers().get("cache-status").is_some_and(|status| status.as_bytes().starts_with(b"transom; hit"))
+    answer.header("cache-status").starts_with("transom; hit")
 }
 
 async fn database(postgres: &Postgres) -> Database {
