@@ -106,6 +106,8 @@ pub(super) static TABLES: &[Table] = &[
             NAME,
             column("note", Kind::Text, &["x", "", "*"]),
             column("parent_id", Kind::Number, &["1", "2"]),
+            // computed
+            column("full_name", Kind::Text, &["Acme/x", "*l*"]),
         ],
         embeds: &[
             one("parent:clients!parent_id", "parent", "clients"),
@@ -192,6 +194,13 @@ pub(super) static TABLES: &[Table] = &[
         key: "id",
         columns: &[ID, column("title", Kind::Text, &["plan", "sell"])],
         embeds: &[one("projects", "projects", "projects"), many("users", "users", "users")],
+    },
+    // Whose rows depend on who asks.
+    Table {
+        name: "notes",
+        key: "id",
+        columns: &[ID, column("owner", Kind::Text, &["ann", "bob"]), column("team", Kind::Text, &["red", "blue"])],
+        embeds: &[one("users", "users", "users")],
     },
     Table {
         name: "sizes",
