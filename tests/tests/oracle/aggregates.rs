@@ -1,7 +1,7 @@
 //! Aggregates made up by chance, with and without groups.
 
 use super::exchange::Ask;
-use super::generator::Generator;
+use super::generator::{Generator, related_key};
 use super::tables::{Column, Embed, Kind, Rows, TABLES, Table, table};
 
 const FUNCTIONS: &[&str] = &["sum", "avg", "min", "max", "count"];
@@ -96,8 +96,11 @@ impl Generator {
 
     /// Aggregates of what is spread: of the rows above it.
     fn aggregated_spread(&mut self, embed: &'static Embed) -> String {
-        let items: Vec<String> =
-            self.aggregates(table(embed.table)).into_iter().filter(|item| !item.starts_with("count()")).collect();
+        let mut items = self.aggregates(table(embed.table));
+        items.retain(|item| !item.starts_with("count()"));
+        if items.is_empty() {
+            items.push(format!("{}:{}.count()", self.name(), related_key(embed)));
+        }
         let name = embed.name.split_once(':').map_or(embed.name, |(_, name)| name);
         format!("...{name}({})", items.join(","))
     }

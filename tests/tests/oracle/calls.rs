@@ -165,7 +165,10 @@ impl Generator {
             Returns::Rows(name) => {
                 let table: &'static Table = table(name);
                 let mut parameters = self.parameters(table);
-                parameters.retain(|parameter| !own(parameter));
+                // Only what is selected can be filtered and ordered by, and of two complaints either may be made.
+                let selected = parameters.iter().any(|one| one.starts_with("select=") && !one.starts_with("select=*"));
+                let of_embedded = |one: &str| one.split('=').next().is_some_and(|name| name.contains('.'));
+                parameters.retain(|one| !own(one) && (!selected || one.starts_with("select=") || of_embedded(one)));
                 parameters
             }
             Returns::Columns(columns) => {

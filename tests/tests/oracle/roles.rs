@@ -56,9 +56,9 @@ impl Generator {
     pub(super) fn read_by_somebody(&mut self) -> Ask {
         let ask = if self.chance(0.5) {
             let parameters = self.parameters(super::tables::table("notes"));
-            Ask::get(format!("/{}?{}", self.pick(&["notes", "rpc/my_notes"]), parameters.join("&")))
+            Ask::get(format!("/notes?{}", parameters.join("&")))
         } else if self.chance(0.3) {
-            Ask::get("/rpc/who")
+            Ask::get(self.pick(&["/rpc/who", "/rpc/my_notes?order=id", "/rpc/my_notes?select=id,users(id)"]))
         } else {
             self.read()
         };

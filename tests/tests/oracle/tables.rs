@@ -110,7 +110,8 @@ pub(super) static TABLES: &[Table] = &[
             column("full_name", Kind::Text, &["Acme/x", "*l*"]),
         ],
         embeds: &[
-            one("parent:clients!parent_id", "parent", "clients"),
+            one("parent:parent_id", "parent", "clients"),
+            many("children:clients!parent_id", "children", "clients"),
             many("owned:projects!projects_client_id_fkey", "owned", "projects"),
             many("billed:projects!billed_to_client", "billed", "projects"),
         ],

@@ -11,7 +11,8 @@ const STATE: &str = "select json_build_array(
     (select json_agg(x order by id) from shop.items x), (select json_agg(x order by a, b) from shop.pairs x),
     (select json_agg(x order by x::text) from shop.keyless x), (select json_agg(x order by id) from shop.clients x),
     (select json_agg(x order by id) from shop.secrets x), (select json_agg(x order by id) from shop.serials x),
-    (select json_agg(x order by id) from shop.notes x))::text";
+    (select json_agg(x order by id) from shop.notes x), (select last_value from shop.items_id_seq),
+    (select last_value from shop.serials_id_seq))::text";
 
 /// Runs each on both, and compares the answers and what is in the tables then.
 pub(super) async fn compare(pair: &Pair, asks: Vec<Ask>) {
@@ -72,7 +73,10 @@ impl Generator {
         let ask = if self.chance(0.75) { ask.header("Prefer", self.pick(PREFERENCES)) } else { ask };
         let ask = if ask.target.starts_with("/notes") || self.chance(0.1) { self.authorized(ask) } else { ask };
         if self.chance(0.1) {
-            ask.header("Accept", self.pick(&["application/vnd.pgrst.object+json", "text/csv", "application/json"]))
+            ask.header(
+                "Accept",
+                self.pick(&["application/vnd.pgrst.object+json", "text/csv", "application/json", "image/png"]),
+            )
         } else {
             ask
         }

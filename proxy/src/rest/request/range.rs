@@ -55,13 +55,14 @@ impl Range {
 
     /// Combines what the query string and the header ask for.
     pub(super) fn of(query: Span, header: Span) -> Result<Self, Error> {
+        // As in PostgREST, whatever the header says.
+        if query == Span::ZERO {
+            return Ok(Self { offset: 0, limit: Some(0) });
+        }
         if header.is_empty() {
             return Err(Error::InvalidRange(
                 "The lower boundary must be lower than or equal to the upper boundary in the Range header.",
             ));
-        }
-        if query == Span::ZERO {
-            return Ok(Self { offset: 0, limit: Some(0) });
         }
         let both = query.intersect(header);
         if both.is_empty() {
