@@ -14,6 +14,7 @@
 //! | aggregates two spreads deep, beside `*`, with an alias on `count()`, or beside an embedded resource that selects nothing | errors in 12.0.2 |
 //! | `limit` of `PATCH` and `DELETE` ordered by what is no key | 12.0.2 changes more rows |
 //! | columns to filter by that are named like an argument of the function | with GET they are the argument |
+//! | `HEAD` of a function that returns one row | 12.0.2 counts none if a filter leaves none, where `GET` counts one |
 //! | filters of a function's rows by columns that are not selected | errors, and of several either may be reported |
 //! | `limit=0` beside an offset of an embedded resource | with `db-max-rows`, 12.0.2 answers 500 in plain text |
 //! | plans, GeoJSON | of each one's own statement; of PostGIS, which is not installed |

@@ -78,12 +78,12 @@ pub(in crate::rest) fn call_statement(parts: CallParts<'_>) -> Statement {
         Counted::Not => " SELECT null::bigint",
     });
     sql.push(" AS total_result_set, ");
-    match routine.returns.rows {
-        // As in PostgREST, whatever filters and limits have left of it.
-        Rows::One => sql.push("1::bigint"),
-        Rows::Many => sql.push("pg_catalog.count(").push(ROWS).push(")"),
+    // As in PostgREST, what returns one row counts as one, whatever filters and limits have left of it.
+    let (least, most) = match routine.returns.rows {
+        Rows::One => ("greatest(1, ", ")"),
+        Rows::Many => ("", ""),
     };
-    sql.push(" AS page_total, ");
+    sql.push(least).push("pg_catalog.count(").push(ROWS).push(")").push(most).push(" AS page_total, ");
     write_body_of(&mut sql, outcome, &format, body);
     sql.push(" AS body, ").push(SAID).push(" FROM (");
     write_query_over(&mut sql, node, SOURCE);
