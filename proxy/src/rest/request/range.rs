@@ -132,6 +132,7 @@ mod tests {
         assert_eq!(range(Some(" 2"), Some("1"), Some("-3")), Ok((1, Some(2))));
         assert_eq!(range(None, None, Some("01-02")), Ok((1, Some(2))));
         assert_eq!(range(Some("0"), None, None), Ok((0, Some(0))));
+        assert_eq!(range(Some("0"), None, Some("2-1")), Ok((0, Some(0))));
         for (limit, offset, header) in [
             (Some("-1"), None, None),
             (Some("0"), Some("2"), None),
