@@ -21,7 +21,7 @@ pub struct PostgRestBuilder {
 pub struct PostgRest {
     rest: Http,
     port: u16,
-    _process: Process,
+    process: Process,
     _folder: Folder,
 }
 
@@ -66,12 +66,7 @@ impl PostgRestBuilder {
         })
         .await;
         // It was seen to reset connections that were used again.
-        PostgRest {
-            rest: Http::without_reuse(format!("http://127.0.0.1:{port}")),
-            port,
-            _process: process,
-            _folder: folder,
-        }
+        PostgRest { rest: Http::without_reuse(format!("http://127.0.0.1:{port}")), port, process, _folder: folder }
     }
 }
 
@@ -80,6 +75,12 @@ impl PostgRest {
     #[must_use]
     pub fn rest(&self) -> &Http {
         &self.rest
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// The port of its API.

@@ -18,12 +18,12 @@ use self::generator::Generator;
 use self::pair::Pair;
 
 /// How many reads are made up, unless [`REQUESTS_VARIABLE`] says otherwise.
-const READS: usize = 1_000;
-const LIMITED: usize = 400;
-const AGGREGATES: usize = 500;
-const CALLS: usize = 600;
-const BY_ROLES: usize = 500;
-const WRITES: usize = 600;
+const READS: usize = 800;
+const LIMITED: usize = 250;
+const AGGREGATES: usize = 350;
+const CALLS: usize = 400;
+const BY_ROLES: usize = 300;
+const WRITES: usize = 400;
 /// For longer runs: `TRANSOM_ORACLE_REQUESTS=100000 tests/run oracle`.
 const REQUESTS_VARIABLE: &str = "TRANSOM_ORACLE_REQUESTS";
 /// For other runs: the seed of the first request.

@@ -17,6 +17,7 @@
 //! | `HEAD` of a function that returns one row | 12.0.2 counts none if a filter leaves none, where `GET` counts one |
 //! | filters of a function's rows by columns that are not selected | errors, and of several either may be reported |
 //! | `limit=0` beside an offset of an embedded resource | with `db-max-rows`, 12.0.2 answers 500 in plain text |
+//! | a token with two faults | 12.0.2 looks at the types of claims before the signature |
 //! | plans, GeoJSON | of each one's own statement; of PostGIS, which is not installed |
 //! | `is.not_null`, `timezone=`, `max-affected=` | 12.0.2 does not know them |
 

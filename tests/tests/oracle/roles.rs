@@ -48,7 +48,11 @@ impl Generator {
         }
         let claims = claims();
         let chosen = if self.chance(0.75) { self.random_below(5) } else { self.random_below(claims.len() as u32) };
-        let secret = if self.chance(0.02) { "another secret that is as long as the one of the oracle" } else { SECRET };
+        let secret = if chosen < 5 && self.chance(0.02) {
+            "another secret that is as long as the one of the oracle"
+        } else {
+            SECRET
+        };
         ask.header("Authorization", format!("Bearer {}", token(&claims[chosen as usize], secret)))
     }
 

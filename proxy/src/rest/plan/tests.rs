@@ -229,7 +229,9 @@ fn refusals_have_the_codes_of_postgrest() {
     let strict = [("prefer", "handling=strict, x=y"), ("accept", "text/html")];
     assert_eq!(refused(&strict[..1], "{}"), "PGRST122");
     assert_eq!(refused(&strict[..1], "{\"nope\":1}"), "PGRST204", "other mistakes come first");
-    assert_eq!(refused(&strict, "{}"), "PGRST107");
+    assert_eq!(refused(&strict, "{}"), "PGRST122");
+    let read = plan_of(&Method::GET, "flights", "", &strict, "").unwrap_err().problem();
+    assert_eq!(read.code, "PGRST107", "the order of reads is another");
 }
 
 #[test]

@@ -156,8 +156,7 @@ impl Preferences {
 pub(in crate::rest) struct Unknown(Vec<String>);
 
 impl Unknown {
-    /// As in PostgREST this is the last thing that is looked at, and of a request that cannot be understood something else
-    /// is reported.
+    /// Refuses the request if there are any. As in PostgREST this is looked at late: other mistakes come first.
     pub(in crate::rest) fn refuse(&self) -> Result<(), Error> {
         if self.0.is_empty() { Ok(()) } else { Err(Error::InvalidPreferences(self.0.join(", "))) }
     }
