@@ -12,12 +12,15 @@ const SECRET: &str = "the oracle's secret, which is long enough for HS256";
 /// In seconds: in the year 2100.
 const FAR: u64 = 4_102_444_800;
 
+/// How many tokens there are.
+const TOKENS: u32 = 14;
+
 /// What a token says; the last ones are refused.
-fn claims() -> Vec<Value> {
+fn claims() -> [Value; TOKENS as usize] {
     let member = |name: &str| json!({ "role": "oracle_member", "sub": name, "aud": "shop", "exp": FAR });
     let lead =
         |team: &str| json!({ "role": "oracle_lead", "sub": "lead", "app": { "team": team }, "aud": ["shop", "x"] });
-    vec![
+    [
         member("ann"),
         member("bob"),
         member("nobody"),
@@ -47,7 +50,7 @@ impl Generator {
             return ask;
         }
         let claims = claims();
-        let chosen = if self.chance(0.75) { self.random_below(5) } else { self.random_below(claims.len() as u32) };
+        let chosen = if self.chance(0.75) { self.random_below(5) } else { self.random_below(TOKENS) };
         let secret = if chosen < 5 && self.chance(0.02) {
             "another secret that is as long as the one of the oracle"
         } else {
