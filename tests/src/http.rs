@@ -23,10 +23,23 @@ impl Http {
     /// If the system has no randomness or the like.
     #[must_use]
     pub fn new(base: impl Into<String>) -> Self {
-        let builder = reqwest::Client::builder().timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
+        Self::over(reqwest::Client::builder(), base.into())
+    }
+
+    /// The same with a connection for each request: for a server that closes them when it likes.
+    ///
+    /// # Panics
+    /// As [`new`](Self::new).
+    #[must_use]
+    pub fn without_reuse(base: impl Into<String>) -> Self {
+        Self::over(reqwest::Client::builder().pool_max_idle_per_host(0), base.into())
+    }
+
+    fn over(builder: reqwest::ClientBuilder, base: String) -> Self {
+        let builder = builder.timeout(PATIENCE).redirect(reqwest::redirect::Policy::none());
         // Only loopback is asked here, whatever the environment says about proxies.
         let client = builder.no_proxy().build().expect("a plain client can be built");
-        Self { client, base: base.into() }
+        Self { client, base }
     }
 
     /// Begins a request; `target` is appended to the base address as it is.

@@ -65,7 +65,8 @@ impl PostgRestBuilder {
             async move { if asking.await.is_ok_and(|answer| answer.status == 200) { Ok(()) } else { Err(log) } }
         })
         .await;
-        PostgRest { rest: Http::new(format!("http://127.0.0.1:{port}")), port, process, _folder: folder }
+        // It was seen to reset connections that were used again.
+        PostgRest { rest: Http::without_reuse(format!("http://127.0.0.1:{port}")), port, process, _folder: folder }
     }
 }
 

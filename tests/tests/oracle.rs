@@ -1,5 +1,7 @@
 //! Transom beside a real PostgREST 12.0.2: the same questions, and the same answers, or an exception that is named.
 
+mod aggregates;
+mod calls;
 mod cases;
 mod cross_origin;
 mod exchange;
@@ -7,6 +9,7 @@ mod exceptions;
 mod generator;
 mod openapi;
 mod pair;
+mod roles;
 mod tables;
 mod writes;
 
@@ -15,8 +18,11 @@ use self::generator::Generator;
 use self::pair::Pair;
 
 /// How many reads are made up, unless [`REQUESTS_VARIABLE`] says otherwise.
-const REQUESTS: usize = 1_000;
-/// The same for writes.
+const READS: usize = 800;
+const LIMITED: usize = 250;
+const AGGREGATES: usize = 350;
+const CALLS: usize = 400;
+const BY_ROLES: usize = 300;
 const WRITES: usize = 400;
 /// For longer runs: `TRANSOM_ORACLE_REQUESTS=100000 tests/run oracle`.
 const REQUESTS_VARIABLE: &str = "TRANSOM_ORACLE_REQUESTS";
@@ -39,7 +45,37 @@ fn seed() -> u64 {
 async fn reads_made_up_by_chance_are_answered_alike() {
     let pair = Pair::reading().await;
     let mut generator = Generator::new(seed());
-    pair.compare((0..requests(REQUESTS)).map(|_| generator.read()).collect()).await;
+    pair.compare((0..requests(READS)).map(|_| generator.read()).collect()).await;
+}
+
+/// A limit on rows, which exact counts go beyond and estimated ones heed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reads_with_a_limit_on_rows_are_answered_alike() {
+    let pair = Pair::with(&[("db_max_rows", "3")]).await;
+    let mut generator = Generator::new(seed());
+    let made_up = |index| if index % 4 == 0 { generator.call() } else { generator.read() };
+    pair.compare((0..requests(LIMITED)).map(made_up).collect()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn aggregates_made_up_by_chance_are_answered_alike() {
+    let pair = Pair::with(&[("db_aggregates_enabled", "true")]).await;
+    let mut generator = Generator::new(seed());
+    pair.compare((0..requests(AGGREGATES)).map(|_| generator.aggregate()).collect()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_made_up_by_chance_are_answered_alike() {
+    let pair = Pair::reading().await;
+    let mut generator = Generator::new(seed());
+    pair.compare((0..requests(CALLS)).map(|_| generator.call()).collect()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_role_and_every_token_gets_the_answers_it_got() {
+    let pair = Pair::with(&roles::SETTINGS).await;
+    let mut generator = Generator::new(seed());
+    pair.compare((0..requests(BY_ROLES)).map(|_| generator.read_by_somebody()).collect()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -177,3 +177,59 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use tower::{ServiceExt as _, service_fn};
+
+    use super::*;
+
+    /// What a request with these headers is told, if only `https://known.example` may ask, or everybody.
+    async fn told(origins: Option<&[String]>, method: Method, headers: &[(&str, &str)]) -> HeaderMap {
+        let inner = service_fn(|_: Request<()>| async { Ok::<_, Infallible>(reply::to_preflight()) });
+        let mut request = Request::builder().method(method);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).unwrap();
+        CorsLayer::new(origins).layer(inner).oneshot(request).await.unwrap().response.headers().clone()
+    }
+
+    #[tokio::test]
+    async fn only_who_may_ask_is_told_so_and_alone() {
+        let known = ["https://known.example".to_owned()];
+        let from = |origin| [("origin", origin)];
+        let headers = told(Some(&known), Method::GET, &from("https://known.example")).await;
+        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "https://known.example");
+        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_CREDENTIALS], "true");
+        assert_eq!(headers[header::VARY], "Origin", "caches in between keep the answers apart");
+        assert_eq!(told(Some(&known), Method::GET, &from("https://other.example")).await, HeaderMap::new());
+        assert_eq!(told(Some(&known), Method::GET, &from("https://known.example.org")).await, HeaderMap::new());
+        assert_eq!(told(Some(&known), Method::GET, &[]).await, HeaderMap::new());
+    }
+
+    #[tokio::test]
+    async fn everybody_is_told_so_without_cookies() {
+        let headers = told(None, Method::GET, &[("origin", "https://any.example")]).await;
+        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_ORIGIN], "*");
+        assert_eq!(headers[header::ACCESS_CONTROL_EXPOSE_HEADERS], EXPOSED);
+        assert!(!headers.contains_key(header::ACCESS_CONTROL_ALLOW_CREDENTIALS));
+    }
+
+    #[tokio::test]
+    async fn a_preflight_may_send_whatever_it_asks_for() {
+        let asked = [
+            ("origin", "https://any.example"),
+            ("access-control-request-method", "PATCH"),
+            ("access-control-request-headers", "prefer, ,x-own"),
+        ];
+        let headers = told(None, Method::OPTIONS, &asked).await;
+        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_METHODS], METHODS);
+        let allowed = "Authorization, prefer, x-own, Accept, Accept-Language, Content-Language";
+        assert_eq!(headers[header::ACCESS_CONTROL_ALLOW_HEADERS], allowed);
+        let no_method = told(None, Method::OPTIONS, &asked[..1]).await;
+        assert!(!no_method.contains_key(header::ACCESS_CONTROL_ALLOW_METHODS), "it asks for the methods of a resource");
+    }
+}

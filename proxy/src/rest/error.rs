@@ -91,9 +91,6 @@ pub enum Error {
     TableNotFound { schema: String, table: String },
     #[error("invalid path")]
     InvalidPath,
-    /// part of PostgREST's API that Transom does not have yet
-    #[error("{0}")]
-    NotImplemented(&'static str),
 }
 
 impl Error {
@@ -144,7 +141,6 @@ impl Error {
             Self::ColumnNotFound { .. } => (StatusCode::BAD_REQUEST, "PGRST204"),
             Self::TableNotFound { .. } => (StatusCode::NOT_FOUND, "PGRST205"),
             Self::InvalidPath => (StatusCode::NOT_FOUND, "PGRST125"),
-            Self::NotImplemented(_) => (StatusCode::BAD_REQUEST, "PGRST127"),
         }
     }
 
@@ -202,14 +198,13 @@ impl Error {
                 format!("Could not find the table '{schema}.{table}' in the schema cache")
             }
             Self::InvalidPath => "Invalid path specified in request URL".to_owned(),
-            Self::NotImplemented(_) => "Feature not implemented".to_owned(),
         }
     }
 
     fn details(&self) -> Option<Value> {
         let text = match self {
             Self::Grammar { details, .. } => details.clone(),
-            Self::InvalidRange(why) | Self::NotImplemented(why) => (*why).to_owned(),
+            Self::InvalidRange(why) => (*why).to_owned(),
             Self::Singularity { rows } => format!("The result contains {rows} rows"),
             Self::MaxAffected { rows } => format!("The query affects {rows} rows"),
             Self::InvalidPreferences(which) => format!("Invalid preferences: {which}"),

@@ -100,6 +100,7 @@ fn plan_read(request: &Request, body: Body, schema: &SchemaCache, settings: &Set
     node.limit_rows(settings.max_rows);
     let target = TableId { schema: request.schema.as_str().into(), name: request.table.as_str().into() };
     let Negotiated { format, execution } = negotiate(request, &target, &node, schema, settings)?;
+    request.unknown_preferences.refuse()?;
     let mut reads = node.dependencies();
     reads.opaque = reads.opaque.or_else(|| opacity_of_making(&format, execution.as_ref()));
     let counted = match (request.preferences.count, settings.max_rows) {
@@ -179,7 +180,6 @@ fn plan_write(mut request: Request, schema: &SchemaCache, settings: &Settings) -
     };
     let mut node = node(&request, schema, settings)?;
     let target = TableId { schema: request.schema.as_str().into(), name: request.table.as_str().into() };
-    let Negotiated { format, execution } = negotiate(&request, &target, &node, schema, settings)?;
     let affected = Affected {
         conditions: std::mem::take(&mut node.conditions),
         order: std::mem::take(&mut node.order),
@@ -202,6 +202,9 @@ fn plan_write(mut request: Request, schema: &SchemaCache, settings: &Settings) -
         Mutation::Insert(payload, _) | Mutation::Update(payload) => check_columns(&node, payload)?,
         Mutation::Delete => {}
     }
+    request.unknown_preferences.refuse()?;
+    // As in PostgREST the last thing that is looked at, and with reads before the preferences.
+    let Negotiated { format, execution } = negotiate(&request, &target, &node, schema, settings)?;
     let location = match (kind, request.preferences.returns, node.known) {
         (WriteKind::Insert, Some(Return::HeadersOnly), Some(relation)) => {
             relation.primary_key.iter().map(|column| &**column).collect()

@@ -14,7 +14,7 @@ mod target;
 pub(super) use call::{Arguments, Call};
 pub(super) use media::{Accepts, Execution, Format, Negotiated, Nulls, Producer, Selection};
 pub(super) use payload::Payload;
-pub(super) use prefer::{Count, Kinds, Missing, Parameters, Preferences, Resolution, Return};
+pub(super) use prefer::{Count, Kinds, Missing, Parameters, Preferences, Resolution, Return, Unknown};
 pub(super) use query::{Query, Scope, encode};
 pub(super) use range::Range;
 pub(super) use resource::ResourceRequest;
@@ -35,6 +35,7 @@ pub(super) struct Request {
     pub(super) query: Query,
     pub(super) range: Range,
     pub(super) preferences: Preferences,
+    pub(super) unknown_preferences: Unknown,
     pub(super) accepts: Accepts,
     pub(super) action: Action,
 }
@@ -80,9 +81,9 @@ impl Request {
             target::Kind::Table => Self::action(method, inbound, &query)?,
             target::Kind::Function => Action::Call(Self::call(method, inbound, &query, arguments)?),
         };
-        let preferences = Preferences::read(inbound.headers, settings.api)?;
+        let (preferences, unknown_preferences) = Preferences::read(inbound.headers, settings.api);
         let accepts = Accepts::read(inbound.headers);
-        Ok(Self { schema, profile, table, query, range, preferences, accepts, action })
+        Ok(Self { schema, profile, table, query, range, preferences, unknown_preferences, accepts, action })
     }
 
     fn action(method: Method, inbound: &Inbound<'_>, query: &Query) -> Result<Action, Error> {

@@ -28,7 +28,7 @@ pub(super) const ALL: &[Exception] = &[
         settle: embedded_json,
     },
     Exception {
-        name: "so does that in CSV",
+        name: "so does that in CSV, and its columns have that order too",
         example: || Ask::get("/projects?select=id,clients!client_id(name,id)&order=id").header("Accept", "text/csv"),
         settle: embedded_json_in_csv,
     },
@@ -101,6 +101,17 @@ pub(super) const ALL: &[Exception] = &[
         },
     },
     Exception {
+        name: "`HEAD` of a function that returns one row, which a filter leaves out",
+        example: || Ask::new(Method::HEAD, "/rpc/one_client?id=1&name=eq.x"),
+        settle: |exchange| {
+            let Exchange { ask, theirs, ours } = &exchange;
+            let of_none = theirs.header("content-range") == "*/0" && ours.header("content-range") == "0-0/*";
+            if ask.method == Method::HEAD && ask.target.starts_with("/rpc/") && of_none {
+                exchange.adopt("content-range");
+            }
+        },
+    },
+    Exception {
         name: "a spread of what there may be many of",
         example: || Ask::get("/clients?select=id,...projects!client_id(name)"),
         settle: |exchange| {
@@ -167,31 +178,52 @@ fn two_content_types(exchange: &mut Exchange) {
 
 fn embedded_json_in_csv(exchange: &mut Exchange) {
     let csv = |answer: &Response| answer.header("content-type").starts_with("text/csv");
-    if csv(&exchange.theirs) && csv(&exchange.ours) && fields(&exchange.theirs.text()) == fields(&exchange.ours.text())
+    if exchange.ask.target.contains('(')
+        && csv(&exchange.theirs)
+        && csv(&exchange.ours)
+        && lines(&exchange.theirs.text()) == lines(&exchange.ours.text())
     {
         exchange.ours.body.clone_from(&exchange.theirs.body);
     }
 }
 
-/// The fields of CSV, read as JSON where they are some.
-fn fields(csv: &str) -> Vec<Result<Value, String>> {
-    let mut fields = vec![String::new()];
+/// The fields of each line of CSV, in no order: the names in the first line do not always stand above their values there.
+fn lines(csv: &str) -> Vec<Vec<String>> {
+    let read = |field: String| match serde_json::from_str::<Value>(&unquoted(&field)) {
+        Ok(json) => json.to_string(),
+        Err(_) => field,
+    };
+    let sorted = |line: Vec<String>| {
+        let mut line: Vec<String> = line.into_iter().map(read).collect();
+        line.sort_unstable();
+        line
+    };
+    fields(csv).into_iter().map(sorted).collect()
+}
+
+fn unquoted(field: &str) -> String {
+    match field.strip_prefix('"').and_then(|field| field.strip_suffix('"')) {
+        Some(inner) => inner.replace("\"\"", "\"").replace("\\\\", "\\"),
+        None => field.to_owned(),
+    }
+}
+
+/// The fields of CSV, line by line and with their quotation marks.
+fn fields(csv: &str) -> Vec<Vec<String>> {
+    let mut lines = vec![vec![String::new()]];
     let mut quoted = false;
     for char in csv.chars() {
         match char {
-            '"' => {
-                quoted = !quoted;
-                fields.last_mut().expect("one is always begun").push('"');
+            '\n' if !quoted => lines.push(vec![String::new()]),
+            ',' if !quoted => lines.last_mut().expect("one is always begun").push(String::new()),
+            char => {
+                quoted ^= char == '"';
+                let line = lines.last_mut().expect("one is always begun");
+                line.last_mut().expect("one is always begun").push(char);
             }
-            ',' | '\n' if !quoted => fields.push(String::new()),
-            char => fields.last_mut().expect("one is always begun").push(char),
         }
     }
-    let unquoted = |field: String| match field.strip_prefix('"').and_then(|field| field.strip_suffix('"')) {
-        Some(inner) => inner.replace("\"\"", "\"").replace("\\\\", "\\"),
-        None => field,
-    };
-    fields.into_iter().map(|field| serde_json::from_str(&unquoted(field.clone())).map_err(|_| field)).collect()
+    lines
 }
 
 fn json_complained_about(exchange: &mut Exchange) {

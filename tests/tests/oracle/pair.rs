@@ -5,6 +5,7 @@ use transom_tests::{Database, Node, NodeBuilder, PostgRest, PostgRestBuilder, Po
 
 use super::exceptions;
 use super::exchange::{Ask, Exchange};
+use super::roles;
 
 /// A miss, and hits of both ways there are: planned, and by the bytes of the request.
 const TIMES: usize = 3;
@@ -34,10 +35,11 @@ impl Pair {
         Self { node, postgrest, databases: vec![database] }
     }
 
-    /// Each on a database of its own, for writes.
+    /// Each on a database of its own, for writes, which may be rolled back.
     pub(super) async fn writing() -> Self {
         let (ours, theirs) = tokio::join!(prepared(), prepared());
-        let (node, postgrest) = start(&ours, &theirs, &[]).await;
+        let settings = [&roles::SETTINGS[..], &[("db_tx_end", "commit-allow-override")]].concat();
+        let (node, postgrest) = start(&ours, &theirs, &settings).await;
         Self { node, postgrest, databases: vec![ours, theirs] }
     }
 

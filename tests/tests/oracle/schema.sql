@@ -1,4 +1,9 @@
 -- What the sample has no example of. Roles belong to the whole cluster, which other tests share.
+do $$ begin
+    create role oracle_member;
+    create role oracle_lead;
+exception when duplicate_object or unique_violation then null;
+end $$;
 create schema shop;
 create schema odd;
 
@@ -95,6 +100,8 @@ create table shop.items (
 insert into shop.items (id, name, price) values (1, 'bolt', 1), (2, 'nut', 2), (3, 'pin', 3), (4, 'cog', null), (5, 'cam', 3);
 create table shop.pairs (a int, b text, value int, note text default 'none', primary key (a, b), unique (value));
 insert into shop.pairs values (1, 'x', 10, 'first'), (1, 'y', 11, default), (2, 'x', 20, null);
+create table shop.serials (id int generated always as identity primary key, n int default 7, twice int generated always as (n * 2) stored);
+insert into shop.serials (n) values (1), (2), (null);
 create table shop.keyless (word text, number int);
 insert into shop.keyless values ('a', 1), ('a', 1), ('b', 2);
 create view shop.item_names as select id, name from shop.items;
@@ -136,6 +143,14 @@ create function shop.bump() returns int language sql volatile as $$ select 1 $$;
 create function shop.fail(code text, message text) returns void language plpgsql as $$ begin
     raise exception using errcode = code, message = message, detail = 'a detail', hint = 'a hint';
 end $$;
+create function shop.size_of(bytea) returns int language sql immutable as $$ select length($1) $$;
+create function shop.total(variadic numbers int[]) returns bigint language sql immutable as $$ select sum(n) from unnest(numbers) n $$;
+create function shop.label(id int, variadic tags text[]) returns text language sql immutable as $$ select id || array_to_string(tags, '-') $$;
+create function shop.tasks_of(done boolean default null, from_id int default 0) returns setof shop.tasks language sql stable as
+    $$ select * from shop.tasks t where (tasks_of.done is null or t.done = tasks_of.done) and t.id >= from_id $$;
+create function shop.clients_now() returns setof shop.clients language sql volatile as $$ select * from shop.clients $$;
+create function shop.mood_of(mood shop.mood) returns shop.mood language sql immutable as $$ select mood $$;
+create function shop.over(a int, b text) returns shop.clients language sql stable as $$ select * from shop.clients where id = a $$;
 create function shop."odd name"("an arg" int) returns int language sql immutable as $$ select $1 $$;
 
 -- Row-level security.
@@ -143,6 +158,19 @@ create table shop.secrets (id int primary key, owner text, text text);
 insert into shop.secrets values (1, 'web_anon', 'mine'), (2, 'other', 'not mine');
 alter table shop.secrets enable row level security;
 create policy own on shop.secrets using (owner = current_user) with check (owner = current_user);
+
+create table shop.notes (id int primary key, owner text, team text, text text, user_id int references shop.users);
+insert into shop.notes select n, (array['ann', 'bob', 'cid'])[n % 3 + 1], (array['red', 'blue'])[n % 2 + 1], 'note ' || n, n % 5
+    from generate_series(1, 12) n where n % 5 > 0;
+alter table shop.notes enable row level security;
+create policy own on shop.notes to oracle_member
+    using (owner = current_setting('request.jwt.claims', true)::json ->> 'sub');
+create policy team on shop.notes to oracle_lead
+    using (team = current_setting('request.jwt.claims', true)::json -> 'app' ->> 'team')
+    with check (team = current_setting('request.jwt.claims', true)::json -> 'app' ->> 'team');
+create function shop.who() returns text language sql stable as
+    $$ select current_user || ':' || coalesce(current_setting('request.jwt.claims', true)::json ->> 'sub', '') $$;
+create function shop.my_notes() returns setof shop.notes language sql stable as $$ select * from shop.notes $$;
 
 create table shop.hidden (id int primary key);
 
@@ -159,7 +187,11 @@ comment on column shop.items.name is 'as it is called';
 comment on view shop.item_names is 'names alone';
 comment on function shop.add(int, int) is E'Adds\n\ntwo numbers';
 
-grant usage on schema shop, odd, public to web_anon;
-grant select, insert, update, delete on all tables in schema shop, odd to web_anon;
-grant usage on all sequences in schema shop to web_anon;
-revoke all on shop.hidden from web_anon;
+grant usage on schema shop, odd, public to web_anon, oracle_member, oracle_lead;
+grant select, insert, update, delete on all tables in schema shop, odd to web_anon, oracle_lead;
+grant select on all tables in schema shop to oracle_member;
+grant update (text) on shop.notes to oracle_member;
+revoke select on shop.users from oracle_member;
+grant select (id) on shop.users to oracle_member;
+grant usage on all sequences in schema shop to web_anon, oracle_lead;
+revoke all on shop.hidden from web_anon, oracle_member, oracle_lead;

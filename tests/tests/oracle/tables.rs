@@ -106,9 +106,12 @@ pub(super) static TABLES: &[Table] = &[
             NAME,
             column("note", Kind::Text, &["x", "", "*"]),
             column("parent_id", Kind::Number, &["1", "2"]),
+            // computed
+            column("full_name", Kind::Text, &["Acme/x", "*l*"]),
         ],
         embeds: &[
-            one("parent:clients!parent_id", "parent", "clients"),
+            one("parent:parent_id", "parent", "clients"),
+            many("children:clients!parent_id", "children", "clients"),
             many("owned:projects!projects_client_id_fkey", "owned", "projects"),
             many("billed:projects!billed_to_client", "billed", "projects"),
         ],
@@ -192,6 +195,13 @@ pub(super) static TABLES: &[Table] = &[
         key: "id",
         columns: &[ID, column("title", Kind::Text, &["plan", "sell"])],
         embeds: &[one("projects", "projects", "projects"), many("users", "users", "users")],
+    },
+    // Whose rows depend on who asks.
+    Table {
+        name: "notes",
+        key: "id",
+        columns: &[ID, column("owner", Kind::Text, &["ann", "bob"]), column("team", Kind::Text, &["red", "blue"])],
+        embeds: &[one("users", "users", "users")],
     },
     Table {
         name: "sizes",

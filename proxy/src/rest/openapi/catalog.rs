@@ -119,7 +119,11 @@ fn write_functions(sql: &mut SqlWriter, described: Described) {
          (SELECT coalesce(pg_catalog.json_agg(pg_catalog.json_build_object(\
          'name', coalesce(p.proargnames[g.place], ''), 'type', ",
     );
-    sql.push(TYPE_NAME);
+    sql.push(match described {
+        // As in PostgREST, which asks this with the search path of the request, and else when it loads the schema.
+        Described::Privileges => "pg_catalog.format_type(t.oid, NULL)",
+        Described::Everything | Described::Nothing => TYPE_NAME,
+    });
     sql.push(
         ", 'required', g.number <= p.pronargs - p.pronargdefaults, 'variadic', g.mode = 'v') ORDER BY g.place), '[]') \
          FROM (SELECT s.place, s.type, coalesce(p.proargmodes[s.place], 'i') AS mode, \

@@ -33,6 +33,7 @@ pub(super) fn plan_call(
     node.limit_rows(settings.max_rows);
     let made = TableId { schema: request.schema.as_str().into(), name: name.into() };
     let Negotiated { format, execution } = negotiate(request, &made, &node, schema, settings)?;
+    request.unknown_preferences.refuse()?;
     let (body, content) = match (&routine.returns.value, call.body, &execution) {
         (_, body, Some(execution)) => (body, Content::Plan(execution.content_type())),
         (Value::Void, ..) => (Body::Omitted, Content::Nothing),

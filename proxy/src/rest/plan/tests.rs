@@ -219,13 +219,19 @@ fn refusals_have_the_codes_of_postgrest() {
     ] {
         assert_eq!(code(&method, path, query), expected, "{method} {path} {query}");
     }
-    let refused =
-        |headers, body| plan_of(&Method::POST, "flights", "", headers, body).unwrap_err().problem().code.into_owned();
+    let refused = |headers: &[(&str, &str)], body: &str| {
+        plan_of(&Method::POST, "flights", "", headers, body).unwrap_err().problem().code.into_owned()
+    };
     assert_eq!(refused(&[], "{\"nope\":1}"), "PGRST204");
     assert_eq!(refused(&[], "{"), "PGRST102");
     assert_eq!(refused(&[("content-profile", "nope")], "{}"), "PGRST106");
     assert_eq!(refused(&[("accept", "text/html")], "{}"), "PGRST107");
-    assert_eq!(refused(&[("prefer", "handling=strict, x=y")], "{}"), "PGRST122");
+    let strict = [("prefer", "handling=strict, x=y"), ("accept", "text/html")];
+    assert_eq!(refused(&strict[..1], "{}"), "PGRST122");
+    assert_eq!(refused(&strict[..1], "{\"nope\":1}"), "PGRST204", "other mistakes come first");
+    assert_eq!(refused(&strict, "{}"), "PGRST122");
+    let read = plan_of(&Method::GET, "flights", "", &strict, "").unwrap_err().problem();
+    assert_eq!(read.code, "PGRST107", "the order of reads is another");
 }
 
 #[test]

@@ -4,20 +4,23 @@ use serde_json::{Map, Value};
 
 use crate::rest::Error;
 
-/// The lines of `text` as JSON objects, with the names of the first line as keys. An unquoted or quoted `NULL` is null; empty
+/// The lines of `text` as JSON objects, and their keys: as many of the names in the first line as the second has fields. An unquoted or quoted `NULL` is null; empty
 /// lines are skipped.
 pub(super) fn objects(text: &str) -> Result<(Vec<String>, Value), Error> {
     let mut lines = lines(text)?.into_iter();
-    let header = lines.next().filter(|_| text.contains('\n')).ok_or_else(not_enough)?;
+    let mut header = lines.next().filter(|_| text.contains('\n')).ok_or_else(not_enough)?;
+    let mut lines = lines.filter(|line| !matches!(line.as_slice(), [only] if only.is_empty())).peekable();
+    // As in PostgREST: what is too much is dropped, and what the first line lacks nothing has.
+    let width = lines.peek().map_or(0, Vec::len).min(header.len());
     let mut objects = Vec::new();
-    for line in lines.filter(|line| !matches!(line.as_slice(), [only] if only.is_empty())) {
-        // What is too much is dropped, as in PostgREST.
-        if line.len() < header.len() {
+    for line in lines {
+        if line.len().min(header.len()) != width {
             return Err(Error::InvalidBody("All lines must have same number of fields".to_owned()));
         }
         let value = |field: String| if field == "NULL" { Value::Null } else { Value::String(field) };
         objects.push(Value::Object(header.iter().cloned().zip(line.into_iter().map(value)).collect::<Map<_, _>>()));
     }
+    header.truncate(width);
     Ok((header, Value::Array(objects)))
 }
 
@@ -107,6 +110,7 @@ mod tests {
             ("a,b\n5,\"ab\n", r#"[{"a":"5","b":"ab"}]"#),
             ("a\n1,2\n", r#"[{"a":"1"}]"#),
             ("a,b\n1,", r#"[{"a":"1","b":""}]"#),
+            ("a,b\n1\n2\n", r#"[{"a":"1"},{"a":"2"}]"#),
         ] {
             assert_eq!(json(text), Ok(expected.to_owned()), "{text:?}");
         }

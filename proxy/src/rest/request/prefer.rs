@@ -68,19 +68,20 @@ pub(in crate::rest) enum Parameters {
 }
 
 impl Preferences {
-    pub(super) fn read(headers: &HeaderMap, api: Api) -> Result<Self, Error> {
+    /// The preferences, and those that are none.
+    pub(super) fn read(headers: &HeaderMap, api: Api) -> (Self, Unknown) {
         let mut preferences = Self::default();
         let mut unknown = Vec::new();
         let values = headers.get_all("prefer").into_iter().filter_map(|value| value.to_str().ok());
         for token in values.flat_map(|value| value.split(',')).map(str::trim).filter(|token| !token.is_empty()) {
             if !preferences.add(token, api) && !is_ignored(token) {
-                unknown.push(token);
+                unknown.push(token.to_owned());
             }
         }
-        if preferences.handling == Some(Handling::Strict) && !unknown.is_empty() {
-            return Err(Error::InvalidPreferences(unknown.join(", ")));
+        if preferences.handling != Some(Handling::Strict) {
+            unknown.clear();
         }
-        Ok(preferences)
+        (preferences, Unknown(unknown))
     }
 
     /// The words of `Preference-Applied` for those of the given kinds.
@@ -147,6 +148,17 @@ impl Preferences {
             return false;
         }
         true
+    }
+}
+
+/// What stands in `Prefer` with `handling=strict` and is no preference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::rest) struct Unknown(Vec<String>);
+
+impl Unknown {
+    /// Refuses the request if there are any. As in PostgREST this is looked at late: other mistakes come first.
+    pub(in crate::rest) fn refuse(&self) -> Result<(), Error> {
+        if self.0.is_empty() { Ok(()) } else { Err(Error::InvalidPreferences(self.0.join(", "))) }
     }
 }
 

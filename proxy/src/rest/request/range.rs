@@ -55,13 +55,14 @@ impl Range {
 
     /// Combines what the query string and the header ask for.
     pub(super) fn of(query: Span, header: Span) -> Result<Self, Error> {
+        // As in PostgREST, whatever the header says.
+        if query == Span::ZERO {
+            return Ok(Self { offset: 0, limit: Some(0) });
+        }
         if header.is_empty() {
             return Err(Error::InvalidRange(
                 "The lower boundary must be lower than or equal to the upper boundary in the Range header.",
             ));
-        }
-        if query == Span::ZERO {
-            return Ok(Self { offset: 0, limit: Some(0) });
         }
         let both = query.intersect(header);
         if both.is_empty() {
@@ -131,6 +132,7 @@ mod tests {
         assert_eq!(range(Some(" 2"), Some("1"), Some("-3")), Ok((1, Some(2))));
         assert_eq!(range(None, None, Some("01-02")), Ok((1, Some(2))));
         assert_eq!(range(Some("0"), None, None), Ok((0, Some(0))));
+        assert_eq!(range(Some("0"), None, Some("2-1")), Ok((0, Some(0))));
         for (limit, offset, header) in [
             (Some("-1"), None, None),
             (Some("0"), Some("2"), None),

@@ -4,7 +4,7 @@ use super::body::{Outcome, ROWS, SAID, SOURCE, write_body_of};
 use super::query::{write_count_over, write_query_over};
 use super::read::Counted;
 use crate::rest::request::{Body, Format};
-use crate::rest::schema::{Parameter, Routine};
+use crate::rest::schema::{Parameter, Routine, Rows};
 use crate::rest::statement::{SqlWriter, Statement};
 use crate::rest::tree::Node;
 
@@ -77,7 +77,13 @@ pub(in crate::rest) fn call_statement(parts: CallParts<'_>) -> Statement {
         Counted::All | Counted::UpTo(_) => " SELECT (SELECT pg_catalog.count(*) FROM _transom_count)",
         Counted::Not => " SELECT null::bigint",
     });
-    sql.push(" AS total_result_set, pg_catalog.count(").push(ROWS).push(") AS page_total, ");
+    sql.push(" AS total_result_set, ");
+    // As in PostgREST, what returns one row counts as one, whatever filters and limits have left of it.
+    let (least, most) = match routine.returns.rows {
+        Rows::One => ("greatest(1, ", ")"),
+        Rows::Many => ("", ""),
+    };
+    sql.push(least).push("pg_catalog.count(").push(ROWS).push(")").push(most).push(" AS page_total, ");
     write_body_of(&mut sql, outcome, &format, body);
     sql.push(" AS body, ").push(SAID).push(" FROM (");
     write_query_over(&mut sql, node, SOURCE);

@@ -80,7 +80,7 @@ fn arguments_are_bound_and_the_statement_depends_on_their_names_alone() {
          FROM json_to_recordset(_transom_uniform.val) AS _(\"a\" integer, \"b\" integer) LIMIT 1) _transom_arguments, \
          LATERAL (SELECT \"api\".\"add\"(\"a\" := _transom_arguments.\"a\", \"b\" := _transom_arguments.\"b\") \
          AS pgrst_scalar) pgrst_call) SELECT null::bigint AS total_result_set, \
-         pg_catalog.count(_transom_row) AS page_total, \
+         greatest(1, pg_catalog.count(_transom_row)) AS page_total, \
          coalesce(json_agg(_transom_row.pgrst_scalar)->0, 'null')::text AS body, \
          nullif(current_setting('response.headers', true), '') AS response_headers, \
          nullif(current_setting('response.status', true), '') AS response_status \
@@ -119,6 +119,8 @@ fn only_posting_to_a_volatile_function_may_write() {
     let Plan::Write(write) = post("rpc/swallow", r#"{"any":[1]}"#) else { panic!("a read") };
     assert!(write.statement.sql.contains("\"api\".\"swallow\"($1::json)"), "{}", write.statement.sql);
     assert_eq!(write.statement.params[0].0.as_deref(), Some(r#"{"any":[1]}"#));
+    let Plan::Write(write) = post("rpc/swallow", "") else { panic!("a read") };
+    assert_eq!(write.statement.params[0].0.as_deref(), Some(""), "PostgreSQL is left to judge it");
 }
 
 #[test]
