@@ -102,6 +102,17 @@ pub struct Database {
     pub startup_retry_wait: Duration,
     /// queries that take longer are logged and counted
     pub slow_query: Duration,
+    /// whether there is more than the pool takes
+    pub spare: Spare,
+}
+
+/// Whether the server has connections besides those of the pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Spare {
+    /// every server has
+    Connections,
+    /// the embedded one of the demo serves one at a time
+    None,
 }
 
 /// How a node uses Redis.
@@ -150,10 +161,12 @@ pub struct Coherence {
 /// How changes made past the proxy are noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feed {
-    /// by the change feed if the role may have one, else not at all
+    /// by logical replication if the role may, else by triggers if they are installed, else not at all
     IfAble,
     /// by logical replication
     Logical,
+    /// by what triggers record
+    Trigger,
     /// not at all: only writes through the proxy and purges invalidate, and lifetimes bound the rest
     None,
 }

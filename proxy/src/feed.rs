@@ -1,5 +1,7 @@
 //! The change feed: every commit in the database is announced, whoever made it.
 //!
+//! It comes in two kinds: read from the database's own log, as below, or by triggers, see [`trigger`].
+//!
 //! ```text
 //! slot free -> lead: decode -> wait until visible (C2) -> announce -> vouch -> acknowledge
 //! slot taken -> follow: look again in a moment
@@ -9,6 +11,8 @@
 //! of its own, on a slot that ends with its session. Tags are those of whole tables; finer ones will be computed where
 //! `transactions` now notes the table of a row.
 
+mod choice;
+pub mod trigger;
 mod leader;
 mod heart;
 mod transactions;
@@ -37,6 +41,7 @@ use tokio_postgres::Client;
 
 pub use self::{
     ability::{Unable, ability},
+    choice::{Choice, choose},
     coverage::Coverage,
 };
 use self::{
@@ -45,7 +50,13 @@ use self::{
     leader::{Ended, Leader, Parts},
     slot::Slot,
 };
-use crate::{config::Config, reply::StoredResponse, rest::TableId, telemetry::Metrics};
+use crate::{
+    config::{Config, Spare},
+    origin::Aside,
+    reply::StoredResponse,
+    rest::TableId,
+    telemetry::Metrics,
+};
 
 /// The publication that the feed reads.
 pub const PUBLICATION: &str = "transom";
@@ -89,6 +100,14 @@ impl State {
         }
     }
 
+    /// Says each reason once.
+    fn go_down(&mut self, reason: String) {
+        if *self != (Self::Down { reason: reason.clone() }) {
+            tracing::warn!(%reason, "change feed: nothing is proven to be fresh until it is back");
+            *self = Self::Down { reason };
+        }
+    }
+
     /// How old the newest proof is: what a change may lag at most. Known to the leader alone.
     #[must_use]
     pub fn lag(&self, now: Moment) -> Option<Duration> {
@@ -99,24 +118,6 @@ impl State {
     }
 }
 
-/// Asks the first server that answers whether it and this role can have a feed.
-///
-/// # Errors
-/// If none answers.
-pub async fn unable(config: &Config) -> Result<Option<Unable>, tokio_postgres::Error> {
-    let mut answer = Ok(None);
-    for endpoint in Endpoint::all(&config.database.connection) {
-        answer = match endpoint.connect().await {
-            Ok(client) => ability(&client).await,
-            Err(error) => Err(error),
-        };
-        if answer.is_ok() {
-            break;
-        }
-    }
-    answer
-}
-
 /// The name of the slot of a node with these settings.
 #[must_use]
 pub fn slot_name(config: &Config) -> Option<String> {
@@ -124,8 +125,29 @@ pub fn slot_name(config: &Config) -> Option<String> {
     Some(slot::name(&config.namespace, endpoint.database()))
 }
 
+/// How changes are heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// from the database's log
+    Logical,
+    /// from what triggers record
+    Trigger,
+}
+
+impl Kind {
+    /// The name used in settings, `/health`, labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Logical => "logical",
+            Self::Trigger => "trigger",
+        }
+    }
+}
+
 /// The feed of one node.
 pub struct Feed {
+    kind: Option<Kind>,
     state: Arc<Mutex<State>>,
     covering: Covering,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -135,31 +157,57 @@ impl Feed {
     /// No feed: only what is announced by writes and purges is known, and nobody claims more.
     #[must_use]
     pub fn off() -> Self {
-        Self { state: Arc::new(Mutex::new(State::Off)), covering: Covering::default(), task: Mutex::default() }
+        Self {
+            kind: None,
+            state: Arc::new(Mutex::new(State::Off)),
+            covering: Covering::default(),
+            task: Mutex::default(),
+        }
     }
 
     /// Starts to lead or follow, and keeps trying forever; never waits for Postgres.
     #[must_use]
     pub fn start(
+        kind: Kind,
         config: &Config,
         cache: Arc<TwoTier<StoredResponse>>,
         metrics: Arc<Metrics>,
         needed: Vec<TableId>,
+        aside: Aside,
     ) -> Self {
         let state = Arc::new(Mutex::new(State::Down { reason: "starting".to_owned() }));
         let covering = Covering::default();
-        let runner = Runner {
-            endpoints: Endpoint::all(&config.database.connection),
-            namespace: config.namespace.clone(),
-            kind: if config.redis.is_some() { SlotKind::Lasting } else { SlotKind::OfSession },
-            cache,
-            metrics,
-            needed,
-            state: state.clone(),
-            covering: covering.clone(),
-            spoiled: 0,
+        let endpoints = Endpoint::all(&config.database.connection);
+        let (told, covered) = (state.clone(), covering.clone());
+        let task = match kind {
+            Kind::Logical => {
+                let namespace = config.namespace.clone();
+                let kind = if config.redis.is_some() { SlotKind::Lasting } else { SlotKind::OfSession };
+                let (state, covering) = (told, covered);
+                let runner = Runner { endpoints, namespace, kind, cache, metrics, needed, state, covering, spoiled: 0 };
+                tokio::spawn(runner.run())
+            }
+            Kind::Trigger => {
+                let (way, turns) = match (config.database.spare, &config.redis) {
+                    (Spare::Connections, Some(_)) => {
+                        (trigger::Way::Own(endpoints), trigger::Turns::one(&config.namespace))
+                    }
+                    (Spare::Connections, None) => (trigger::Way::Own(endpoints), trigger::Turns::Each),
+                    // Then nobody else is there.
+                    (Spare::None, _) => (trigger::Way::Pool(aside), trigger::Turns::Each),
+                };
+                let (state, covering) = (told, covered);
+                let runner = trigger::Runner { way, turns, cache, metrics, needed, state, covering };
+                tokio::spawn(runner.run())
+            }
         };
-        Self { state, covering, task: Mutex::new(Some(tokio::spawn(runner.run()))) }
+        Self { kind: Some(kind), state, covering, task: Mutex::new(Some(task)) }
+    }
+
+    /// Which kind it is of, if there is one.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
+        self.kind
     }
 
     /// What it does at the moment.
@@ -216,14 +264,8 @@ impl Runner {
         }
     }
 
-    /// Says each reason once.
     fn down(&self, ended: &Ended) {
-        let reason = ended.to_string();
-        let mut state = self.state.lock();
-        if *state != (State::Down { reason: reason.clone() }) {
-            tracing::warn!(%reason, "change feed: nothing is proven to be fresh until it is back");
-            *state = State::Down { reason };
-        }
+        self.state.lock().go_down(ended.to_string());
     }
 
     fn become_state(&self, state: State) {
@@ -291,21 +333,7 @@ impl Runner {
     /// Learns what is covered; whatever was judged by another coverage is judged again.
     async fn cover(&self, control: &Client) -> Result<(), Ended> {
         let coverage = Coverage::load(control).await?;
-        let version = coverage.version().to_owned();
-        let uncovered: Vec<String> =
-            self.needed.iter().filter(|table| !coverage.covers([*table])).map(ToString::to_string).collect();
-        if self.covering.update(coverage) {
-            if uncovered.is_empty() {
-                tracing::info!(tables = self.needed.len(), "change feed: every table is covered");
-            } else {
-                tracing::warn!(
-                    ?uncovered,
-                    "change feed: answers from these are not stored; see `transom setup --dry-run`"
-                );
-            }
-        }
-        // After the update: a lease by this version may be granted as soon as this is said.
-        self.cache.backplane().cover(&version);
+        self.covering.learn(coverage, &self.needed, "see `transom setup --dry-run`", self.cache.backplane());
         Ok(())
     }
 
@@ -339,7 +367,7 @@ impl Runner {
             begins,
         };
         let (mut leader, broken) = Leader::take_over(parts, endpoint.connect().await?).await?;
-        self.took_over(name, broken);
+        took_over(name, broken, &self.metrics);
         let (state, began) = (self.state.clone(), Instant::now());
         let first = Mutex::new(true);
         let ended = leader
@@ -360,15 +388,15 @@ impl Runner {
         }
         ended
     }
+}
 
-    fn took_over(&self, slot: &str, broken: Option<Break>) {
-        match broken {
-            None => tracing::info!(slot, "change feed: leading, where the leader before stopped"),
-            Some(reason) => {
-                let reason_text = reason.as_str();
-                tracing::warn!(slot, reason = reason_text, "change feed: leading, in a new epoch");
-                self.metrics.feed_epoch(reason);
-            }
+/// A leader begins, with what it reads from.
+fn took_over(source: &str, broken: Option<Break>, metrics: &Metrics) {
+    match broken {
+        None => tracing::info!(source, "change feed: leading, where the leader before stopped"),
+        Some(reason) => {
+            tracing::warn!(source, reason = reason.as_str(), "change feed: leading, in a new epoch");
+            metrics.feed_epoch(reason);
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Postgres: the only truth. Reads and writes run in one transaction each, as the requesting role.
 
+mod aside;
 mod connection;
 mod health;
 mod retry;
@@ -14,16 +15,17 @@ use std::{
 use bb8::{Pool, RunError};
 use tokio::sync::watch;
 
+pub use self::{
+    aside::{Aside, AsideError},
+    health::Health,
+    session::{RequestSettings, Session},
+};
 use self::{
     connection::{Connection, Manager},
     health::Watchman,
     retry::Backoff,
     session::quoted,
     transaction::{Access, Transaction},
-};
-pub use self::{
-    health::Health,
-    session::{RequestSettings, Session},
 };
 use crate::{
     config::Database,
@@ -256,6 +258,12 @@ impl Origin {
         access: Access,
     ) -> Transaction<'c> {
         Transaction::new(connection, session, access, self.statement_timeout, self.pre_request.as_deref())
+    }
+
+    /// A way to the pool for somebody who asks on the side.
+    #[must_use]
+    pub fn aside(&self) -> Aside {
+        Aside::new(self.pool.clone())
     }
 
     /// Asks Postgres whether it is there. `None`: no answer within `patience`, which may be a busy pool as well.

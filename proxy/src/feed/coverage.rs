@@ -6,6 +6,7 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use arc_swap::ArcSwap;
+use cache_core::backplane::Backplane;
 use tokio_postgres::Client;
 
 use super::PUBLICATION;
@@ -63,6 +64,11 @@ impl Coverage {
         Ok(Self { version, tables: Covered::Tables(rows.iter().map(table).collect()), generation: 0 })
     }
 
+    /// These tables, as of this version.
+    pub(super) fn of(version: String, tables: BTreeSet<TableId>) -> Self {
+        Self { version, tables: Covered::Tables(tables), generation: 0 }
+    }
+
     /// The version of the publication.
     pub(super) fn version(&self) -> &str {
         &self.version
@@ -107,8 +113,25 @@ impl Covering {
         self.0.load()
     }
 
+    /// From now on this coverage counts, on this node and with its peers. Says what of the `needed` tables is not covered, and
+    /// the `remedy`.
+    pub(super) fn learn(&self, coverage: Coverage, needed: &[TableId], remedy: &str, backplane: &Backplane) {
+        let version = coverage.version().to_owned();
+        let uncovered: Vec<String> =
+            needed.iter().filter(|table| !coverage.covers([*table])).map(ToString::to_string).collect();
+        if self.update(coverage) {
+            if uncovered.is_empty() {
+                tracing::info!(tables = needed.len(), "change feed: every table is covered");
+            } else {
+                tracing::warn!(?uncovered, remedy, "change feed: answers from these are not stored");
+            }
+        }
+        // After the update: a lease by this version may be granted as soon as this is said.
+        backplane.cover(&version);
+    }
+
     /// Whether this changed anything.
-    pub(super) fn update(&self, coverage: Coverage) -> bool {
+    fn update(&self, coverage: Coverage) -> bool {
         let before = self.0.load();
         if before.version == coverage.version && before.tables == coverage.tables {
             return false;

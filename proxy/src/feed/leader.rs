@@ -331,7 +331,7 @@ impl Leader {
     }
 }
 
-fn tags(changed: &Changed) -> Vec<Tag> {
+pub(super) fn tags(changed: &Changed) -> Vec<Tag> {
     match changed {
         Changed::Everything => vec![Tag::everything()],
         Changed::Tables(tables) => tables
