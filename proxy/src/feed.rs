@@ -1,6 +1,6 @@
 //! The change feed: every commit in the database is announced, whoever made it.
 //!
-//! It comes in two kinds: read from the database's own log, as below, or by triggers, see [`trigger`].
+//! It comes in two kinds: from the database's own log, as follows, or from what triggers record, see [`trigger`].
 //!
 //! ```text
 //! slot free -> lead: decode -> wait until visible (C2) -> announce -> vouch -> acknowledge
@@ -41,7 +41,7 @@ use tokio_postgres::Client;
 
 pub use self::{
     ability::{Unable, ability},
-    choice::{Choice, choose},
+    choice::{Choice, choose, look},
     coverage::Coverage,
 };
 use self::{

@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::objects::{Column, KEEP_REVOKED, Kind, Recorded, TABLES, keep};
+use super::objects::{Column, KEEP_REVOKED, Kind, Recorded, TABLES, identifier, keep};
 use crate::{
     feed::setup::{LeftOut, Plan, Why},
     rest::TableId,
@@ -13,11 +13,32 @@ use crate::{
 /// Triggers need no quiet moment: CREATE TRIGGER waits until the transactions that wrote to the table are over, and those
 /// that come after it record. So nothing that a reader may have missed is in flight when it begins.
 ///
+/// `reader` is a role that is to read what is recorded, besides the one that installs it.
+///
 /// # Errors
 /// If Postgres refuses.
-pub async fn plan(client: &Client, needed: &[TableId]) -> Result<Plan, tokio_postgres::Error> {
+pub async fn plan(client: &Client, needed: &[TableId], reader: Option<&str>) -> Result<Plan, tokio_postgres::Error> {
     let there = installed(client).await?;
-    Ok(decide(&there, candidates(client, needed).await?))
+    let mut plan = decide(&there, candidates(client, needed).await?);
+    plan.statements.extend(reader.into_iter().flat_map(granted));
+    Ok(plan)
+}
+
+/// The table that a statement of a [`plan`] makes record, said once per table.
+#[must_use]
+pub fn table_of(statement: &str) -> Option<&str> {
+    let rest = statement.strip_prefix("CREATE OR REPLACE TRIGGER transom_insert AFTER INSERT ON ")?;
+    [" REFERENCING ", " FOR EACH STATEMENT"].into_iter().find_map(|end| Some(&rest[..rest.find(end)?]))
+}
+
+/// The rights of a role that only reads and sweeps.
+fn granted(role: &str) -> Vec<String> {
+    let role = identifier(role);
+    vec![
+        format!("GRANT USAGE ON SCHEMA transom TO {role}"),
+        format!("GRANT SELECT, DELETE ON transom.outbox TO {role}"),
+        format!("GRANT SELECT, UPDATE ON transom.swept, transom.recorded, transom.swept_to TO {role}"),
+    ]
 }
 
 /// A table that an answer may depend on, or that is part of one.
