@@ -17,11 +17,14 @@ use crate::{
     clock::{Clock, Moment},
     coherence::{
         Announcement, Break, Coherence, Epoch, Kind, Position, SentAt, Seq, Settled, Snapshot, Stream, Token, Vouched,
+        WriteId,
     },
+    echo::{Echo, Echoes},
     error::RedisError,
     outcome::ResyncReason,
     redis::RedisLink,
     tag::Slots,
+    template::{Edition, Published, RegisterError, Template, Templates},
 };
 
 /// Hears what the backplane does, for metrics.
@@ -46,7 +49,7 @@ impl Backplane {
         if trust == Trust::Announcements {
             coherence.grant(epoch, Moment::NEVER);
         }
-        Self::Alone(Alone { coherence, last: Mutex::new((epoch, Seq(0))) })
+        Self::Alone(Alone { coherence, last: Mutex::new((epoch, Seq(0))), echoes: Arc::default() })
     }
 
     /// A backplane over Redis, and the task that follows it.
@@ -66,7 +69,16 @@ impl Backplane {
         let driver =
             Driver::new(link, scripts.clone(), coherence.clone(), breaker.clone(), pending.clone(), clock, observer);
         let task = tokio::spawn(driver.run());
-        Self::Shared(Box::new(Shared { scripts, reliance, coherence, breaker, pending, clock, task }))
+        Self::Shared(Box::new(Shared {
+            scripts,
+            reliance,
+            coherence,
+            breaker,
+            pending,
+            echoes: Arc::default(),
+            clock,
+            task,
+        }))
     }
 
     /// Announces that these slots changed. On return, nothing from before is fresh on this node any more, whether the
@@ -84,6 +96,54 @@ impl Backplane {
         match self {
             Self::Alone(alone) => Ok(alone.announce(slots, kind, now)),
             Self::Shared(shared) => shared.announce(slots, kind).await,
+        }
+    }
+
+    /// See [`TwoTier::register`](crate::cache::TwoTier::register).
+    pub(crate) async fn register(&self, templates: &[Template]) -> Result<Epoch, RegisterError> {
+        let coherence = match self {
+            Self::Alone(alone) => &alone.coherence,
+            Self::Shared(shared) => &shared.coherence,
+        };
+        if templates.is_empty() { coherence.epoch().ok_or(RegisterError::Full) } else { Err(RegisterError::Full) }
+    }
+
+    /// See [`TwoTier::templates`](crate::cache::TwoTier::templates).
+    pub(crate) async fn templates(&self) -> Result<Templates, RedisError> {
+        let epoch = match self {
+            Self::Alone(alone) => alone.last.lock().0,
+            Self::Shared(shared) => shared.coherence.epoch().unwrap_or_else(Epoch::random),
+        };
+        Ok(Templates { edition: Edition { epoch, version: 0 }, known: std::collections::BTreeSet::new() })
+    }
+
+    /// See [`TwoTier::publish_knowing`](crate::cache::TwoTier::publish_knowing).
+    pub(crate) async fn announce_knowing(
+        &self,
+        slots: &Slots,
+        kind: Kind,
+        _edition: Edition,
+        writes: &[WriteId],
+        now: Moment,
+    ) -> Result<Published, RedisError> {
+        let token = self.announce(slots, kind, now).await?;
+        self.echoes().heard(writes, token);
+        Ok(Published::Yes(token))
+    }
+
+    /// See [`TwoTier::expect`](crate::cache::TwoTier::expect).
+    pub(crate) fn expect(&self, write: WriteId) -> Echo {
+        let coherence = match self {
+            Self::Alone(alone) => &alone.coherence,
+            Self::Shared(shared) => &shared.coherence,
+        };
+        self.echoes().expect(write, coherence)
+    }
+
+    fn echoes(&self) -> &Arc<Echoes> {
+        match self {
+            Self::Alone(alone) => &alone.echoes,
+            Self::Shared(shared) => &shared.echoes,
         }
     }
 
@@ -155,6 +215,7 @@ pub struct Alone {
     coherence: Arc<Coherence>,
     /// the epoch and its last announcement
     last: Mutex<(Epoch, Seq)>,
+    echoes: Arc<Echoes>,
 }
 
 impl Alone {
@@ -190,6 +251,7 @@ pub struct Shared {
     coherence: Arc<Coherence>,
     breaker: Arc<Breaker>,
     pending: Arc<Pending>,
+    echoes: Arc<Echoes>,
     clock: Clock,
     task: JoinHandle<()>,
 }

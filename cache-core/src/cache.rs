@@ -14,7 +14,8 @@ use crate::{
     backplane::{Backplane, ECHO_PATIENCE, Observer, Trust},
     breaker::Breaker,
     clock::{Clock, Moment},
-    coherence::{Coherence, Filled, Kind, Proof, Reached, Stamp, Token},
+    coherence::{Coherence, Epoch, Filled, Kind, Proof, Reached, Stamp, Token, WriteId},
+    echo::Echo,
     entry::{Entry, Lifetimes, Value},
     error::RedisError,
     freshness::{self, Directives, Right, Verdict},
@@ -23,6 +24,7 @@ use crate::{
     outcome::{Tier, TierResult},
     redis::RedisLink,
     tag::{Slots, Tag},
+    template::{Edition, Published, RegisterError, Template, Templates},
     tier::{L1, L2, L2Answer},
 };
 
@@ -200,6 +202,30 @@ impl<V: Value> TwoTier<V> {
         FillTicket { key, stamp: self.coherence.stamp(slots), began }
     }
 
+    /// Makes sure that whoever announces knows these templates, and returns the epoch in which that holds: the one for
+    /// [`begin_in`](Self::begin_in). Asks nobody if this node knows that they are registered.
+    ///
+    /// # Errors
+    /// If there is no room for more templates, or Redis does not answer. The answer has to carry the tag of any row then.
+    pub async fn register(&self, templates: &[Template]) -> Result<Epoch, RegisterError> {
+        self.backplane.register(templates).await
+    }
+
+    /// As [`begin`](Self::begin), for an answer that carries tags of templates that were registered in this epoch. `None`
+    /// if the epoch is another one by now: they are to be registered again.
+    #[must_use]
+    pub fn begin_in(&self, epoch: Epoch, key: CacheKey, slots: Slots) -> Option<FillTicket> {
+        Some(self.begin(key, slots)).filter(|ticket| ticket.stamp.epoch == epoch.as_u64())
+    }
+
+    /// The templates that are registered now: for who computes tags of changed rows.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn templates(&self) -> Result<Templates, RedisError> {
+        self.backplane.templates().await
+    }
+
     /// A question that outlives the ticket: may a request that arrives at that moment be answered by this fill? By the
     /// same rule as by an entry that it stored (C3): a slow fill is no fresher than its beginning.
     pub fn joinable(&self, ticket: &FillTicket) -> impl Fn(Moment) -> bool + Send + Sync + 'static {
@@ -257,6 +283,29 @@ impl<V: Value> TwoTier<V> {
     pub async fn publish(&self, tags: impl IntoIterator<Item = Tag>, kind: Kind) -> Result<Token, RedisError> {
         let slots = Slots::of(tags, self.limits.slots);
         self.backplane.announce(&slots, kind, self.clock.now()).await
+    }
+
+    /// As [`publish`](Self::publish), for tags that were computed from an edition of the templates, and on behalf of these
+    /// writes. What is refused or fails had no effect here or anywhere, or only that of a part of it, and is not kept: the
+    /// caller makes it again from newer templates.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn publish_knowing(
+        &self,
+        tags: impl IntoIterator<Item = Tag>,
+        kind: Kind,
+        edition: Edition,
+        writes: &[WriteId],
+    ) -> Result<Published, RedisError> {
+        let slots = Slots::of(tags, self.limits.slots);
+        self.backplane.announce_knowing(&slots, kind, edition, writes, self.clock.now()).await
+    }
+
+    /// Listens from now on for the announcement that covers this write.
+    #[must_use]
+    pub fn expect(&self, write: WriteId) -> Echo {
+        self.backplane.expect(write)
     }
 
     /// The change feed's side of the backplane.

@@ -26,7 +26,7 @@ use tokio::sync::Notify;
 
 use self::table::Table;
 pub use self::{
-    announcement::{Announcement, Epoch, InvalidToken, Kind, Position, Seq, Snapshot, Token},
+    announcement::{Announcement, Epoch, InvalidToken, Kind, Position, Seq, Snapshot, Token, WriteId},
     feed::{Break, SentAt, Settled, Stream, Vouched},
     follower::Follower,
 };

@@ -18,7 +18,7 @@ use tower::Service;
 
 use crate::{
     config::View,
-    feed::{Kind, State},
+    feed::{Kind, Report, State},
     origin::Health,
     readiness::Readiness,
     serve::{Purge, Serve},
@@ -60,13 +60,16 @@ impl Admin {
                 None => json_answer(StatusCode::OK, &json!({ "ready": false, "starting": true })),
             },
             (&Method::GET | &Method::HEAD, "/metrics") => self.started(metrics),
+            (&Method::GET | &Method::HEAD, "/feed") => self.started(precision),
             (&Method::POST, "/purge") => match self.serve.get() {
                 Some(serve) => purge(serve, request).await,
                 None => starting(),
             },
             (_, "/purge") => wrong_method("POST"),
-            (_, "/livez" | "/readyz" | "/health" | "/metrics" | "/config") => wrong_method("GET, HEAD"),
-            _ => problem(StatusCode::NOT_FOUND, "try /livez, /readyz, /health, /metrics, /config or POST /purge"),
+            (_, "/livez" | "/readyz" | "/health" | "/metrics" | "/config" | "/feed") => wrong_method("GET, HEAD"),
+            _ => {
+                problem(StatusCode::NOT_FOUND, "try /livez, /readyz, /health, /feed, /metrics, /config or POST /purge")
+            }
         }
     }
 
@@ -124,6 +127,21 @@ fn feed(serve: &Serve, now: Moment) -> Value {
     })
 }
 
+/// How exactly the changes of each table are announced.
+fn precision(serve: &Serve) -> Answer {
+    let table = |report: &Report| {
+        json!({
+            "table": report.table.to_string(),
+            "precision": report.precision.as_str(),
+            "columns": report.columns.iter().map(|column| &**column).collect::<Vec<&str>>(),
+            "remedy": report.remedy.as_ref().map(|remedy| json!({ "run": remedy.run, "effect": remedy.effect })),
+        })
+    };
+    let tables: Option<Vec<Value>> = serve.precision().map(|reports| reports.iter().map(table).collect());
+    let now = serve.cache.clock().now();
+    json_answer(StatusCode::OK, &json!({ "feed": feed(serve, now), "tables": tables }))
+}
+
 fn metrics(serve: &Serve) -> Answer {
     let cache = &serve.cache;
     let (l1_entries, l1_bytes) = cache.l1_size();
@@ -151,6 +169,9 @@ async fn purge(serve: &Serve, request: Request<Incoming>) -> Answer {
     };
     if purge.is_empty() {
         return problem(StatusCode::BAD_REQUEST, "nothing to purge: name tables, tags or urls, or say \"all\": true");
+    }
+    if let Err(message) = purge.check() {
+        return problem(StatusCode::BAD_REQUEST, &message);
     }
     match serve.purge(&purge).await {
         Ok(token) => json_answer(StatusCode::OK, &json!({ "purged": true, "token": token.to_string() })),

@@ -8,18 +8,23 @@
 //! ```
 //!
 //! One node of a namespace leads: the one to which Postgres gave the replication slot. Without Redis every node leads a feed
-//! of its own, on a slot that ends with its session. Tags are those of whole tables; finer ones will be computed where
-//! `transactions` now notes the table of a row.
+//! of its own, on a slot that ends with its session. Which tags a changed row has is decided by the templates that the nodes
+//! read by: see `relation`.
 
 mod choice;
 pub mod trigger;
 mod leader;
 mod heart;
 mod transactions;
+mod relation;
+mod lineage;
+mod changed;
+mod templates;
 mod pgoutput;
 mod snapshot;
 mod slot;
 pub mod setup;
+mod precision;
 mod coverage;
 mod ability;
 mod endpoint;
@@ -43,6 +48,7 @@ pub use self::{
     ability::{Unable, ability},
     choice::{Choice, choose, look},
     coverage::Coverage,
+    precision::{Precision, Remedy, Report, report},
 };
 use self::{
     coverage::Covering,

@@ -1,6 +1,8 @@
 //! What makes two requests the same: the raw key (same bytes) and the cache key (same question), and what an answer
 //! depends on, as tags.
 
+mod rows;
+
 use std::borrow::Cow;
 
 use cache_core::{key::CacheKey, tag::Tag};
@@ -8,9 +10,10 @@ use http::{HeaderMap, HeaderName, Method, header};
 use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
 
+pub use self::rows::{RowTagWriter, RowTemplate, is_tag};
 use crate::{
     auth::Principal,
-    rest::{ReadPlan, TableId},
+    rest::{Footprint, ReadPlan, TableId},
 };
 
 /// Version of the layout of a cache key: part of the key, so that two releases never share an entry by accident.
@@ -69,10 +72,23 @@ fn part(key: &mut Vec<u8>, text: Option<&str>) {
     key.extend_from_slice(text.unwrap_or_default().as_bytes());
 }
 
-/// The tags of an answer: everything, its URL, and each table it was read from.
-pub fn tags_of_read<'a>(url: Tag, tables: impl IntoIterator<Item = &'a TableId>) -> impl Iterator<Item = Tag> {
-    let tables = tables.into_iter().flat_map(|table| [any_row(table), whole_table(table)]);
+/// The tags of an answer: everything, its URL, and for each table it was read from the table as a whole and the rows that
+/// matter: any, if the footprint does not say which.
+pub fn tags_of_read<'a>(url: Tag, tables: &'a [TableId], footprint: &'a Footprint) -> impl Iterator<Item = Tag> + 'a {
+    let rows = |table| match footprint.rows_of(table) {
+        None => (Some(any_row(table)), None),
+        Some(rows) => (None, Some(rows::tags(table, rows))),
+    };
+    let tables = tables.iter().flat_map(move |table| {
+        let (any, rows) = rows(table);
+        std::iter::once(whole_table(table)).chain(any).chain(rows.into_iter().flatten())
+    });
     [Tag::everything(), url].into_iter().chain(tables)
+}
+
+/// The tags of a table of which rows changed and nobody knows which: every answer from it carries one of them.
+pub fn some_rows(table: &TableId) -> [Tag; 2] {
+    [any_row(table), whole_table(table)]
 }
 
 /// `schema.table(*)`: any row of the table changed.

@@ -8,6 +8,7 @@
 mod plan;
 mod answer;
 mod sql;
+mod footprint;
 mod tree;
 mod statement;
 mod request;
@@ -19,11 +20,12 @@ mod schema;
 
 pub use answer::{Answer, Headers, ReadShape, Rendered, RowsShape, WriteShape};
 pub use error::{Caller, Error, problem_of_db_error};
+pub use footprint::{Footprint, RowSet};
 pub use plan::{Plan, ReadPlan, WritePlan, plan};
 pub use relation_hint::Candidate;
 pub use schema::{
-    CHANGED_TABLES_SQL, Changes, Column, Dependencies, Fill, Opaque, Relation, RelationKind, SchemaCache, TableId,
-    TypeFamily, load_schema,
+    CHANGED_TABLES_SQL, Changes, Column, Dependencies, Equality, Fill, Logged, Opaque, Relation, RelationKind,
+    SchemaCache, TableId, Traced, TypeFamily, load_schema,
 };
 pub use statement::{Statement, TextParam};
 

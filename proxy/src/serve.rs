@@ -10,6 +10,7 @@ mod directives;
 mod fill;
 mod purge;
 mod question;
+mod repertoire;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -32,12 +33,13 @@ pub use self::purge::Purge;
 use self::{
     fill::{End, Filled},
     question::{Question, Questions},
+    repertoire::Repertoire,
 };
 use crate::{
     auth::{Auth, Principal},
     config::Config,
     error::Error,
-    feed::Feed,
+    feed::{self, Feed},
     key,
     origin::Origin,
     reply::{self, Asked, CacheStatus, Forward, Reply, StoredResponse, TRANSOM_MIN_TOKEN},
@@ -57,6 +59,7 @@ pub struct Serve {
     schema: ArcSwap<SchemaCache>,
     auth: Auth,
     questions: Questions,
+    repertoire: Repertoire,
     fills: Collapse<End>,
     rest: rest::Settings,
     config: Config,
@@ -83,6 +86,7 @@ impl Serve {
             schema: ArcSwap::from_pointee(schema),
             auth: Auth::new(config.database.anon_role.as_deref(), config.tokens.clone()),
             questions: Questions::new(config.cache.l1_bytes_max),
+            repertoire: Repertoire::default(),
             fills: Collapse::new(config.collapse.leader_max),
             rest: rest_settings(&config),
             config,
@@ -257,6 +261,7 @@ impl Serve {
             policies: &self.config.cache,
             database: &self.config.database,
             coverage: &self.feed.coverage(),
+            repertoire: &self.repertoire,
         };
         Question::new(plan, principal, url, &context, |tags| self.cache.slots(tags))
     }
@@ -269,6 +274,12 @@ impl Serve {
             headers: &parts.headers,
             body,
         }
+    }
+
+    /// How exactly the changes of each table are announced; `None` without a feed.
+    pub(crate) fn precision(&self) -> Option<Vec<feed::Report>> {
+        let coverage = self.feed.coverage();
+        coverage.size().map(|_| feed::report(&self.schema.load(), &coverage))
     }
 
     /// Whether the path lies below `rest_path`.

@@ -79,6 +79,51 @@ impl FromStr for Token {
 #[error("a token is 16 hexadecimal digits, a colon and a decimal number")]
 pub struct InvalidToken;
 
+/// Names a transaction that went through a proxy, so that its proxy recognizes its announcement. Random, and long enough
+/// that nobody guesses one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct WriteId(u128);
+
+impl WriteId {
+    /// A new name.
+    #[must_use]
+    pub fn random() -> Self {
+        Self(rand::random())
+    }
+
+    /// From its number.
+    #[must_use]
+    pub fn from_u128(number: u128) -> Self {
+        Self(number)
+    }
+
+    /// Its number.
+    #[must_use]
+    pub fn as_u128(self) -> u128 {
+        self.0
+    }
+}
+
+impl fmt::Display for WriteId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl FromStr for WriteId {
+    type Err = InvalidWriteId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidWriteId> {
+        let digits = text.len() == 32 && text.bytes().all(|b| b.is_ascii_hexdigit());
+        u128::from_str_radix(text, 16).ok().filter(|_| digits).map(Self).ok_or(InvalidWriteId)
+    }
+}
+
+/// The text is not 32 hex digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the name of a write is 32 hexadecimal digits")]
+pub struct InvalidWriteId;
+
 /// How far an announcement reaches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {

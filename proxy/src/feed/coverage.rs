@@ -3,7 +3,7 @@
 //! A table is covered if every change of it appears in the publication: all four kinds of change, no row filter, under the
 //! table's own name. What is read from any other table is not stored while a feed runs.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use cache_core::backplane::Backplane;
@@ -26,7 +26,17 @@ enum Covered {
     /// no feed is promised, so none is missed; or it has not begun, and without it no lease is granted
     #[default]
     NoFeed,
-    Tables(BTreeSet<TableId>),
+    Tables(BTreeMap<TableId, Detail>),
+}
+
+/// How much the stream tells of a table's changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Detail {
+    /// which rows
+    Rows,
+    /// that there are some: it publishes only some columns, or rows of partitions under the root's name, whose key need
+    /// not be theirs
+    Table,
 }
 
 /// Names the state of the publication: it differs whenever a row in the catalogs about it does, also if that was changed
@@ -39,10 +49,13 @@ JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE p.pubname = 'transom
 (SELECT string_agg(concat(s.oid, ':', s.xmin), ' ' ORDER BY s.oid) FROM pg_catalog.pg_publication_namespace s \
 JOIN pg_catalog.pg_publication p ON p.oid = s.pnpubid WHERE p.pubname = 'transom'))))";
 
-/// Schema and name of every covered table. Under `publish_via_partition_root` partitions go by their root's name.
+/// Schema and name of every covered table, and whether the stream tells which rows of it change. Under `publish_via_partition_root` partitions go by their root's name.
 const TABLES_SQL: &str = "\
-SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_publication p \
-JOIN pg_catalog.pg_class c ON c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384 \
+SELECT n.nspname::text, c.relname::text, NOT (p.pubviaroot AND c.relkind = 'p') AND NOT EXISTS (\
+SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prattrs IS NOT NULL \
+AND (r.prrelid = c.oid OR r.prrelid IN (SELECT a.relid FROM pg_catalog.pg_partition_ancestors(c.oid) a) \
+OR r.prrelid IN (SELECT t.relid FROM pg_catalog.pg_partition_tree(c.oid) t))) \
+FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_class c ON c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384 \
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
 WHERE p.pubname = $1 AND p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate \
 AND NOT (p.pubviaroot AND c.relispartition) \
@@ -54,19 +67,29 @@ OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace s WHERE s.pnpubid = p
 
 impl Coverage {
     /// Reads the version and the tables, in this order: what changes in between has another version by the time it counts.
-    pub(super) async fn load(client: &Client) -> Result<Self, tokio_postgres::Error> {
+    ///
+    /// # Errors
+    /// If Postgres refuses.
+    pub async fn load(client: &Client) -> Result<Self, tokio_postgres::Error> {
         let version = version(client).await?;
         let rows = client.query(TABLES_SQL, &[&PUBLICATION]).await?;
-        let table = |row: &tokio_postgres::Row| TableId {
-            schema: row.get::<_, &str>(0).into(),
-            name: row.get::<_, &str>(1).into(),
+        let table = |row: &tokio_postgres::Row| {
+            let id = TableId { schema: row.get::<_, &str>(0).into(), name: row.get::<_, &str>(1).into() };
+            (id, if row.get(2) { Detail::Rows } else { Detail::Table })
         };
         Ok(Self { version, tables: Covered::Tables(rows.iter().map(table).collect()), generation: 0 })
     }
 
-    /// These tables, as of this version.
-    pub(super) fn of(version: String, tables: BTreeSet<TableId>) -> Self {
+    /// These tables, every one told row by row, as of this version.
+    pub(super) fn of(version: String, tables: impl IntoIterator<Item = TableId>) -> Self {
+        let tables = tables.into_iter().map(|table| (table, Detail::Rows)).collect();
         Self { version, tables: Covered::Tables(tables), generation: 0 }
+    }
+
+    /// What a publication of these tables, made by `transom setup`, would cover.
+    #[must_use]
+    pub fn expected(tables: impl IntoIterator<Item = TableId>) -> Self {
+        Self::of(String::new(), tables)
     }
 
     /// The version of the publication.
@@ -93,7 +116,16 @@ impl Coverage {
     pub fn covers<'t>(&self, tables: impl IntoIterator<Item = &'t TableId>) -> bool {
         match &self.tables {
             Covered::NoFeed => true,
-            Covered::Tables(covered) => tables.into_iter().all(|table| covered.contains(table)),
+            Covered::Tables(covered) => tables.into_iter().all(|table| covered.contains_key(table)),
+        }
+    }
+
+    /// Whether somebody announces which rows of a table changed. Without a feed nobody does.
+    #[must_use]
+    pub fn tells_rows_of(&self, table: &TableId) -> bool {
+        match &self.tables {
+            Covered::NoFeed => false,
+            Covered::Tables(covered) => covered.get(table) == Some(&Detail::Rows),
         }
     }
 }
@@ -150,7 +182,7 @@ mod tests {
     }
 
     fn coverage(version: &str, names: &[&str]) -> Coverage {
-        let tables = Covered::Tables(names.iter().map(|name| table(name)).collect());
+        let tables = Covered::Tables(names.iter().map(|name| (table(name), Detail::Rows)).collect());
         Coverage { version: version.to_owned(), tables, generation: 0 }
     }
 
@@ -160,6 +192,7 @@ mod tests {
         assert!(one.covers(&[table("a"), table("b")]) && one.covers(&[]));
         assert!(!one.covers(&[table("a"), table("c")]));
         assert!(Coverage::default().covers(&[table("c")]), "without a feed nothing is missed");
+        assert!(one.tells_rows_of(&table("a")) && !Coverage::default().tells_rows_of(&table("a")));
     }
 
     #[test]

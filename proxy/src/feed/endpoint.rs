@@ -86,7 +86,8 @@ impl Endpoint {
         // The client knows a directory of sockets by its slash, as libpq does.
         ReplicationConfig::new(&self.host, &self.user, password, &self.database, slot, publication)
             .with_port(self.port)
-            .with_options(format!("-c wal_sender_timeout={}", SENDER_TIMEOUT.as_millis()))
+            // Values are compared with what requests say, and those are in UTF-8.
+            .with_options(format!("-c wal_sender_timeout={} -c client_encoding=UTF8", SENDER_TIMEOUT.as_millis()))
             .with_status_interval(STATUS_INTERVAL)
             .with_wakeup_interval(STATUS_INTERVAL)
             .with_buffer_size(EVENTS_MAX)

@@ -10,8 +10,9 @@ use cache_core::{
     cache::TwoTier,
     clock::Moment,
     coherence::{Break, Kind, Settled, Stream, Vouched},
+    error::RedisError,
     outcome::Source,
-    tag::Tag,
+    template::{Edition, Published},
 };
 use futures_util::FutureExt;
 use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationEvent};
@@ -22,14 +23,21 @@ use tokio::{
 use tokio_postgres::Client;
 
 use super::{
+    changed::Changed,
     heart::{self, Beat},
+    lineage::Lineage,
     snapshot::{SNAPSHOT_SQL, Snapshot},
-    transactions::{Changed, Commit, Extent, Transactions},
+    templates::{Gained, TemplateSet},
+    transactions::{Commit, Transactions},
 };
-use crate::{key, origin::describe, reply::StoredResponse, rest::TableId, telemetry::Metrics};
+use crate::{origin::describe, reply::StoredResponse, telemetry::Metrics};
 
 /// Commits that were decoded and cannot be seen by everybody yet, at most; behind them waits the stream.
 const PENDING_MAX: usize = 4_096;
+/// Tags of rows that these commits, or those that are owed, may hold together; beyond, they changed whole tables.
+const TAGS_MAX: usize = 1_048_576;
+/// Editions of the templates that an announcement is made for, one after the other, before the round ends without it.
+const EDITIONS_MAX: usize = 8;
 /// Messages taken from the stream before what they brought is announced.
 const ROUND_MAX: usize = 4_096;
 /// Pause before a commit that is not visible, or a Redis that does not answer, is asked about again.
@@ -102,12 +110,16 @@ pub(super) struct Leader {
     beats: JoinHandle<String>,
     transactions: Transactions,
     pending: VecDeque<Pending>,
+    /// how many tags of rows they hold
+    pending_tags: usize,
     /// where the stream stands
     read: u64,
     /// the newest heartbeat that came back and was not passed on yet
     beat: Option<Beat>,
     /// what is visible and was not announced yet
     owed: Changed,
+    /// the templates by which tags are written; `None` if there are others by now
+    edition: Option<Edition>,
     /// transactions that were open when the epoch began: their commits may lie before the stream
     stragglers: BTreeSet<u64>,
     /// since when Redis does not take anything
@@ -140,7 +152,10 @@ impl Leader {
             }
         };
         let stragglers = if broken.is_some() { open } else { BTreeSet::new() };
-        Ok((Self::new(parts, heart, stragglers), broken))
+        let mut leader = Self::new(parts, heart, stragglers);
+        // If Redis does not answer, they are learned with the first announcement.
+        drop(leader.learn().await);
+        Ok((leader, broken))
     }
 
     /// `heart` is a connection of its own: a heartbeat that waits for the disk must not hold up an announcement.
@@ -152,8 +167,10 @@ impl Leader {
             beats,
             transactions: Transactions::default(),
             pending: VecDeque::new(),
+            pending_tags: 0,
             beat: None,
             owed: Changed::nothing(),
+            edition: None,
             stragglers,
             refused_since: None,
             heard_at: Instant::now(),
@@ -190,7 +207,7 @@ impl Leader {
         if self.refused_since.is_some() {
             return Some(REDIS_AGAIN_AFTER);
         }
-        (!self.pending.is_empty()).then_some(AGAIN_AFTER)
+        (!self.pending.is_empty() || !self.owed.is_nothing()).then_some(AGAIN_AFTER)
     }
 
     /// Takes what waits in the channel, so that one question to Postgres and one to Redis serve all of it.
@@ -211,9 +228,13 @@ impl Leader {
             ReplicationEvent::Begin { xid, .. } => self.transactions.begin(xid),
             ReplicationEvent::XLogData { data, .. } => {
                 self.transactions.message(&data).map_err(|error| Ended::Stream(error.to_string()))?;
+                for relation in self.transactions.strangers() {
+                    let lineage = Lineage::load(&self.parts.control, relation).await?;
+                    self.transactions.lineage(relation, lineage);
+                }
             }
             ReplicationEvent::Commit { end_lsn, commit_time_micros, .. } => {
-                self.commit(end_lsn.as_u64(), commit_time_micros).await?;
+                self.commit(end_lsn.as_u64(), commit_time_micros);
             }
             ReplicationEvent::Message { transactional, lsn, prefix, content } => {
                 if let Some(beat) = heart::parse(&prefix, &content, &self.parts.begins.session) {
@@ -232,19 +253,19 @@ impl Leader {
         Ok(())
     }
 
-    async fn commit(&mut self, end: u64, committed_at: i64) -> Result<(), Ended> {
-        for relation in self.transactions.strangers() {
-            let ancestors = ancestors(&self.parts.control, relation).await?;
-            self.transactions.ancestors(relation, ancestors);
-        }
+    fn commit(&mut self, end: u64, committed_at: i64) {
         let before = self.read;
         self.read = self.read.max(end);
-        if let Some(commit) = self.transactions.commit(end, committed_at)
+        if let Some(mut commit) = self.transactions.commit(end, committed_at)
             && !commit.changed.is_nothing()
         {
+            self.pending_tags += commit.changed.size();
+            if self.pending_tags > TAGS_MAX {
+                self.pending_tags -= commit.changed.size();
+                commit.changed.coarsen(&Gained::All);
+            }
             self.pending.push_back(Pending { commit, before });
         }
-        Ok(())
     }
 
     /// Announces what everybody can see, passes the heartbeat on, acknowledges.
@@ -259,6 +280,7 @@ impl Leader {
             let (seen, waiting) = self.pending.drain(..).partition(|pending| snapshot.sees(pending.commit.xid));
             self.pending = waiting;
             visible = Vec::<Pending>::from(seen);
+            self.pending_tags = self.pending.iter().map(|pending| pending.commit.changed.size()).sum();
         }
         let times: Vec<i64> = visible.iter().map(|pending| pending.commit.committed_at).collect();
         visible.into_iter().for_each(|pending| self.owed.merge(pending.commit.changed));
@@ -287,18 +309,49 @@ impl Leader {
         if self.owed.is_nothing() {
             return true;
         }
-        match self.parts.cache.publish(tags(&self.owed), Kind::Change).await {
-            Ok(_) => {
+        match self.announce_owed().await {
+            Ok(true) => {
                 self.owed = Changed::nothing();
                 self.refused_since = None;
                 self.parts.metrics.announced(Source::Feed);
                 true
             }
+            Ok(false) => false,
             Err(error) => {
                 self.refused(&error);
                 false
             }
         }
+    }
+
+    /// Announces what is owed by the newest templates; false if there were newer ones each time.
+    async fn announce_owed(&mut self) -> Result<bool, RedisError> {
+        if self.owed.size() > TAGS_MAX {
+            self.owed.coarsen(&Gained::All);
+        }
+        for _ in 0..EDITIONS_MAX {
+            let Some(edition) = self.edition else {
+                self.learn().await?;
+                continue;
+            };
+            match self.parts.cache.publish_knowing(self.owed.tags(), Kind::Change, edition, &[]).await? {
+                Published::Yes(_) => return Ok(true),
+                Published::Outdated => self.edition = None,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads the templates again. The tags of new ones were not written for what was decoded so far.
+    async fn learn(&mut self) -> Result<(), RedisError> {
+        let templates = self.parts.cache.templates().await?;
+        let set = TemplateSet::of(&templates);
+        let gained = set.gained(self.transactions.templates());
+        self.owed.coarsen(&gained);
+        self.pending.iter_mut().for_each(|pending| pending.commit.changed.coarsen(&gained));
+        self.transactions.learn(set, &gained);
+        self.edition = Some(templates.edition);
+        Ok(())
     }
 
     async fn vouch(&mut self, announced_to: u64, proven: &impl Fn(Moment)) -> Result<(), Ended> {
@@ -313,6 +366,10 @@ impl Leader {
                 self.refused_since = None;
                 self.parts.stream.update_applied_lsn(Lsn::from_u64(announced_to));
                 proven(beat.sent);
+                // Else the first change after a new template counts as one of the whole table.
+                if let Err(error) = self.learn().await {
+                    self.refused(&error);
+                }
                 Ok(())
             }
             Ok(Vouched::Deposed) => Err(Ended::Deposed),
@@ -323,24 +380,11 @@ impl Leader {
         }
     }
 
-    fn refused(&mut self, error: &cache_core::error::RedisError) {
+    fn refused(&mut self, error: &RedisError) {
         if self.refused_since.is_none() {
             tracing::warn!(%error, "change feed: redis does not take announcements");
             self.refused_since = Some(Instant::now());
         }
-    }
-}
-
-pub(super) fn tags(changed: &Changed) -> Vec<Tag> {
-    match changed {
-        Changed::Everything => vec![Tag::everything()],
-        Changed::Tables(tables) => tables
-            .iter()
-            .map(|(table, extent)| match extent {
-                Extent::Rows => key::any_row(table),
-                Extent::Whole => key::whole_table(table),
-            })
-            .collect(),
     }
 }
 
@@ -355,16 +399,4 @@ async fn snapshot(control: &Client) -> Result<Snapshot, Ended> {
     let row = statement.map_err(|_| Ended::Postgres("postgres does not answer".to_owned()))??;
     let text: String = row.try_get(0)?;
     Snapshot::parse(&text).ok_or_else(|| Ended::Postgres(format!("{text:?} is no snapshot")))
-}
-
-const ANCESTORS_SQL: &str = "\
-SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_partition_ancestors($1::oid::regclass) a \
-JOIN pg_catalog.pg_class c ON c.oid = a.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-WHERE a.relid <> $1";
-
-async fn ancestors(control: &Client, relation: u32) -> Result<Vec<TableId>, tokio_postgres::Error> {
-    let rows = control.query(ANCESTORS_SQL, &[&relation]).await?;
-    rows.iter()
-        .map(|row| Ok(TableId { schema: row.try_get::<_, &str>(0)?.into(), name: row.try_get::<_, &str>(1)?.into() }))
-        .collect()
 }

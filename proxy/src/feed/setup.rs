@@ -35,6 +35,8 @@ pub struct Plan {
 pub struct LeftOut {
     /// its quoted name
     pub table: String,
+    /// its name
+    pub id: TableId,
     /// why
     pub why: Why,
 }
@@ -78,6 +80,7 @@ struct Publication {
 #[derive(Debug, Clone)]
 struct Candidate {
     name: String,
+    id: TableId,
     /// itself or those of its partitions that have no replica identity
     without_identity: Vec<String>,
     published: bool,
@@ -165,7 +168,8 @@ fn decide(publication: Option<Publication>, candidates: &[Candidate], identity: 
     let whole = publication.is_none_or(|publication| publication.whole);
     let extensible = publication.is_none_or(|publication| publication.owned);
     for candidate in candidates {
-        let mut leave_out = |why| plan.left_out.push(LeftOut { table: candidate.name.clone(), why });
+        let mut leave_out =
+            |why| plan.left_out.push(LeftOut { table: candidate.name.clone(), id: candidate.id.clone(), why });
         let published = candidate.published || publication.is_some_and(|publication| publication.all_tables);
         match (candidate.without_identity.is_empty(), identity) {
             _ if !whole || !(published || extensible) => leave_out(Why::Publication),
@@ -224,7 +228,7 @@ ARRAY(SELECT m.name FROM members m WHERE m.top = w.oid AND NOT m.identified ORDE
 EXISTS (SELECT FROM pg_catalog.pg_publication p WHERE p.pubname = $3 AND (\
 EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = w.oid) \
 OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = c.relnamespace))), \
-pg_has_role(c.relowner, 'USAGE') \
+pg_has_role(c.relowner, 'USAGE'), n.nspname::text, c.relname::text \
 FROM wanted w JOIN pg_catalog.pg_class c ON c.oid = w.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
 ORDER BY 1";
 
@@ -239,6 +243,7 @@ async fn candidates(client: &Client, needed: &[TableId]) -> Result<Vec<Candidate
                 without_identity: row.try_get(1)?,
                 published: row.try_get(2)?,
                 owned: row.try_get(3)?,
+                id: TableId { schema: row.try_get::<_, &str>(4)?.into(), name: row.try_get::<_, &str>(5)?.into() },
             })
         })
         .collect()
@@ -248,8 +253,12 @@ async fn candidates(client: &Client, needed: &[TableId]) -> Result<Vec<Candidate
 mod tests {
     use super::*;
 
+    fn id(name: &str) -> TableId {
+        TableId { schema: "s".into(), name: name.into() }
+    }
+
     fn candidate(name: &str) -> Candidate {
-        Candidate { name: name.to_owned(), without_identity: Vec::new(), published: false, owned: true }
+        Candidate { name: name.to_owned(), id: id(name), without_identity: Vec::new(), published: false, owned: true }
     }
 
     fn keyless(name: &str) -> Candidate {
@@ -263,7 +272,7 @@ mod tests {
         let candidates = [candidate("s.a"), keyless("s.b")];
         let plan = decide(None, &candidates, Identity::AsIs);
         assert_eq!(plan.statements, ["CREATE PUBLICATION transom FOR TABLE s.a"]);
-        assert_eq!(plan.left_out, [LeftOut { table: "s.b".to_owned(), why: Why::NoIdentity }]);
+        assert_eq!(plan.left_out, [LeftOut { table: "s.b".to_owned(), id: id("s.b"), why: Why::NoIdentity }]);
         let plan = decide(None, &candidates, Identity::Full);
         assert_eq!(
             plan.statements,

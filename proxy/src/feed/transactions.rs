@@ -1,59 +1,21 @@
-//! From the messages of the stream to committed transactions: which tables each changed, in commit order.
+//! From the messages of the stream to committed transactions: what each changed, in commit order.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::pgoutput::{self, Malformed, Message};
-use crate::rest::TableId;
+use super::{
+    changed::{Changed, Extent, TABLES_MAX},
+    lineage::Lineage,
+    pgoutput::{self, Images, Malformed, Message},
+    relation::Relation,
+    templates::{Gained, TemplateSet},
+};
+use crate::{key::RowTagWriter, rest::TableId};
 
-/// Tables that one transaction may change before it counts as having changed everything. Also the bound of what is
-/// remembered of relations' names.
-const TABLES_MAX: usize = 4_096;
-
-/// What a transaction changed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Changed {
-    /// these tables; rows, or the whole table
-    Tables(BTreeMap<TableId, Extent>),
-    /// too much to tell
-    Everything,
-}
-
-/// How much of a table.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Extent {
-    /// rows
-    Rows,
-    /// it was truncated, or is not defined as it was
-    Whole,
-}
-
-impl Changed {
-    pub(super) fn nothing() -> Self {
-        Self::Tables(BTreeMap::new())
-    }
-
-    pub(super) fn is_nothing(&self) -> bool {
-        matches!(self, Self::Tables(tables) if tables.is_empty())
-    }
-
-    /// Adds a table.
-    pub(super) fn add(&mut self, table: TableId, extent: Extent) {
-        let Self::Tables(tables) = self else { return };
-        let before = tables.entry(table).or_insert(extent);
-        *before = extent.max(*before);
-        if tables.len() > TABLES_MAX {
-            *self = Self::Everything;
-        }
-    }
-
-    /// Adds everything that another one changed.
-    pub(super) fn merge(&mut self, other: Self) {
-        match other {
-            Self::Everything => *self = Self::Everything,
-            Self::Tables(tables) => tables.into_iter().for_each(|(table, extent)| self.add(table, extent)),
-        }
-    }
-}
+/// Relations that are remembered at most.
+const RELATIONS_MAX: usize = TABLES_MAX;
+/// Tags of rows in one transaction at most; what it changed beyond counts as whole tables. So a transaction is never held
+/// as rows, however many it changed.
+const TAGS_MAX: usize = 65_536;
 
 /// A committed transaction, decoded to its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,31 +32,37 @@ pub(super) struct Commit {
 #[derive(Debug, Default)]
 pub(super) struct Transactions {
     open: Option<Open>,
-    relations: BTreeMap<u32, Known>,
-    /// relations whose ancestors are not known yet
+    relations: BTreeMap<u32, Relation>,
+    /// relations whose lineage is not known yet
     strangers: BTreeSet<u32>,
+    templates: TemplateSet,
+    writer: RowTagWriter,
 }
 
 #[derive(Debug)]
 struct Open {
     xid: u32,
     changed: Changed,
-    /// what it changed, by id: most transactions change the same relation again and again
-    seen: BTreeSet<(u32, Extent)>,
+    /// what it changed of each relation, under each of its names
+    touched: BTreeMap<u32, Vec<Extent>>,
+    /// tags of rows that it may still add
+    room: usize,
 }
 
-#[derive(Debug)]
-struct Known {
-    table: TableId,
-    definition: Box<[u8]>,
-    /// the partitioned tables it is a part of: whoever reads them may not know of a partition that is newer
-    ancestors: Vec<TableId>,
+impl Open {
+    /// Moves what was noted of a relation to what changed.
+    fn settle(&mut self, id: u32, relation: &Relation) {
+        let extents = self.touched.remove(&id).unwrap_or_default();
+        for (table, extent) in relation.tables().zip(extents) {
+            self.changed.add(table.clone(), extent);
+        }
+    }
 }
 
 impl Transactions {
     /// A transaction begins.
     pub(super) fn begin(&mut self, xid: u32) {
-        self.open = Some(Open { xid, changed: Changed::nothing(), seen: BTreeSet::new() });
+        self.open = Some(Open { xid, changed: Changed::nothing(), touched: BTreeMap::new(), room: TAGS_MAX });
     }
 
     /// Whether a transaction began and has not ended.
@@ -106,133 +74,98 @@ impl Transactions {
     pub(super) fn message(&mut self, bytes: &[u8]) -> Result<(), Malformed> {
         match pgoutput::parse(bytes)? {
             Message::Relation { id, schema, name, definition } => {
-                self.relation(id, TableId { schema: schema.into(), name: name.into() }, definition);
+                self.relation(id, TableId { schema: schema.into(), name: name.into() }, definition)
             }
-            Message::Row { relation } => self.changed(relation, Extent::Rows)?,
-            Message::Truncate { relations } => {
-                relations.into_iter().try_for_each(|relation| self.changed(relation, Extent::Whole))?;
-            }
-            Message::Other => {}
+            Message::Row { relation, images } => self.row(relation, images),
+            Message::Truncate { relations } => relations.into_iter().try_for_each(|relation| self.whole(relation)),
+            Message::Other => Ok(()),
         }
-        Ok(())
     }
 
     /// It ends, committed. `None` if it never began, which the protocol rules out.
     pub(super) fn commit(&mut self, end: u64, committed_at: i64) -> Option<Commit> {
-        let Open { xid, mut changed, seen } = self.open.take()?;
-        for (id, extent) in seen {
-            let Some(known) = self.relations.get(&id) else {
-                changed = Changed::Everything;
-                break;
-            };
-            std::iter::once(&known.table).chain(&known.ancestors).for_each(|table| changed.add(table.clone(), extent));
+        let mut open = self.open.take()?;
+        for id in open.touched.keys().copied().collect::<Vec<u32>>() {
+            match self.relations.get(&id) {
+                Some(relation) => open.settle(id, relation),
+                None => open.changed = Changed::Everything,
+            }
         }
-        Some(Commit { xid, end, committed_at, changed })
+        Some(Commit { xid: open.xid, end, committed_at, changed: open.changed })
     }
 
-    /// Relations that turned up since the last call. Their [`ancestors`](Self::ancestors) are to be told before the next
-    /// commit, or it will not name them.
+    /// Relations that turned up since the last call. Their [`lineage`](Self::lineage) is to be told before the next
+    /// message, or their rows will not be announced under all their names.
     pub(super) fn strangers(&mut self) -> BTreeSet<u32> {
         std::mem::take(&mut self.strangers)
     }
 
-    /// The partitioned tables that a relation is a part of.
-    pub(super) fn ancestors(&mut self, relation: u32, ancestors: Vec<TableId>) {
-        if let Some(known) = self.relations.get_mut(&relation) {
-            known.ancestors = ancestors;
+    /// Where a relation stands among partitions.
+    pub(super) fn lineage(&mut self, id: u32, lineage: Lineage) {
+        let Some(relation) = self.relations.get_mut(&id) else { return };
+        if let Some(open) = &mut self.open {
+            open.settle(id, relation);
+        }
+        relation.place(lineage, &self.templates);
+    }
+
+    /// From now on these are the templates. What is noted of the open transaction lacks the tags of those that are new.
+    pub(super) fn learn(&mut self, templates: TemplateSet, gained: &Gained) {
+        self.templates = templates;
+        for (id, relation) in &mut self.relations {
+            relation.learn(&self.templates);
+            if let Some(open) = &mut self.open {
+                open.settle(*id, relation);
+            }
+        }
+        if let Some(open) = &mut self.open {
+            open.changed.coarsen(gained);
         }
     }
 
-    fn relation(&mut self, id: u32, table: TableId, definition: &[u8]) {
+    /// The templates that it goes by.
+    pub(super) fn templates(&self) -> &TemplateSet {
+        &self.templates
+    }
+
+    fn relation(&mut self, id: u32, table: TableId, definition: &[u8]) -> Result<(), Malformed> {
         let before = self.relations.get(&id);
-        if let (Some(known), Some(open)) = (before, &mut self.open)
-            && *known.definition != *definition
-        {
-            // Under its old name too: it may have been given another one.
-            open.changed.add(known.table.clone(), Extent::Whole);
-            open.seen.insert((id, Extent::Whole));
+        if let (Some(known), Some(open)) = (before, &mut self.open) {
+            open.settle(id, known);
+            if *known.told != *definition {
+                // Under its old names too: it may have been given another one.
+                known.tables().for_each(|table| open.changed.add(table.clone(), Extent::Whole));
+                open.changed.add(table.clone(), Extent::Whole);
+            }
         }
-        if self.relations.len() >= TABLES_MAX && before.is_none() {
+        if self.relations.len() >= RELATIONS_MAX && before.is_none() {
             // The server says each name once and not again; whatever comes under a forgotten one is unknown.
             self.relations.clear();
         }
-        self.relations.insert(id, Known { table, definition: definition.into(), ancestors: Vec::new() });
+        self.relations.insert(id, Relation::new(table, definition, &self.templates)?);
         self.strangers.insert(id);
+        Ok(())
     }
 
-    fn changed(&mut self, relation: u32, extent: Extent) -> Result<(), Malformed> {
+    fn row(&mut self, id: u32, images: Images<'_>) -> Result<(), Malformed> {
         let open = self.open.as_mut().ok_or(Malformed)?;
-        if self.relations.contains_key(&relation) {
-            open.seen.insert((relation, extent));
-        } else {
+        let Some(relation) = self.relations.get(&id) else {
             open.changed = Changed::Everything;
+            return Ok(());
+        };
+        let extents = open.touched.entry(id).or_insert_with(|| vec![Extent::rows(); relation.tables().len()]);
+        relation.add_row(images, extents, &mut self.writer, &mut open.room)
+    }
+
+    fn whole(&mut self, id: u32) -> Result<(), Malformed> {
+        let open = self.open.as_mut().ok_or(Malformed)?;
+        match self.relations.get(&id) {
+            Some(relation) => drop(open.touched.insert(id, vec![Extent::Whole; relation.tables().len()])),
+            None => open.changed = Changed::Everything,
         }
         Ok(())
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn relation(id: u8, name: &str, definition: u8) -> Vec<u8> {
-        [b"R\0\0\0", &[id][..], b"s\0", name.as_bytes(), &[0, b'd', definition]].concat()
-    }
-
-    fn row(id: u8) -> Vec<u8> {
-        vec![b'I', 0, 0, 0, id, b'N']
-    }
-
-    fn table(name: &str) -> TableId {
-        TableId { schema: "s".into(), name: name.into() }
-    }
-
-    fn changes(transactions: &mut Transactions, messages: &[Vec<u8>]) -> Vec<(String, Extent)> {
-        transactions.begin(7);
-        messages.iter().for_each(|message| transactions.message(message).expect("well formed"));
-        match transactions.commit(100, 0).expect("it began").changed {
-            Changed::Everything => vec![("everything".to_owned(), Extent::Whole)],
-            Changed::Tables(tables) => tables.into_iter().map(|(table, extent)| (table.to_string(), extent)).collect(),
-        }
-    }
-
-    #[test]
-    fn a_transaction_names_each_table_once() {
-        let mut transactions = Transactions::default();
-        let messages = [relation(1, "a", 0), row(1), row(1), relation(2, "b", 0), row(2), row(1)];
-        let expected = [("s.a".to_owned(), Extent::Rows), ("s.b".to_owned(), Extent::Rows)];
-        assert_eq!(changes(&mut transactions, &messages), expected);
-        assert_eq!(changes(&mut transactions, &[row(2)]), expected[1..], "the name is said once per session");
-        assert_eq!(changes(&mut transactions, &[]), []);
-    }
-
-    #[test]
-    fn truncated_and_redefined_tables_changed_as_a_whole() {
-        let mut transactions = Transactions::default();
-        let truncate = vec![b'T', 0, 0, 0, 1, 0, 0, 0, 0, 1];
-        assert_eq!(changes(&mut transactions, &[relation(1, "a", 0), truncate]), [("s.a".to_owned(), Extent::Whole)]);
-        assert_eq!(changes(&mut transactions, &[relation(1, "a", 0), row(1)]), [("s.a".to_owned(), Extent::Rows)]);
-        assert_eq!(changes(&mut transactions, &[relation(1, "a", 9), row(1)]), [("s.a".to_owned(), Extent::Whole)]);
-    }
-
-    #[test]
-    fn a_partition_changes_its_ancestors_too() {
-        let mut transactions = Transactions::default();
-        transactions.begin(7);
-        transactions.message(&relation(1, "leaf", 0)).expect("well formed");
-        assert_eq!(transactions.strangers(), BTreeSet::from([1]));
-        transactions.ancestors(1, vec![table("parent")]);
-        let names = changes(&mut transactions, &[row(1)]);
-        assert_eq!(names.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["s.leaf", "s.parent"]);
-        assert!(transactions.strangers().is_empty());
-    }
-
-    #[test]
-    fn what_has_no_name_or_no_bound_counts_as_everything() {
-        let mut transactions = Transactions::default();
-        assert_eq!(changes(&mut transactions, &[row(9)])[0].0, "everything");
-        let mut changed = Changed::nothing();
-        (0..=TABLES_MAX).for_each(|number| changed.add(table(&number.to_string()), Extent::Rows));
-        assert_eq!(changed, Changed::Everything);
-    }
-}
+mod tests;

@@ -7,6 +7,7 @@ use embed::{Graft, Twig};
 
 use super::answer::{Content, ReadShape, RowsShape, WriteKind, WriteShape};
 use super::ast::{Condition, Filter, Operation, Operator, Polarity};
+use super::footprint::Footprint;
 use super::request::{Action, Body, Kinds, Payload, Range, Request, Resolution, Return};
 use super::schema::{Changes, Dependencies, SchemaCache, TableId};
 use super::sql::{Affected, Conflict, Mutation, WriteParts, read_statement, write_statement};
@@ -28,6 +29,8 @@ pub struct ReadPlan {
     pub shape: ReadShape,
     /// what the answer depends on
     pub reads: Dependencies,
+    /// of which of these tables not any row matters
+    pub footprint: Footprint,
     /// the table, view or function that was named; its schema goes first in the search path
     pub target: TableId,
     /// the path and canonical query of the request, which the reply repeats as its `Content-Location`; empty for a call of a
@@ -76,6 +79,7 @@ fn plan_read(request: &Request, body: Body, schema: &SchemaCache, settings: &Set
             applied: request.preferences.applied(Kinds::Reads),
         },
         reads: node.dependencies(),
+        footprint: Footprint::of(&node),
         target: TableId { schema: request.schema.as_str().into(), name: request.table.as_str().into() },
         location: location(request),
     })

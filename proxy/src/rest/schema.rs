@@ -7,7 +7,9 @@ mod graph;
 mod opacity;
 mod expression;
 mod target_list;
+mod equality;
 
+pub use equality::Equality;
 pub use load::load_schema;
 #[cfg(test)]
 pub(super) use relationship::Function;
@@ -148,8 +150,34 @@ pub struct Relation {
     pub primary_key: Vec<Arc<str>>,
     pub unique_keys: Vec<Vec<Arc<str>>>,
     pub reads: Dependencies,
+    /// how its rows can be told apart in what an answer depends on; `None` if they cannot
+    pub traced: Option<Traced>,
     pub changes_of_insert: Changes,
     pub changes_of_update: Changes,
+}
+
+/// How changes of single rows of a table can be followed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct Traced {
+    /// columns of which the change stream tells the value before a change: those of the key (the replica identity), or
+    /// all whose equality can be told from their text; sorted
+    pub columns: Vec<Arc<str>>,
+    /// its partitions, whose changes are announced under its own name too
+    pub partitions: Vec<TableId>,
+    /// tables of which any row matters, because policies read them; sorted
+    pub guards: Vec<TableId>,
+    /// whether all columns are logged before a change, or the key alone
+    pub identity: Logged,
+}
+
+/// What the server logs of a row before it changes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Logged {
+    /// the columns of a key, if it has one
+    #[default]
+    Key,
+    /// all of it: `REPLICA IDENTITY FULL`
+    Row,
 }
 
 impl Relation {
@@ -165,6 +193,8 @@ pub struct Column {
     /// the type as SQL, qualified unless it is built in
     pub sql_type: Arc<str>,
     pub family: TypeFamily,
+    /// how its values compare, if their text tells
+    pub equality: Option<Equality>,
     pub nullable: bool,
     pub fill: Fill,
     /// the default as SQL

@@ -17,6 +17,9 @@ use crate::{
     reply::{Forward, StoredResponse},
 };
 
+/// Registrations of a fill's templates at most: more than one only if a new epoch begins meanwhile.
+const REGISTRATIONS_MAX: usize = 3;
+
 /// What a fill brought.
 #[derive(Clone)]
 pub(super) struct Filled {
@@ -33,7 +36,7 @@ pub(super) type End = Result<Filled, Error>;
 impl Serve {
     /// Fills, or waits for the fill that is under way (C7).
     pub(super) async fn fill(self: &Arc<Self>, question: &Arc<Question>) -> End {
-        let (waiter, collapsed) = self.join(question);
+        let (waiter, collapsed) = self.join(question).await;
         // Whoever began the fill has no other answer to hope for, and waits as long as a request may take.
         let budget = self.config.limits.request_deadline;
         let patience = if collapsed { self.config.collapse.wait_max } else { budget };
@@ -55,8 +58,9 @@ impl Serve {
 
     /// Fills behind an answer that was served stale.
     pub(super) fn revalidate(self: &Arc<Self>, question: &Arc<Question>) {
+        let (serve, question) = (self.clone(), question.clone());
         // Whoever comes next finds the new entry; nobody waits for this one.
-        drop(self.join(question));
+        self.tasks.spawn(async move { drop(serve.join(&question).await) });
     }
 
     /// Fills past all others: for a request that must not get what was read before it came.
@@ -66,7 +70,7 @@ impl Serve {
         session: Arc<Session>,
         why: Forward,
     ) -> End {
-        let ticket = self.cache.begin(question.key.clone(), question.slots.clone());
+        let ticket = self.ticket(question).await;
         let (serve, question) = (self.clone(), question.clone());
         let store = matches!(why, Forward::NoCache | Forward::Token);
         let fill = async move { serve.ask(&question, &session, ticket, store).await };
@@ -75,8 +79,8 @@ impl Serve {
     }
 
     /// A seat at the fill of this question, which is begun if nobody has; and whether somebody had.
-    fn join(self: &Arc<Self>, question: &Arc<Question>) -> (Waiter<End>, bool) {
-        let ticket = self.cache.begin(question.key.clone(), question.slots.clone());
+    async fn join(self: &Arc<Self>, question: &Arc<Question>) -> (Waiter<End>, bool) {
+        let ticket = self.ticket(question).await;
         let now: Moment = ticket.began();
         match self.fills.join(&question.key, now, self.cache.joinable(&ticket)) {
             Joined::Waiter(waiter) => (waiter, true),
@@ -87,6 +91,22 @@ impl Serve {
                 (waiter, false)
             }
         }
+    }
+
+    /// The right to store the answer (C1). Whoever announces learns the question's templates first; where that fails, the
+    /// answer depends on any row of its tables.
+    async fn ticket(&self, question: &Question) -> FillTicket {
+        let (key, slots) = (&question.key, &question.slots);
+        if question.templates.is_empty() {
+            return self.cache.begin(key.clone(), slots.clone());
+        }
+        for _ in 0..REGISTRATIONS_MAX {
+            let Ok(epoch) = self.cache.register(&question.templates).await else { break };
+            if let Some(ticket) = self.cache.begin_in(epoch, key.clone(), slots.clone()) {
+                return ticket;
+            }
+        }
+        self.cache.begin(key.clone(), self.cache.slots(question.coarse_tags()))
     }
 
     /// Asks Postgres, within the budget of one request, and stores the answer.

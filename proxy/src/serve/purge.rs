@@ -21,7 +21,7 @@ pub struct Purge {
     /// answers that depend on these tables: `schema.table`, or `table` in the first schema
     #[serde(default)]
     pub tables: Vec<String>,
-    /// answers that carry these tags, by their text: `public.flights(*)`
+    /// answers that carry these tags, by their text: `public.flights(id=42)`, `public.flights(*)`
     #[serde(default)]
     pub tags: Vec<String>,
     /// answers to these URLs: path and query as a client sends them, in any variant
@@ -33,6 +33,20 @@ pub struct Purge {
 }
 
 impl Purge {
+    /// Whether its tags can be tags.
+    ///
+    /// # Errors
+    /// What is wrong with the first that cannot.
+    pub fn check(&self) -> Result<(), String> {
+        self.tags.iter().try_for_each(|text| match key::is_tag(text) {
+            true => Ok(()),
+            false => Err(format!(
+                "{text:?} is no tag; tags are schema.table(column=value,...) with the columns in alphabetical order and \
+                 `column is null` for NULL, schema.table(*) for answers that any row matters to, schema.table(all) and *"
+            )),
+        })
+    }
+
     /// Whether it names nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

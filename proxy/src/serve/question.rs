@@ -7,10 +7,12 @@ use cache_core::{
     entry::Lifetimes,
     key::CacheKey,
     tag::{Slots, Tag},
+    template::Template,
 };
 use http::{HeaderValue, request::Parts};
 use moka::sync::Cache;
 
+use super::repertoire::Repertoire;
 use crate::{
     auth::{NEVER, Principal},
     config,
@@ -18,7 +20,7 @@ use crate::{
     key,
     origin::{RequestSettings, Session},
     reply::Forward,
-    rest::{ReadPlan, TableId},
+    rest::{Footprint, ReadPlan, TableId},
 };
 
 /// A read that was understood. Immutable and shared by all requests that ask it.
@@ -28,7 +30,11 @@ pub(super) struct Question {
     /// as whom Postgres is asked when the answer is stored
     pub(super) session: Arc<Session>,
     principal: Principal,
+    /// of what the answer depends on, as exactly as the templates allow
     pub(super) slots: Slots,
+    /// what has to be registered for these slots to hear of every change; none if they need nothing
+    pub(super) templates: Box<[Template]>,
+    url: Tag,
     /// `Content-Location` of the reply
     pub(super) location: Option<HeaderValue>,
     /// why the cache has no part in it, if so
@@ -46,6 +52,7 @@ pub(super) struct Context<'c> {
     pub(super) policies: &'c config::Cache,
     pub(super) database: &'c config::Database,
     pub(super) coverage: &'c Coverage,
+    pub(super) repertoire: &'c Repertoire,
 }
 
 /// Why an answer from a table that the change feed does not cover is not stored.
@@ -53,7 +60,7 @@ const NOT_IN_FEED: &str = "not-in-feed";
 
 impl Question {
     pub(super) fn new(
-        plan: ReadPlan,
+        mut plan: ReadPlan,
         principal: Principal,
         url: Tag,
         context: &Context<'_>,
@@ -67,6 +74,14 @@ impl Question {
             None if !policy.cache => Some(Forward::Uncached),
             None => (!context.coverage.covers(&plan.reads.tables)).then_some(Forward::Opaque(NOT_IN_FEED)),
         };
+        // Kept as slots, which are smaller.
+        let footprint = std::mem::take(&mut plan.footprint);
+        let (footprint, templates) = if bypass.is_none() {
+            let footprint = footprint.keeping(|table, _| context.coverage.tells_rows_of(table));
+            context.repertoire.admit(footprint)
+        } else {
+            (Footprint::default(), Box::default())
+        };
         Self {
             key: key::cache(context.namespace, context.fingerprint, &principal, &plan),
             session: Arc::new(Session::new(
@@ -75,7 +90,9 @@ impl Question {
                 &plan.target.schema,
                 &context.database.extra_search_path,
             )),
-            slots: slots(key::tags_of_read(url, &plan.reads.tables).collect()),
+            slots: slots(key::tags_of_read(url, &plan.reads.tables, &footprint).collect()),
+            templates,
+            url,
             // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
             location: HeaderValue::try_from(&plan.location).ok().filter(|location| !location.is_empty()),
             bypass,
@@ -89,6 +106,11 @@ impl Question {
             plan,
             principal,
         }
+    }
+
+    /// The tags of the answer where nobody knows its templates: any row of its tables matters.
+    pub(super) fn coarse_tags(&self) -> impl Iterator<Item = Tag> {
+        key::tags_of_read(self.url, &self.plan.reads.tables, &Footprint::default()).collect::<Vec<_>>().into_iter()
     }
 
     /// Whether whoever asked still may: a question is remembered under the bytes of the token.
@@ -141,7 +163,8 @@ impl Questions {
                 let statement = &question.plan.statement;
                 let params: usize = statement.params.iter().map(|param| param.0.as_deref().map_or(0, str::len)).sum();
                 let claims = question.principal.claims.len();
-                let texts = claims + raw.len() + statement.sql.len() + question.key.canonical().len() + params;
+                let slots = size_of::<u32>() * question.slots.iter().count();
+                let texts = claims + raw.len() + statement.sql.len() + question.key.canonical().len() + params + slots;
                 u32::try_from(texts + OVERHEAD_BYTES).unwrap_or(u32::MAX)
             })
             .build();

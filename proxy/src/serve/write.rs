@@ -87,7 +87,7 @@ impl Serve {
 
     /// Announces that rows of these tables changed.
     async fn announce(&self, changed: &[TableId]) -> Option<HeaderValue> {
-        self.announce_tags(changed.iter().map(key::any_row).collect()).await
+        self.announce_tags(changed.iter().flat_map(key::some_rows).collect()).await
     }
 
     /// Without Redis there is no token to return: this node is right, the peers' leases lapse, and the announcement is

@@ -5,9 +5,9 @@ use tokio_postgres::Client;
 use super::finding::Finding;
 use crate::config::{Config, Feed};
 use crate::feed::setup::{self, Identity, LeftOut, Plan};
-use crate::feed::{self, Choice, Kind, ability, slot_name, trigger};
+use crate::feed::{self, Choice, Coverage, Kind, Precision, Report, ability, report, slot_name, trigger};
 use crate::origin::describe;
-use crate::rest;
+use crate::rest::{self, TableId};
 
 pub(super) async fn check(client: &Client, config: &Config) -> Vec<Finding> {
     look(client, config)
@@ -46,7 +46,29 @@ async fn logical(client: &Client, config: &Config, why: &str) -> Result<Vec<Find
         client.query_one("SELECT setting::bigint FROM pg_settings WHERE name = 'max_slot_wal_keep_size'", &[]).await?;
     let mut findings = judge_logical(&plan, why);
     findings.push(log_bound(row.try_get(0)?));
+    let is_made = !plan.statements.iter().any(|statement| statement.starts_with("CREATE PUBLICATION"));
+    let coverage = if is_made { Coverage::load(client).await? } else { Coverage::expected(published(&needed, &plan)) };
+    findings.extend(report(&schema, &coverage).iter().map(precision));
     Ok(findings)
+}
+
+/// What will be published, or recorded, once the plan is carried out.
+fn published<'t>(needed: &'t [TableId], plan: &'t Plan) -> impl Iterator<Item = TableId> + 't {
+    let left_out = |table: &TableId| plan.left_out.iter().any(|one| one.id == *table);
+    needed.iter().filter(move |table| !left_out(table)).cloned()
+}
+
+/// How exactly the changes of a table are announced.
+fn precision(report: &Report) -> Finding {
+    let found = match report.precision {
+        Precision::Exact => "exact: a change invalidates what was read of the row, by any column that can be compared",
+        Precision::Key => "key: a change invalidates what was read of the row by its key, and all that was not",
+        Precision::Table => "table: a change invalidates all that was read of the table",
+        Precision::NotCovered => "not covered: answers are not stored",
+    };
+    let found = format!("{} {found}", report.table);
+    let fix = report.remedy.as_ref().map(|remedy| format!("{}: {}", remedy.run, remedy.effect));
+    Finding { fix, ..Finding::info("precision", found) }
 }
 
 fn judge_logical(plan: &Plan, why: &str) -> Vec<Finding> {
@@ -70,8 +92,13 @@ fn judge_logical(plan: &Plan, why: &str) -> Vec<Finding> {
 
 async fn triggers(client: &Client, config: &Config, why: &str) -> Result<Vec<Finding>, tokio_postgres::Error> {
     let schema = rest::load_schema(client, &config.database.schemas).await?;
-    let plan = trigger::setup::plan(client, &setup::needed(&schema), None).await?;
-    Ok(judge_triggers(&plan, why))
+    let needed = setup::needed(&schema);
+    let plan = trigger::setup::plan(client, &needed, None).await?;
+    let mut findings = judge_triggers(&plan, why);
+    // As it will be once what is said above is done.
+    let coverage = Coverage::expected(published(&needed, &plan));
+    findings.extend(report(&schema, &coverage).iter().map(precision));
+    Ok(findings)
 }
 
 fn judge_triggers(plan: &Plan, why: &str) -> Vec<Finding> {
@@ -130,7 +157,8 @@ mod tests {
         assert_eq!(levels(&plan("CREATE PUBLICATION transom")), [Level::Info]);
         assert_eq!(levels(&plan("ALTER PUBLICATION transom ADD TABLE a")), [Level::Warn]);
         assert_eq!(levels(&plan("SELECT pg_create_logical_replication_slot('s', 'pgoutput')")), [Level::Info]);
-        let keyless = LeftOut { table: "s.a".to_owned(), why: setup::Why::NoIdentity };
+        let table = TableId { schema: "s".into(), name: "a".into() };
+        let keyless = LeftOut { table: "s.a".to_owned(), id: table, why: setup::Why::NoIdentity };
         assert_eq!(levels(&Plan { left_out: vec![keyless], ..Plan::default() }), [Level::Ok, Level::Warn]);
     }
 

@@ -46,7 +46,7 @@ impl Kin {
         self.0.get(table).into_iter().flatten()
     }
 
-    fn add(&mut self, top: TableId, part: TableId) {
+    pub(super) fn add(&mut self, top: TableId, part: TableId) {
         self.0.entry(top.clone()).or_default().insert(part.clone());
         self.0.entry(part).or_default().insert(top);
     }

@@ -12,6 +12,7 @@ use cache_core::{
     coherence::{Break, Kind, SentAt, Settled, Stream, Vouched},
     error::RedisError,
     outcome::Source,
+    template::{Edition, Published},
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
@@ -23,7 +24,11 @@ use super::{
     outbox::{self, Batch, NOTHING_SEEN, Recording, Versioned},
 };
 use crate::{
-    feed::{leader::tags, snapshot::Snapshot, transactions::Changed},
+    feed::{
+        changed::Changed,
+        snapshot::Snapshot,
+        templates::{Gained, TemplateSet},
+    },
     reply::StoredResponse,
     telemetry::Metrics,
 };
@@ -33,6 +38,10 @@ use crate::{
 const BEAT_MAX: Duration = Duration::from_millis(500);
 /// Pause after a read that somebody's NOTIFY brought about: what is recorded meanwhile is read at once.
 const AFTER_WAKE: Duration = Duration::from_millis(2);
+/// Tags of rows that what is owed may hold; beyond, whole tables changed.
+const TAGS_MAX: usize = 262_144;
+/// Editions of the templates that an announcement is made for, one after the other, before the round ends without it.
+const EDITIONS_MAX: usize = 8;
 /// Pause before a Redis that does not answer is asked again.
 const REDIS_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// How often to sweep.
@@ -62,6 +71,9 @@ pub(super) struct Reader {
     place: u64,
     /// what was read and not announced yet
     owed: Changed,
+    /// the templates by which tags are written, and the edition of them that is the newest, as far as is known
+    templates: TemplateSet,
+    edition: Option<Edition>,
     /// transactions that were open when the epoch began: they may have recorded nothing
     stragglers: BTreeSet<u64>,
     /// whether Redis takes what is announced
@@ -111,7 +123,10 @@ impl Reader {
             match parts.cache.backplane().adopt(&stream, parts.cache.clock().now()).await {
                 Ok(broken) => {
                     let stragglers = if broken.is_some() { open } else { BTreeSet::new() };
-                    return Ok((Self::new(parts, stream, marks.place, stragglers), broken));
+                    let mut reader = Self::new(parts, stream, marks.place, stragglers);
+                    // If Redis does not answer, they are learned with the first announcement.
+                    drop(reader.learn().await);
+                    return Ok((reader, broken));
                 }
                 Err(error) => tracing::debug!(%error, "change feed: redis does not answer yet"),
             }
@@ -126,6 +141,8 @@ impl Reader {
             seen: NOTHING_SEEN.to_owned(),
             place,
             owed: Changed::nothing(),
+            templates: TemplateSet::default(),
+            edition: None,
             stragglers,
             redis: Taking::Yes,
             kept: VecDeque::new(),
@@ -196,7 +213,7 @@ impl Reader {
         self.settle(&batch.snapshot);
         let Batch { seen, marks, covers, records, .. } = batch;
         let times: Vec<SystemTime> = records.iter().map(|record| record.recorded_at).collect();
-        self.owed.merge(changes(records, &self.parts.kin));
+        self.owed.merge(changes(records, &self.parts.kin, &self.templates));
         self.seen = seen;
         // The log was there before this snapshot was taken: what is swept of an older one, this one saw.
         self.stream.at = self.stream.at.max(self.place);
@@ -222,18 +239,47 @@ impl Reader {
         if self.owed.is_nothing() {
             return true;
         }
-        match self.parts.cache.publish(tags(&self.owed), Kind::Change).await {
-            Ok(_) => {
+        match self.announce_owed().await {
+            Ok(true) => {
                 self.owed = Changed::nothing();
                 self.redis = Taking::Yes;
                 self.parts.metrics.announced(Source::Feed);
                 true
             }
+            Ok(false) => false,
             Err(error) => {
                 self.refused(&error);
                 false
             }
         }
+    }
+
+    /// Announces what is owed by the newest templates; false if there were newer ones each time.
+    async fn announce_owed(&mut self) -> Result<bool, RedisError> {
+        if self.owed.size() > TAGS_MAX {
+            self.owed.coarsen(&Gained::All);
+        }
+        for _ in 0..EDITIONS_MAX {
+            let Some(edition) = self.edition else {
+                self.learn().await?;
+                continue;
+            };
+            match self.parts.cache.publish_knowing(self.owed.tags(), Kind::Change, edition, &[]).await? {
+                Published::Yes(_) => return Ok(true),
+                Published::Outdated => self.edition = None,
+            }
+        }
+        Ok(false)
+    }
+
+    /// Reads the templates again. The tags of new ones were not written for what was read so far.
+    async fn learn(&mut self) -> Result<(), RedisError> {
+        let templates = self.parts.cache.templates().await?;
+        let set = TemplateSet::of(&templates);
+        self.owed.coarsen(&set.gained(&self.templates));
+        self.templates = set;
+        self.edition = Some(templates.edition);
+        Ok(())
     }
 
     async fn vouch(&mut self, beat: SentAt, sent: Moment, proven: &impl Fn(Moment)) -> Result<(), Ended> {
@@ -242,6 +288,10 @@ impl Reader {
             Ok(Vouched::Yes) => {
                 self.redis = Taking::Yes;
                 proven(sent);
+                // Else the first change after a new template counts as one of the whole table.
+                if let Err(error) = self.learn().await {
+                    self.refused(&error);
+                }
                 Ok(())
             }
             Ok(Vouched::Deposed) => Err(Ended::Deposed),

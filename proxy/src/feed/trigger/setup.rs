@@ -44,6 +44,7 @@ fn granted(role: &str) -> Vec<String> {
 /// A table that an answer may depend on, or that is part of one.
 #[derive(Debug, Clone)]
 struct Candidate {
+    id: TableId,
     recorded: Recorded,
     owned: bool,
     /// the body of its function, if all its triggers call that
@@ -67,14 +68,14 @@ fn decide(there: &Installed, candidates: Vec<Candidate>) -> Plan {
     if !there.keep.as_ref().is_some_and(|body| keep.contains(body.as_str())) {
         plan.statements.extend([keep, KEEP_REVOKED.to_owned()]);
     }
-    for Candidate { recorded, owned, body } in candidates {
+    for Candidate { id, recorded, owned, body } in candidates {
         if body.is_some_and(|body| body == recorded.body()) {
             continue;
         }
         if owned {
             plan.statements.extend(recorded.statements());
         } else {
-            plan.left_out.push(LeftOut { table: recorded.name, why: Why::NotOwned });
+            plan.left_out.push(LeftOut { table: recorded.name, id, why: Why::NotOwned });
         }
     }
     plan
@@ -110,7 +111,7 @@ AND (t.typtype = 'e' OR a.atttypid IN (16, 20, 21, 23, 25, 1043, 2950)) ORDER BY
 (SELECT p.prosrc FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace s ON s.oid = p.pronamespace \
 WHERE s.nspname = 'transom' AND p.proname = 'record_' || c.oid AND (\
 SELECT bit_or(t.tgtype & 60) FROM pg_catalog.pg_trigger t \
-WHERE t.tgrelid = c.oid AND t.tgfoid = p.oid AND t.tgenabled = 'A') = 60) \
+WHERE t.tgrelid = c.oid AND t.tgfoid = p.oid AND t.tgenabled = 'A') = 60), n.nspname::text, c.relname::text \
 FROM wanted JOIN pg_catalog.pg_class c ON c.oid = wanted.oid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
 WHERE c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384 ORDER BY 2";
 
@@ -124,7 +125,8 @@ async fn candidates(client: &Client, needed: &[TableId]) -> Result<Vec<Candidate
             let columns =
                 names.into_iter().zip(kinds).map(|(name, kind)| Column { name, kind: kind_of(kind) }).collect();
             let recorded = Recorded { oid: row.try_get(0)?, name: row.try_get(1)?, columns };
-            Ok(Candidate { recorded, owned: row.try_get(2)?, body: row.try_get(5)? })
+            let id = TableId { schema: row.try_get::<_, &str>(6)?.into(), name: row.try_get::<_, &str>(7)?.into() };
+            Ok(Candidate { id, recorded, owned: row.try_get(2)?, body: row.try_get(5)? })
         })
         .collect()
 }
@@ -143,7 +145,8 @@ mod tests {
 
     fn candidate(oid: u32) -> Candidate {
         let columns = vec![Column { name: "id".to_owned(), kind: Kind::Plain }];
-        Candidate { recorded: Recorded { oid, name: format!("s.t{oid}"), columns }, owned: true, body: None }
+        let id = TableId { schema: "s".into(), name: format!("t{oid}").into() };
+        Candidate { id, recorded: Recorded { oid, name: format!("s.t{oid}"), columns }, owned: true, body: None }
     }
 
     fn sound() -> Installed {
@@ -169,7 +172,7 @@ mod tests {
     #[test]
     fn somebody_elses_table_is_left_to_its_owner() {
         let plan = decide(&sound(), vec![Candidate { owned: false, ..candidate(1) }]);
-        assert_eq!(plan.left_out, [LeftOut { table: "s.t1".to_owned(), why: Why::NotOwned }]);
+        assert_eq!(plan.left_out, [LeftOut { table: "s.t1".to_owned(), id: candidate(1).id, why: Why::NotOwned }]);
         assert!(plan.statements.is_empty());
     }
 }

@@ -2,6 +2,7 @@
 
 use super::super::answer::{Content, ReadShape, WriteShape};
 use super::super::ast::SelectItem;
+use super::super::footprint::Footprint;
 use super::super::relation_hint::closest;
 use super::super::request::{Arguments, Call, Request};
 use super::super::request::{Body, Kinds};
@@ -59,7 +60,15 @@ pub(super) fn plan_call(
         return Ok(Plan::Write(WritePlan { statement, shape, changes: Changes::Ask, schema, table }));
     }
     let target = TableId { schema: request.schema.as_str().into(), name: function.name };
-    Ok(Plan::Read(ReadPlan { statement, shape, reads, target, location: String::new() }))
+    Ok(Plan::Read(ReadPlan {
+        statement,
+        shape,
+        reads,
+        // What calls a function is not looked into.
+        footprint: Footprint::default(),
+        target,
+        location: String::new(),
+    }))
 }
 
 fn outcome(routine: &Routine) -> Outcome {

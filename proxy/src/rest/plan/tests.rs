@@ -17,6 +17,7 @@ fn schema() -> SchemaCache {
         name: name.into(),
         sql_type: sql_type.into(),
         family,
+        equality: None,
         nullable: true,
         fill: Fill::Plain,
         default: None,
@@ -34,6 +35,7 @@ fn schema() -> SchemaCache {
         primary_key: vec!["id".into()],
         unique_keys: Vec::new(),
         reads: Dependencies { tables: vec![table("flights")], opaque: None },
+        traced: None,
         changes_of_insert: known,
         changes_of_update: Changes::Ask,
     };

@@ -1,10 +1,11 @@
 //! The graph of relations, and what follows from it: the dependency closure and the reach of a write.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::expression::References;
 use super::opacity::Objects;
-use super::{Changes, Dependencies, Opaque, RelationKind, TableId};
+use super::{Changes, Column, Dependencies, Fill, Logged, Opaque, RelationKind, TableId, Traced};
 
 /// Every relation of the database outside the system schemas, by object id.
 #[derive(Debug, Default)]
@@ -27,6 +28,17 @@ pub(super) struct Node {
     pub(super) policies: References,
     pub(super) side_effects: SideEffects,
     pub(super) durability: Durability,
+    pub(super) identity: Identity,
+}
+
+/// What the server logs of a row before it is updated or deleted
+/// (<https://www.postgresql.org/docs/current/sql-altertable.html#SQL-ALTERTABLE-REPLICA-IDENTITY>).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Identity {
+    /// all of it
+    Row,
+    /// the columns of an index, which cannot be null; none if there is no such index
+    Columns(Vec<Arc<str>>),
 }
 
 /// Whether changes reach the write-ahead log.
@@ -74,6 +86,60 @@ impl Graph {
         Dependencies { tables: tables.into_iter().collect(), opaque }
     }
 
+    /// How changes of single rows of a relation can be followed, given its columns: only of a table whose rows are its own
+    /// or its partitions', and only if no policy reads it once more.
+    pub(super) fn traced(&self, relation: u32, columns: &[Column]) -> Option<Traced> {
+        let node = self.nodes.get(&relation)?;
+        let partitions = self.partitions(node)?;
+        let members = || std::iter::once(&node).chain(&partitions);
+        let guards: BTreeSet<TableId> = members()
+            .filter(|member| member.row_security == RowSecurity::On)
+            .flat_map(|member| &member.policies.relations)
+            .flat_map(|mentioned| self.closure(*mentioned).tables)
+            .collect();
+        if members().any(|member| guards.contains(&member.id)) {
+            return None;
+        }
+        let rooms = || members().filter(|member| member.kind == RelationKind::Table);
+        let is_told = |column: &&Column| {
+            // Before PostgreSQL 18 the stream leaves generated columns out, and then only publishes them if told to.
+            column.equality.is_some()
+                && column.fill != Fill::Generated
+                && rooms().all(|room| room.identity.tells(&column.name))
+        };
+        let mut told: Vec<Arc<str>> = columns.iter().filter(is_told).map(|column| Arc::clone(&column.name)).collect();
+        told.sort();
+        let whole = rooms().all(|room| room.identity == Identity::Row);
+        Some(Traced {
+            columns: told,
+            partitions: partitions.iter().map(|partition| partition.id.clone()).collect(),
+            guards: guards.into_iter().collect(),
+            identity: if whole { Logged::Row } else { Logged::Key },
+        })
+    }
+
+    /// Everything below a partitioned table, of which a plain one has nothing; `None` if rows come from elsewhere: from
+    /// tables that inherit, which change under their own names alone, or from what the log says nothing of.
+    fn partitions(&self, node: &Node) -> Option<Vec<&Node>> {
+        let mut partitions = Vec::new();
+        let mut open: Vec<&Node> = vec![node];
+        while let Some(current) = open.pop() {
+            match current.kind {
+                _ if current.durability == Durability::Unlogged => return None,
+                RelationKind::Table if current.descendants.is_empty() => {}
+                RelationKind::PartitionedTable => {
+                    let below: Option<Vec<&Node>> =
+                        current.descendants.iter().map(|descendant| self.nodes.get(descendant)).collect();
+                    let below = below?;
+                    partitions.extend(&below);
+                    open.extend(below);
+                }
+                _ => return None,
+            }
+        }
+        Some(partitions)
+    }
+
     /// What inserts, and what updates and deletes change.
     pub(super) fn changes(&self, relation: u32) -> (Changes, Changes) {
         let Some(node) = self.nodes.get(&relation).filter(|node| node.kind == RelationKind::Table) else {
@@ -103,6 +169,15 @@ impl Graph {
     }
 }
 
+impl Identity {
+    fn tells(&self, column: &str) -> bool {
+        match self {
+            Self::Row => true,
+            Self::Columns(columns) => columns.iter().any(|one| **one == *column),
+        }
+    }
+}
+
 impl Node {
     /// The relations whose rows show through this one. A materialized view shows its own.
     fn neighbors(&self) -> impl Iterator<Item = u32> {
@@ -127,6 +202,7 @@ mod tests {
             policies: References::default(),
             side_effects: SideEffects::None,
             durability: Durability::Logged,
+            identity: Identity::Columns(vec!["id".into()]),
         }
     }
 

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use tokio_postgres::{Client, Error, Row};
 
+use super::equality::{Collation, Equality, TypeKind};
 use super::expression::References;
-use super::graph::{Durability, Graph, Node, RowSecurity, SideEffects};
+use super::graph::{Durability, Graph, Identity, Node, RowSecurity, SideEffects};
 use super::opacity::{Function, Objects, Origin, Volatility};
 use super::relationship::{self, Computed, Rows, Shown};
 use super::target_list::{self, origins};
@@ -38,6 +39,7 @@ async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error>
         let (changes_of_insert, changes_of_update) = graph.changes(*oid);
         let columns = columns.remove(oid).unwrap_or_default();
         let mut reads = graph.closure(*oid);
+        let traced = graph.traced(*oid, &columns);
         // The text of a `regclass` is the name that the catalog has for it at that moment.
         let names_objects = columns.iter().any(|column| column.sql_type.starts_with("reg"));
         reads.opaque = reads.opaque.or(names_objects.then_some(Opaque::SystemCatalog));
@@ -48,6 +50,7 @@ async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error>
             primary_key,
             unique_keys,
             reads,
+            traced,
             changes_of_insert,
             changes_of_update,
         });
@@ -69,7 +72,10 @@ OR EXISTS (SELECT FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type <> '1
 EXISTS (SELECT FROM pg_constraint f WHERE f.confrelid = c.oid AND f.contype = 'f' \
 AND (f.confupdtype IN ('c', 'n', 'd') OR f.confdeltype IN ('c', 'n', 'd'))), \
 concat_ws(' ', c.oid, c.relowner, c.relkind, c.relrowsecurity, c.relforcerowsecurity, c.relacl::text, c.reloptions::text), \
-c.relpersistence = 'u' FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+c.relpersistence = 'u', c.relreplident = 'f', \
+ARRAY(SELECT a.attname::text FROM pg_index i JOIN pg_attribute a ON a.attrelid = c.oid \
+AND a.attnum = ANY ((i.indkey::int2[])[0:i.indnkeyatts - 1]) WHERE i.indrelid = c.oid AND CASE c.relreplident \
+WHEN 'd' THEN i.indisprimary AND i.indimmediate WHEN 'i' THEN i.indisreplident ELSE false END ORDER BY 1) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') \
 AND c.relpersistence <> 't' ORDER BY c.oid";
 
@@ -205,6 +211,7 @@ fn node(row: &Row, kind: RelationKind) -> Node {
         policies: References::default(),
         side_effects,
         durability: if row.get(9) { Durability::Unlogged } else { Durability::Logged },
+        identity: if row.get(10) { Identity::Row } else { Identity::Columns(names(row, 11)) },
     }
 }
 
@@ -260,12 +267,14 @@ fn pairs(rows: &[Row]) -> BTreeMap<u32, u32> {
 const COLUMNS: &str = "\
 SELECT a.attrelid, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, \
 a.attidentity <> '', a.attgenerated <> '', pg_get_expr(d.adbin, d.adrelid), \
-coalesce(e.typname, m.typname, b.typname, t.typname)::text, coalesce(a.attacl::text, '') \
+coalesce(e.typname, m.typname, b.typname, t.typname)::text, coalesce(a.attacl::text, ''), \
+a.atttypid, t.typtype = 'e', coalesce(o.collisdeterministic, false) \
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
 JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON t.typtype = 'd' AND b.oid = t.typbasetype \
 LEFT JOIN pg_type e ON t.typelem <> 0 AND t.typlen = -1 AND e.oid = t.typelem \
 LEFT JOIN pg_range r ON t.oid IN (r.rngtypid, r.rngmultitypid) LEFT JOIN pg_type m ON m.oid = r.rngsubtype \
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+LEFT JOIN pg_collation o ON o.oid = a.attcollation \
 WHERE n.nspname = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped \
 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY a.attrelid, a.attnum";
 
@@ -287,10 +296,17 @@ fn column(row: &Row) -> Column {
         name: row.get::<_, &str>(1).into(),
         sql_type: row.get::<_, &str>(2).into(),
         family: type_family(row.get(2), row.get(7)),
+        equality: equality(row),
         nullable: !row.get::<_, bool>(3),
         fill,
         default: row.get::<_, Option<&str>>(6).map(Into::into),
     }
+}
+
+fn equality(row: &Row) -> Option<Equality> {
+    let kind = if row.get(10) { TypeKind::Enumeration } else { TypeKind::Other };
+    let collation = if row.get(11) { Collation::Deterministic } else { Collation::Other };
+    Equality::of(row.get(9), kind, collation)
 }
 
 /// `element` is the type inside an array, range or domain, or the type itself.

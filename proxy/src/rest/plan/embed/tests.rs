@@ -19,6 +19,7 @@ fn relation(name: &str, columns: &[&str], key: &[&str]) -> Relation {
         name: (*name).into(),
         sql_type: "integer".into(),
         family: TypeFamily::Other,
+        equality: None,
         nullable: true,
         fill: Fill::Plain,
         default: None,
@@ -30,6 +31,7 @@ fn relation(name: &str, columns: &[&str], key: &[&str]) -> Relation {
         primary_key: key.iter().map(|column| Arc::from(*column)).collect(),
         unique_keys: Vec::new(),
         reads: Dependencies { tables: vec![id(name)], opaque: None },
+        traced: None,
         changes_of_insert: Changes::Ask,
         changes_of_update: Changes::Ask,
     }
