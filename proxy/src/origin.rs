@@ -116,7 +116,7 @@ impl Origin {
         response_bytes_max: usize,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let manager = Manager::new(database.connection.clone());
+        let manager = Manager::new(database.connection.clone(), database.spare);
         let (watchman, health) = Watchman::new(manager.clone());
         let pool = Pool::builder()
             .max_size(database.pool_max)
