@@ -1,25 +1,30 @@
 //! How nodes keep in step: they announce changes, follow each other's announcements, and know when they cannot.
 
+mod alone;
 mod driver;
 mod pending;
+mod registered;
 mod scripts;
+mod message;
 mod reliance;
 
 use std::{sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
+use smallvec::SmallVec;
 use tokio::task::JoinHandle;
 
-pub use self::reliance::Trust;
-use self::{driver::Driver, pending::Pending, reliance::Reliance, scripts::Scripts};
+pub use self::{alone::Alone, reliance::Trust};
+use self::{
+    driver::Driver,
+    pending::Pending,
+    registered::{Belief, Registered},
+    reliance::Reliance,
+    scripts::{Registration, Scripts},
+};
 use crate::{
     breaker::Breaker,
     clock::{Clock, Moment},
-    coherence::{
-        Announcement, Break, Coherence, Epoch, Kind, Position, SentAt, Seq, Settled, Snapshot, Stream, Token, Vouched,
-        WriteId,
-    },
-    echo::{Echo, Echoes},
+    coherence::{Announcement, Break, Coherence, Epoch, Kind, SentAt, Settled, Stream, Token, Vouched, WriteId},
     error::RedisError,
     outcome::ResyncReason,
     redis::RedisLink,
@@ -45,11 +50,7 @@ impl Backplane {
     /// A backplane without peers. Its lease never ends, or as soon as nobody vouches for the change feed.
     #[must_use]
     pub fn alone(coherence: Arc<Coherence>, trust: Trust) -> Self {
-        let epoch = coherence.epoch().unwrap_or_else(Epoch::random);
-        if trust == Trust::Announcements {
-            coherence.grant(epoch, Moment::NEVER);
-        }
-        Self::Alone(Alone { coherence, last: Mutex::new((epoch, Seq(0))), echoes: Arc::default() })
+        Self::Alone(Alone::new(coherence, trust))
     }
 
     /// A backplane over Redis, and the task that follows it.
@@ -69,16 +70,8 @@ impl Backplane {
         let driver =
             Driver::new(link, scripts.clone(), coherence.clone(), breaker.clone(), pending.clone(), clock, observer);
         let task = tokio::spawn(driver.run());
-        Self::Shared(Box::new(Shared {
-            scripts,
-            reliance,
-            coherence,
-            breaker,
-            pending,
-            echoes: Arc::default(),
-            clock,
-            task,
-        }))
+        let registered = Registered::default();
+        Self::Shared(Box::new(Shared { scripts, reliance, registered, coherence, breaker, pending, clock, task }))
     }
 
     /// Announces that these slots changed. On return, nothing from before is fresh on this node any more, whether the
@@ -99,51 +92,48 @@ impl Backplane {
         }
     }
 
-    /// See [`TwoTier::register`](crate::cache::TwoTier::register).
-    pub(crate) async fn register(&self, templates: &[Template]) -> Result<Epoch, RegisterError> {
-        let coherence = match self {
-            Self::Alone(alone) => &alone.coherence,
-            Self::Shared(shared) => &shared.coherence,
-        };
-        if templates.is_empty() { coherence.epoch().ok_or(RegisterError::Full) } else { Err(RegisterError::Full) }
-    }
-
-    /// See [`TwoTier::templates`](crate::cache::TwoTier::templates).
-    pub(crate) async fn templates(&self) -> Result<Templates, RedisError> {
-        let epoch = match self {
-            Self::Alone(alone) => alone.last.lock().0,
-            Self::Shared(shared) => shared.coherence.epoch().unwrap_or_else(Epoch::random),
-        };
-        Ok(Templates { edition: Edition { epoch, version: 0 }, known: std::collections::BTreeSet::new() })
-    }
-
-    /// See [`TwoTier::publish_knowing`](crate::cache::TwoTier::publish_knowing).
-    pub(crate) async fn announce_knowing(
+    /// As [`announce`](Self::announce), for slots that were computed from an edition of the templates. It is refused if
+    /// there are newer ones: whoever fills by those would not hear of the change.
+    ///
+    /// What could not be announced is not kept: by the time it is repeated there may be newer templates. Whoever computed
+    /// it computes it again, and vouches for nothing meanwhile, so that the leases of all nodes lapse, this one's included.
+    /// A part of it may have been announced nevertheless, which does no harm.
+    ///
+    /// # Errors
+    /// If Redis did not take the announcement.
+    pub async fn announce_knowing(
         &self,
         slots: &Slots,
         kind: Kind,
-        _edition: Edition,
+        edition: Edition,
         writes: &[WriteId],
         now: Moment,
     ) -> Result<Published, RedisError> {
-        let token = self.announce(slots, kind, now).await?;
-        self.echoes().heard(writes, token);
-        Ok(Published::Yes(token))
-    }
-
-    /// See [`TwoTier::expect`](crate::cache::TwoTier::expect).
-    pub(crate) fn expect(&self, write: WriteId) -> Echo {
-        let coherence = match self {
-            Self::Alone(alone) => &alone.coherence,
-            Self::Shared(shared) => &shared.coherence,
-        };
-        self.echoes().expect(write, coherence)
-    }
-
-    fn echoes(&self) -> &Arc<Echoes> {
         match self {
-            Self::Alone(alone) => &alone.echoes,
-            Self::Shared(shared) => &shared.echoes,
+            Self::Alone(alone) => Ok(alone.announce_knowing(slots, kind, edition, writes, now)),
+            Self::Shared(shared) => shared.announce_knowing(slots, kind, edition, writes).await,
+        }
+    }
+
+    /// Makes templates known to whoever announces. Returns the epoch in which they are.
+    ///
+    /// # Errors
+    /// If there is no room for them, or Redis does not answer.
+    pub async fn register(&self, templates: &[Template]) -> Result<Epoch, RegisterError> {
+        match self {
+            Self::Alone(alone) => alone.register(templates),
+            Self::Shared(shared) => shared.register(templates).await,
+        }
+    }
+
+    /// The templates that are registered now.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn templates(&self) -> Result<Templates, RedisError> {
+        match self {
+            Self::Alone(alone) => Ok(alone.templates()),
+            Self::Shared(shared) => shared.asked(shared.scripts.templates()).await,
         }
     }
 
@@ -210,48 +200,14 @@ impl Backplane {
     }
 }
 
-/// See [`Backplane::Alone`].
-pub struct Alone {
-    coherence: Arc<Coherence>,
-    /// the epoch and its last announcement
-    last: Mutex<(Epoch, Seq)>,
-    echoes: Arc<Echoes>,
-}
-
-impl Alone {
-    fn announce(&self, slots: &Slots, kind: Kind, now: Moment) -> Token {
-        // Held while applying, so that announcements are applied in the order of their numbers.
-        let mut last = self.last.lock();
-        last.1.0 += 1;
-        let (epoch, seq) = *last;
-        let announcement = Announcement { epoch, seq, kind, slots: slots.clone() };
-        self.coherence.apply(&announcement, now);
-        Token { epoch, seq }
-    }
-
-    fn begin_epoch(&self, now: Moment) {
-        let mut last = self.last.lock();
-        let (epoch, seq) = (Epoch::random(), Seq(0));
-        *last = (epoch, seq);
-        let position = Position { epoch, seq, purged: seq, trusted: false };
-        self.coherence.adopt(&Snapshot { position, table: vec![0; self.coherence.slot_count()] }, now);
-    }
-
-    /// Nobody polls here, so the whole of `max_staleness` is the feed's.
-    fn vouch(&self, sent_at: Moment) {
-        let last = self.last.lock();
-        self.coherence.grant(last.0, sent_at.plus(self.coherence.max_staleness()));
-    }
-}
-
 /// See [`Backplane::Shared`].
 pub struct Shared {
     scripts: Scripts,
     reliance: Reliance,
+    registered: Registered,
     coherence: Arc<Coherence>,
     breaker: Arc<Breaker>,
     pending: Arc<Pending>,
-    echoes: Arc<Echoes>,
     clock: Clock,
     task: JoinHandle<()>,
 }
@@ -273,14 +229,54 @@ impl Shared {
     async fn announce(&self, slots: &Slots, kind: Kind) -> Result<Token, RedisError> {
         match self.asked(self.scripts.announce(slots, kind)).await {
             Ok(token) => {
-                let announcement = Announcement { epoch: token.epoch, seq: token.seq, kind, slots: slots.clone() };
-                self.coherence.apply_own(&announcement, self.clock.now());
+                self.apply_own(token, slots, kind, &[]);
                 Ok(token)
             }
             Err(error) => {
                 self.coherence.apply_unannounced(slots, kind, self.clock.now());
                 self.pending.add(slots, kind);
                 Err(error)
+            }
+        }
+    }
+
+    async fn announce_knowing(
+        &self,
+        slots: &Slots,
+        kind: Kind,
+        edition: Edition,
+        writes: &[WriteId],
+    ) -> Result<Published, RedisError> {
+        let published = self.asked(self.scripts.announce_knowing(slots, kind, edition, writes)).await?;
+        if let Published::Yes(token) = published {
+            self.apply_own(token, slots, kind, writes);
+        }
+        Ok(published)
+    }
+
+    fn apply_own(&self, Token { epoch, seq }: Token, slots: &Slots, kind: Kind, writes: &[WriteId]) {
+        let announcement =
+            Announcement { epoch, seq, kind, slots: slots.clone(), writes: SmallVec::from_slice(writes) };
+        self.coherence.apply_own(&announcement, self.clock.now());
+    }
+
+    async fn register(&self, templates: &[Template]) -> Result<Epoch, RegisterError> {
+        if let Some(epoch) = self.coherence.epoch() {
+            match self.registered.believe(templates, epoch) {
+                Belief::Registered => return Ok(epoch),
+                Belief::Full => return Err(RegisterError::Full),
+                Belief::Unknown => {}
+            }
+        }
+        match self.asked(self.scripts.register(templates)).await? {
+            Registration::Done(epoch) => {
+                self.registered.learn(templates, epoch);
+                Ok(epoch)
+            }
+            Registration::Full => {
+                // Whatever is registered by now is all there will be in this epoch: nobody need be asked again.
+                self.registered.learn_all(self.asked(self.scripts.templates()).await?);
+                Err(RegisterError::Full)
             }
         }
     }

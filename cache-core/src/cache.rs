@@ -14,8 +14,7 @@ use crate::{
     backplane::{Backplane, ECHO_PATIENCE, Observer, Trust},
     breaker::Breaker,
     clock::{Clock, Moment},
-    coherence::{Coherence, Epoch, Filled, Kind, Proof, Reached, Stamp, Token, WriteId},
-    echo::Echo,
+    coherence::{Coherence, Echo, Epoch, Filled, Kind, Proof, Reached, Stamp, Token, WriteId},
     entry::{Entry, Lifetimes, Value},
     error::RedisError,
     freshness::{self, Directives, Right, Verdict},
@@ -305,7 +304,7 @@ impl<V: Value> TwoTier<V> {
     /// Listens from now on for the announcement that covers this write.
     #[must_use]
     pub fn expect(&self, write: WriteId) -> Echo {
-        self.backplane.expect(write)
+        self.coherence.expect(write)
     }
 
     /// The change feed's side of the backplane.

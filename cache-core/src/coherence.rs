@@ -7,6 +7,7 @@
 //! No IO happens here and time is an argument, so that the simulator in `tests/` runs exactly this code.
 
 mod announcement;
+mod echo;
 mod feed;
 mod follower;
 mod table;
@@ -14,22 +15,27 @@ mod table;
 mod tests;
 
 use std::{
-    sync::atomic::{
-        AtomicU64,
-        Ordering::{Acquire, Release},
+    sync::{
+        Arc,
+        atomic::{
+            AtomicU64,
+            Ordering::{Acquire, Release},
+        },
     },
     time::Duration,
 };
 
 use parking_lot::Mutex;
+use smallvec::SmallVec;
 use tokio::sync::Notify;
 
-use self::table::Table;
 pub use self::{
     announcement::{Announcement, Epoch, InvalidToken, Kind, Position, Seq, Snapshot, Token, WriteId},
+    echo::Echo,
     feed::{Break, SentAt, Settled, Stream, Vouched},
     follower::Follower,
 };
+use self::{echo::Echoes, table::Table};
 use crate::{
     clock::Moment,
     tag::{SlotCount, Slots},
@@ -116,6 +122,7 @@ pub struct Coherence {
     /// serializes changes
     control: Mutex<Control>,
     progress: Notify,
+    echoes: Echoes,
 }
 
 #[derive(Default)]
@@ -140,6 +147,7 @@ impl Coherence {
             max_staleness,
             control: Mutex::default(),
             progress: Notify::new(),
+            echoes: Echoes::default(),
         }
     }
 
@@ -240,9 +248,21 @@ impl Coherence {
         tokio::time::timeout(patience, waiting).await.unwrap_or(Reached::NotYet)
     }
 
+    /// Listens from now on for the announcement that covers this write.
+    #[must_use]
+    pub fn expect(self: &Arc<Self>, write: WriteId) -> Echo {
+        Echo::listen(write, self.clone())
+    }
+
     /// Applies one announcement as it arrived. Slots are raised even out of order, which is always safe; the watermark
     /// moves only in order.
     pub fn apply(&self, announcement: &Announcement, now: Moment) -> Applied {
+        let applied = self.apply_in_order(announcement, now);
+        self.echoes.heard(announcement);
+        applied
+    }
+
+    fn apply_in_order(&self, announcement: &Announcement, now: Moment) -> Applied {
         let mut control = self.control.lock();
         if self.epoch.load(Acquire) != announcement.epoch.as_u64() {
             return Applied::OtherEpoch;
@@ -263,6 +283,12 @@ impl Coherence {
     /// Of another epoch, it says that this node lives in the past: nothing it has is coherent until it resyncs. The
     /// snapshot that brings the new epoch may have been taken before the announcement, so that is kept until then.
     pub fn apply_own(&self, announcement: &Announcement, now: Moment) -> Applied {
+        let applied = self.apply_before_it_comes_back(announcement, now);
+        self.echoes.heard(announcement);
+        applied
+    }
+
+    fn apply_before_it_comes_back(&self, announcement: &Announcement, now: Moment) -> Applied {
         let mut control = self.control.lock();
         if self.epoch.load(Acquire) != announcement.epoch.as_u64() {
             self.depart();
@@ -360,6 +386,7 @@ impl Control {
                 seq: before.seq.max(announcement.seq),
                 kind: if before.kind == Kind::Purge { Kind::Purge } else { announcement.kind },
                 slots: before.slots.union(&announcement.slots),
+                writes: SmallVec::new(),
             },
         });
     }

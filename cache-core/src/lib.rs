@@ -13,7 +13,6 @@ pub mod breaker;
 pub mod codec;
 pub mod freshness;
 pub mod entry;
-pub mod echo;
 pub mod template;
 pub mod coherence;
 pub mod limits;

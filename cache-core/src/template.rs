@@ -44,12 +44,12 @@ impl Template {
     }
 }
 
-/// A state of the set of templates: it grows by one version with every registration of something new, within one epoch.
+/// A state of the set of templates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Edition {
     /// the history it belongs to
     pub epoch: Epoch,
-    /// counts from 0, which is the empty set
+    /// how many templates there are: within an epoch their set only grows, so its size tells its states apart
     pub version: u64,
 }
 

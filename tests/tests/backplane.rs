@@ -3,6 +3,7 @@
 mod history;
 mod l2;
 mod outage;
+mod templates;
 mod topologies;
 
 use std::sync::{Arc, Mutex};

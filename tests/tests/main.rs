@@ -20,6 +20,7 @@ mod views;
 mod tokens;
 mod faults;
 mod feed;
+mod precision;
 mod vouching;
 mod operations;
 mod admin;

@@ -7,12 +7,13 @@ use fred::{
     interfaces::{ClientLike, EventInterface, PubsubInterface},
     types::{Message, config::Server},
 };
+use smallvec::SmallVec;
 use tokio::{
     sync::broadcast::error::RecvError,
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Observer, pending::Pending, scripts};
+use super::{Observer, message, pending::Pending, scripts};
 use crate::{
     breaker::Breaker,
     clock::{Clock, Moment},
@@ -115,13 +116,11 @@ impl Driver {
     /// Each handler says whether a round should start at once.
     fn on_message(&mut self, message: Result<Message, RecvError>) -> bool {
         match message {
-            Ok(message) => {
-                match message.value.as_bytes().map(|bytes| scripts::parse_announcement(bytes.to_vec().into())) {
-                    Some(Ok(announcement)) => self.follower.on_announcement(&announcement, self.round.clock.now()),
-                    Some(Err(error)) => tracing::warn!(%error, "an announcement cannot be read"),
-                    None => tracing::warn!("an announcement is not a string"),
-                }
-            }
+            Ok(message) => match message.value.as_bytes().map(|bytes| message::parse(bytes.to_vec().into())) {
+                Some(Ok(announcement)) => self.follower.on_announcement(&announcement, self.round.clock.now()),
+                Some(Err(error)) => tracing::warn!(%error, "an announcement cannot be read"),
+                None => tracing::warn!("an announcement is not a string"),
+            },
             // Messages came faster than they were applied and the oldest were dropped: a gap like any other.
             Err(RecvError::Lagged(_)) => self.follower.want_snapshot(ResyncReason::Gap),
             Err(RecvError::Closed) => return false,
@@ -204,7 +203,8 @@ impl Rounds {
         let Some((slots, kind)) = self.pending.take() else { return Ok(()) };
         match self.scripts.announce(&slots, kind).await {
             Ok(token) => {
-                let announcement = Announcement { epoch: token.epoch, seq: token.seq, kind, slots };
+                let announcement =
+                    Announcement { epoch: token.epoch, seq: token.seq, kind, slots, writes: SmallVec::new() };
                 self.coherence.apply_own(&announcement, self.clock.now());
                 // Only now: until it is applied, this node must not believe what its peers stored (see `owes`).
                 self.pending.settle(None);

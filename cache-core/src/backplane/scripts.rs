@@ -1,31 +1,31 @@
-//! The protocol with Redis: six Lua scripts, each atomic, and the bytes they speak.
+//! The protocol with Redis: eight Lua scripts, each atomic.
 //!
 //! Keys, all in one Cluster slot by their hash tag: `{transom:<ns>}:history` (hash: `epoch`, `seq`, `purged`, `slots`,
-//! `replid`, `polled`, `quiet`, and of the change feed `feed_session`, `feed_database`, `feed_covers`, `feed_at`,
-//! `feed_settled`), `{transom:<ns>}:table` (string: 8 bytes a slot, little-endian), `{transom:<ns>}:feed` (the version of
-//! the publication for which a leader vouches, until it expires). Channel: `{transom:<ns>}:announce`.
+//! `templates`, `replid`, `polled`, `quiet`, and of the change feed `feed_session`, `feed_database`, `feed_covers`,
+//! `feed_at`, `feed_settled`), `{transom:<ns>}:table` (string: 8 bytes a slot, little-endian), `{transom:<ns>}:feed` (the version of
+//! the publication for which a leader vouches, until it expires), `{transom:<ns>}:templates` (set of names). Channel:
+//! `{transom:<ns>}:announce`.
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes};
 use fred::{
     clients::Client,
     types::{Value, scripts::Script},
 };
 
-use super::reliance::Reliance;
+use super::{message, reliance::Reliance};
 use crate::{
-    coherence::{
-        Announcement, Break, Coherence, Epoch, Kind, Position, Seq, Settled, Snapshot, Stream, Token, Vouched,
-    },
+    coherence::{Break, Coherence, Epoch, Kind, Position, Seq, Settled, Snapshot, Stream, Token, Vouched, WriteId},
     error::RedisError,
     redis::within,
     tag::Slots,
+    template::{Edition, Published, TEMPLATES_MAX, Template, Templates},
 };
 
 /// Slots in one message at most; more go out as several announcements.
 const SLOTS_PER_MESSAGE: usize = 1_024;
-/// How many timeouts a snapshot may take: it is megabytes where a poll is bytes.
+/// How many timeouts a snapshot, or the list of templates, may take: it is megabytes where a poll is bytes.
 const SNAPSHOT_TIMEOUTS: u32 = 10;
 
 /// The scripts of one namespace.
@@ -38,7 +38,9 @@ pub(super) struct Scripts {
     clock: Script,
     adopt: Script,
     vouch: Script,
-    keys: Arc<[String; 3]>,
+    register: Script,
+    templates: Script,
+    keys: Arc<[String; 4]>,
     channel: Arc<str>,
     coherence: Arc<Coherence>,
     reliance: Reliance,
@@ -64,7 +66,9 @@ impl Scripts {
             clock: script(&[history, include_str!("scripts/clock.lua")]),
             adopt: script(&[history, include_str!("scripts/adopt.lua")]),
             vouch: script(&[history, include_str!("scripts/vouch.lua")]),
-            keys: Arc::new([format!("{tag}:history"), format!("{tag}:table"), format!("{tag}:feed")]),
+            register: script(&[history, include_str!("scripts/register.lua")]),
+            templates: script(&[history, include_str!("scripts/templates.lua")]),
+            keys: Arc::new(["history", "table", "feed", "templates"].map(|key| format!("{tag}:{key}"))),
             channel: format!("{tag}:announce").into(),
             coherence: coherence.clone(),
             reliance,
@@ -77,23 +81,85 @@ impl Scripts {
         &self.channel
     }
 
-    /// Announces; answers with the place of the (last) announcement.
+    /// Announces what does not depend on templates; answers with the place of the (last) announcement.
     pub(super) async fn announce(&self, slots: &Slots, kind: Kind) -> Result<Token, RedisError> {
-        let all: Vec<u32> = slots.iter().collect();
-        let mut token = Err(RedisError::Protocol("an announcement of nothing".to_owned()));
-        for page in all.chunks(SLOTS_PER_MESSAGE) {
-            token = Ok(self.announce_page(page, kind).await?);
+        match self.announce_pages(slots, kind, None, &[]).await? {
+            Published::Yes(token) => Ok(token),
+            Published::Outdated => Err(RedisError::Protocol("outdated to what depends on nothing".to_owned())),
         }
-        token
     }
 
-    async fn announce_page(&self, slots: &[u32], kind: Kind) -> Result<Token, RedisError> {
-        let mut packed = BytesMut::with_capacity(slots.len() * 4);
-        slots.iter().for_each(|slot| packed.put_u32_le(*slot));
+    /// Announces what was computed from an edition of the templates. The writes go with the last page: whoever has applied
+    /// everything up to it has applied the others.
+    pub(super) async fn announce_knowing(
+        &self,
+        slots: &Slots,
+        kind: Kind,
+        edition: Edition,
+        writes: &[WriteId],
+    ) -> Result<Published, RedisError> {
+        self.announce_pages(slots, kind, Some(edition), writes).await
+    }
+
+    async fn announce_pages(
+        &self,
+        slots: &Slots,
+        kind: Kind,
+        edition: Option<Edition>,
+        writes: &[WriteId],
+    ) -> Result<Published, RedisError> {
+        let all: Vec<u32> = slots.iter().collect();
+        let mut rest = &all[..];
+        while let Some((page, more)) = rest.split_at_checked(SLOTS_PER_MESSAGE).filter(|(_, more)| !more.is_empty()) {
+            if self.announce_page(page, kind, edition, &[]).await? == Published::Outdated {
+                return Ok(Published::Outdated);
+            }
+            rest = more;
+        }
+        self.announce_page(rest, kind, edition, writes).await
+    }
+
+    async fn announce_page(
+        &self,
+        slots: &[u32],
+        kind: Kind,
+        edition: Option<Edition>,
+        writes: &[WriteId],
+    ) -> Result<Published, RedisError> {
         let mut args = self.common_args();
-        args.extend([bytes(&[kind_byte(kind)]), Value::Bytes(packed.freeze()), bytes(self.channel.as_bytes())]);
+        args.extend([
+            bytes(&[message::kind_byte(kind)]),
+            Value::Bytes(message::pack(writes, slots)),
+            message::slots_begin(writes.len()).to_string().into(),
+            bytes(self.channel.as_bytes()),
+            edition.map_or_else(String::new, |edition| edition.epoch.to_string()).into(),
+            edition.map_or_else(String::new, |edition| edition.version.to_string()).into(),
+        ]);
         let (epoch, seq): (String, u64) = self.call(&self.announce, args, self.timeout).await?;
-        Ok(Token { epoch: parse_epoch(&epoch)?, seq: Seq(seq) })
+        if seq == 0 {
+            return Ok(Published::Outdated);
+        }
+        Ok(Published::Yes(Token { epoch: parse_epoch(&epoch)?, seq: Seq(seq) }))
+    }
+
+    /// Makes templates known to whoever announces.
+    pub(super) async fn register(&self, templates: &[Template]) -> Result<Registration, RedisError> {
+        let mut args = self.common_args();
+        args.push(TEMPLATES_MAX.to_string().into());
+        args.extend(templates.iter().map(|template| Value::from(template.name())));
+        let (epoch, count): (String, u64) = self.call(&self.register, args, self.timeout).await?;
+        if count == 0 && !templates.is_empty() {
+            return Ok(Registration::Full);
+        }
+        Ok(Registration::Done(parse_epoch(&epoch)?))
+    }
+
+    /// The templates that are registered.
+    pub(super) async fn templates(&self) -> Result<Templates, RedisError> {
+        let patience = self.timeout * SNAPSHOT_TIMEOUTS;
+        let (epoch, names): (String, Vec<String>) = self.call(&self.templates, self.common_args(), patience).await?;
+        let edition = Edition { epoch: parse_epoch(&epoch)?, version: names.len() as u64 };
+        Ok(Templates { edition, known: names.into_iter().map(Template::named).collect() })
     }
 
     /// Where the history stands. Also tells Redis how far this node is, so that a Redis that fell back starts anew.
@@ -168,34 +234,19 @@ impl Scripts {
     }
 }
 
+/// Whether templates could be registered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Registration {
+    /// they are, in this epoch
+    Done(Epoch),
+    /// there is no room for all of them, and none of the new ones is
+    Full,
+}
+
 /// Positions have all their digits, so that their order is that of their texts: Lua's numbers would lose some.
 fn stream_args(stream: &Stream) -> [Value; 4] {
     let Stream { session, database, covers, at } = stream;
     [session.as_str().into(), database.as_str().into(), covers.as_str().into(), format!("{at:016x}").into()]
-}
-
-/// Reads a message of the channel.
-pub(super) fn parse_announcement(mut message: Bytes) -> Result<Announcement, RedisError> {
-    let malformed = || RedisError::Protocol("a malformed announcement".to_owned());
-    if message.len() < 16 + 1 + 8 || !(message.len() - 25).is_multiple_of(4) {
-        return Err(malformed());
-    }
-    let epoch = parse_epoch(std::str::from_utf8(&message.split_to(16)).map_err(|_| malformed())?)?;
-    let kind = match message.get_u8() {
-        b'c' => Kind::Change,
-        b'p' => Kind::Purge,
-        _ => return Err(malformed()),
-    };
-    let seq = Seq(message.get_u64_le());
-    let slots = Slots::from_raw(message.chunks_exact(4).map(|mut slot| slot.get_u32_le()));
-    Ok(Announcement { epoch, seq, kind, slots })
-}
-
-fn kind_byte(kind: Kind) -> u8 {
-    match kind {
-        Kind::Change => b'c',
-        Kind::Purge => b'p',
-    }
 }
 
 fn bytes(bytes: &[u8]) -> Value {

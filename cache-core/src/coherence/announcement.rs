@@ -2,6 +2,8 @@
 
 use std::{fmt, str::FromStr};
 
+use smallvec::SmallVec;
+
 use crate::tag::Slots;
 
 /// Names one unbroken history of announcements. Random, so that two histories never share a name; never zero.
@@ -144,6 +146,8 @@ pub struct Announcement {
     pub kind: Kind,
     /// the slots it raises
     pub slots: Slots,
+    /// writes through proxies that it covers, by name; not all of them need be named
+    pub writes: SmallVec<[WriteId; 1]>,
 }
 
 /// What a poll answers: where the history stands.
@@ -178,6 +182,15 @@ mod tests {
         let token = Token { epoch: Epoch(0xabc), seq: Seq(42) };
         assert_eq!(token.to_string(), "0000000000000abc:42");
         assert_eq!(token.to_string().parse(), Ok(token));
+    }
+
+    #[test]
+    fn the_name_of_a_write_reads_back_what_it_writes() {
+        let write = WriteId::from_u128(0xabc);
+        assert_eq!(write.to_string().parse(), Ok(write));
+        for text in ["", "abc", "+0000000000000000000000000000abc", "00000000000000000000000000000000a"] {
+            assert_eq!(text.parse::<WriteId>(), Err(InvalidWriteId), "{text}");
+        }
     }
 
     #[test]

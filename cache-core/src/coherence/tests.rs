@@ -19,7 +19,13 @@ fn snapshot(epoch: u64, seq: u64) -> Snapshot {
 }
 
 fn announcement(epoch: u64, seq: u64, slot: u32) -> Announcement {
-    Announcement { epoch: Epoch(epoch), seq: Seq(seq), kind: Kind::Change, slots: Slots::from_raw([slot]) }
+    Announcement {
+        epoch: Epoch(epoch),
+        seq: Seq(seq),
+        kind: Kind::Change,
+        slots: Slots::from_raw([slot]),
+        writes: SmallVec::new(),
+    }
 }
 
 fn peers_entry(epoch: u64, as_of: u64, slot: u32) -> Stamp {

@@ -95,8 +95,13 @@ impl World {
 
     /// What was flushed is applied like any own announcement.
     pub(super) fn flushed(&mut self, n: usize, owed: &Owed, token: Token, id: AnnouncementId) {
-        let announcement =
-            Announcement { epoch: token.epoch, seq: token.seq, kind: Kind::Change, slots: owed.slots.clone() };
+        let announcement = Announcement {
+            epoch: token.epoch,
+            seq: token.seq,
+            kind: Kind::Change,
+            slots: owed.slots.clone(),
+            writes: Default::default(),
+        };
         self.apply_own(n, &announcement, id);
     }
 

@@ -218,6 +218,7 @@ impl World {
             seq: made.token.seq,
             kind: cache_core::coherence::Kind::Change,
             slots: made.slots.clone(),
+            writes: Default::default(),
         }
     }
 

@@ -41,7 +41,8 @@ impl World {
             return;
         };
         let slots = truth::write_slots(self.truth.writes[write].key);
-        let announcement = Announcement { epoch: token.epoch, seq: token.seq, kind: Kind::Change, slots };
+        let announcement =
+            Announcement { epoch: token.epoch, seq: token.seq, kind: Kind::Change, slots, writes: Default::default() };
         self.apply_own(n, &announcement, id);
         self.truth.writes[write].returned.get_or_insert(self.now);
         if self.tokens.len() == TOKENS_MAX {

@@ -19,14 +19,16 @@ pub(super) const POLL: &str = script!("history", "position", "poll");
 /// Runs a script by hand, as a node with so many slots would.
 pub(super) async fn eval(redis: &Redis, script: &str, slots: u32, args: &[&str]) -> io::Result<Reply> {
     let (epoch, slots) = (format!("{:016x}", rand::random::<u64>()), slots.to_string());
-    let keys = ["{transom:test}:history", "{transom:test}:table", "{transom:test}:feed"];
-    let mut words = vec!["EVAL", script, "3", keys[0], keys[1], keys[2], &epoch, &slots];
+    let keys = ["history", "table", "feed", "templates"].map(|key| format!("{{transom:test}}:{key}"));
+    let mut words = vec!["EVAL", script, "4"];
+    words.extend(keys.iter().map(String::as_str));
+    words.extend([&*epoch, &*slots]);
     words.extend(args);
     redis.command(&words).await
 }
 
 async fn announce(redis: &Redis) -> (String, i64) {
-    match eval(redis, ANNOUNCE, 1_024, &["c", "\u{3}\0\0\0", "channel"]).await.unwrap() {
+    match eval(redis, ANNOUNCE, 1_024, &["c", "\0\0\0\0\u{3}\0\0\0", "4", "channel", "", ""]).await.unwrap() {
         Reply::Array(answer) => match &answer[..] {
             [epoch, Reply::Integer(seq)] => (epoch.text().unwrap(), *seq),
             other => panic!("announce answered {other:?}"),

@@ -76,7 +76,7 @@ impl Equality {
 
     /// The text that PostgreSQL prints for the value that it reads from `text`. `None` if that is not certain, or if it
     /// reads none: the spellings that clients use are known here, PostgreSQL knows more.
-    pub(in crate::rest) fn canonical(self, text: &str) -> Option<Cow<'_, str>> {
+    pub fn canonical(self, text: &str) -> Option<Cow<'_, str>> {
         match self {
             Self::SmallInteger => integer(text, i64::from(i16::MIN)..=i64::from(i16::MAX)),
             Self::Integer => integer(text, i64::from(i32::MIN)..=i64::from(i32::MAX)),

@@ -1,0 +1,120 @@
+//! Nodes with a feed, a list of answers they have stored, and a judge of what a change leaves of them.
+
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use transom_tests::{Database, Lease, Node, NodeBuilder, Redis, Response, eventually};
+
+/// Milliseconds are the aim; a busy machine takes longer.
+const SOON: Duration = Duration::from_secs(10);
+/// The end of what was announced: a commit that is seen here was announced after all that were made before it.
+const MARKER: &str = "/marker";
+
+pub(super) struct Stage<'d> {
+    pub(super) nodes: Vec<Node>,
+    database: &'d Database,
+    targets: Vec<String>,
+    marks: AtomicU32,
+}
+
+pub(super) fn is_hit(answer: &Response) -> bool {
+    answer.header("cache-status").starts_with("transom; hit; detail=l")
+}
+
+impl<'d> Stage<'d> {
+    /// Nodes that know the templates of all targets, and whose leader does. `neutral` touches a row of each table that no
+    /// exact target is about.
+    pub(super) async fn set(
+        database: &'d Database,
+        redis: Option<&Redis>,
+        nodes: usize,
+        tables: &str,
+        neutral: &str,
+        targets: &[&str],
+    ) -> Self {
+        let marker = "create table marker (id int primary key, n int); insert into marker values (1, 0);
+                      grant select on marker to web_anon";
+        database.execute(&format!("{tables}; {marker}")).await;
+        // An entry lives until it is announced: nothing here is stale by age.
+        let builder = NodeBuilder::on(database).set("feed", "logical");
+        let builder = match redis {
+            Some(redis) => builder.redis(redis),
+            None => builder,
+        };
+        let mut started = Vec::new();
+        for _ in 0..nodes {
+            let node = builder.start().await;
+            node.until_lease(Lease::Held).await;
+            started.push(node);
+        }
+        let targets = targets.iter().map(|target| (*target).to_owned()).collect();
+        let stage = Self { nodes: started, database, targets, marks: AtomicU32::new(0) };
+        // The first change after a template was registered may count as one of the whole table.
+        stage.warm().await;
+        stage.commit(neutral).await;
+        stage.commit(neutral).await;
+        stage
+    }
+
+    /// Reads every target on every node until it is hit.
+    pub(super) async fn warm(&self) {
+        for node in &self.nodes {
+            for target in &self.targets {
+                eventually(&format!("{target} is hit"), SOON, async || {
+                    let answer = node.rest().get(target).send().await.expect_status(200);
+                    if is_hit(&answer) { Ok(()) } else { Err(answer.header("cache-status").to_owned()) }
+                })
+                .await;
+            }
+        }
+    }
+
+    /// Commits behind the nodes' back, and returns when every node has heard of it.
+    pub(super) async fn commit(&self, sql: &str) {
+        self.database.execute(sql).await;
+        self.heard().await;
+    }
+
+    /// Returns when every node has heard of everything that was committed.
+    pub(super) async fn heard(&self) {
+        let mark = self.marks.fetch_add(1, Ordering::Relaxed) + 1;
+        self.database.execute(&format!("update marker set n = {mark}")).await;
+        for node in &self.nodes {
+            eventually("the mark is seen", SOON, async || {
+                let text = node.rest().get(MARKER).send().await.text();
+                if text.contains(&format!("\"n\":{mark}}}")) { Ok(()) } else { Err(text) }
+            })
+            .await;
+        }
+    }
+
+    /// Commits, and expects that exactly these targets are not fresh any more; then that every node has the truth.
+    pub(super) async fn change(&self, sql: &str, gone: &[&str]) {
+        assert!(gone.iter().all(|target| self.targets.iter().any(|one| one == target)), "{gone:?}");
+        self.warm().await;
+        self.commit(sql).await;
+        for (number, node) in self.nodes.iter().enumerate() {
+            for target in &self.targets {
+                let answer = node.rest().get(target).send().await.expect_status(200);
+                let status = answer.header("cache-status");
+                if !gone.contains(&target.as_str()) {
+                    assert!(is_hit(&answer), "{sql} leaves {target} alone on node {number}: {status}");
+                } else if number == 0 {
+                    // The others may find in L2 what the first one read.
+                    assert!(status.contains("detail=incoherent"), "{sql} touches {target}: {status}");
+                }
+            }
+        }
+        self.agree().await;
+    }
+
+    /// Every node answers what Postgres does.
+    pub(super) async fn agree(&self) {
+        for target in &self.targets {
+            let truth = self.nodes[0].rest().get(target).header("cache-control", "no-store").send().await.text();
+            for node in &self.nodes {
+                assert_eq!(node.rest().get(target).send().await.text(), truth, "{target}");
+            }
+        }
+    }
+}
