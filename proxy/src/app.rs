@@ -186,10 +186,12 @@ async fn prepare(config: Config) -> Result<Serve, StartError> {
     let cache = Arc::new(open_cache(&config, trust, &metrics)?);
     let feed = match kind {
         None => {
+            metrics.feed_kind("none");
             tracing::warn!(%why, "no change feed: changes made past the proxy are noticed by lifetime and purge only");
             Feed::off()
         }
         Some(kind) => {
+            metrics.feed_kind(kind.as_str());
             tracing::info!(kind = kind.as_str(), %why, "change feed");
             let needed = feed::setup::needed(&schema);
             Feed::start(kind, &config, cache.clone(), metrics.clone(), needed, origin.aside())

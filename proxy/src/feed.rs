@@ -21,6 +21,7 @@ mod lineage;
 mod changed;
 mod templates;
 mod pgoutput;
+mod pace;
 mod snapshot;
 mod slot;
 pub mod setup;

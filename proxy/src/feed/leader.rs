@@ -26,6 +26,7 @@ use super::{
     changed::Changed,
     heart::{self, Beat},
     lineage::Lineage,
+    pace::Pace,
     snapshot::{SNAPSHOT_SQL, Snapshot},
     templates::{Gained, TemplateSet},
     transactions::{Commit, Transactions},
@@ -120,6 +121,8 @@ pub(super) struct Leader {
     owed: Changed,
     /// the templates by which tags are written; `None` if there are others by now
     edition: Option<Edition>,
+    /// whether it keeps up with the log
+    pace: Pace,
     /// transactions that were open when the epoch began: their commits may lie before the stream
     stragglers: BTreeSet<u64>,
     /// since when Redis does not take anything
@@ -130,6 +133,7 @@ pub(super) struct Leader {
 impl Drop for Leader {
     fn drop(&mut self) {
         self.beats.abort();
+        self.parts.metrics.feed_keeps_up();
     }
 }
 
@@ -171,6 +175,7 @@ impl Leader {
             beat: None,
             owed: Changed::nothing(),
             edition: None,
+            pace: Pace::default(),
             stragglers,
             refused_since: None,
             heard_at: Instant::now(),
@@ -238,6 +243,7 @@ impl Leader {
             }
             ReplicationEvent::Message { transactional, lsn, prefix, content } => {
                 if let Some(beat) = heart::parse(&prefix, &content, &self.parts.begins.session) {
+                    self.keep_pace(self.parts.cache.clock().now().since(beat.sent));
                     self.beat = Some(beat);
                 }
                 if !transactional {
@@ -251,6 +257,27 @@ impl Leader {
             ReplicationEvent::KeepAlive { .. } | ReplicationEvent::StoppedAt { .. } => {}
         }
         Ok(())
+    }
+
+    /// A heartbeat of this age came back.
+    fn keep_pace(&mut self, age: Duration) {
+        let pace = self.pace.after(age);
+        if pace == self.pace {
+            return;
+        }
+        self.pace = pace;
+        match pace {
+            Pace::Coarse => {
+                tracing::warn!(behind = ?age, "change feed: behind the log; announcing whole tables until it is read");
+                self.parts.metrics.feed_falls_behind();
+            }
+            Pace::Exact => {
+                tracing::info!("change feed: the log is read; announcing rows again");
+                self.parts.metrics.feed_keeps_up();
+            }
+        }
+        // To be learned anew, now that they count, or count no more.
+        self.edition = None;
     }
 
     fn commit(&mut self, end: u64, committed_at: i64) {
@@ -345,7 +372,10 @@ impl Leader {
     /// Reads the templates again. The tags of new ones were not written for what was decoded so far.
     async fn learn(&mut self) -> Result<(), RedisError> {
         let templates = self.parts.cache.templates().await?;
-        let set = TemplateSet::of(&templates);
+        let set = match self.pace {
+            Pace::Exact => TemplateSet::of(&templates),
+            Pace::Coarse => TemplateSet::unknown(),
+        };
         let gained = set.gained(self.transactions.templates());
         self.owed.coarsen(&gained);
         self.pending.iter_mut().for_each(|pending| pending.commit.changed.coarsen(&gained));
