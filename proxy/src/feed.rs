@@ -15,6 +15,7 @@ mod choice;
 pub mod trigger;
 mod leader;
 mod heart;
+mod announcer;
 mod transactions;
 mod relation;
 mod lineage;

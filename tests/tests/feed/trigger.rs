@@ -116,7 +116,7 @@ async fn every_change_by_sql_is_seen_on_every_node_without_a_redis_and_then_swep
         let old = "select count(*) from transom.outbox where recorded_at < now() - interval '15 s'";
         let left = database.value(old).await;
         let swept = database.value("select at > '0/0' from transom.swept").await;
-        if left.as_deref() == Some("0") && swept.as_deref() == Some("t") { Ok(()) } else { Err(left) }
+        if left.as_deref() == Some("0") && swept.as_deref() == Some("t") { Ok(()) } else { Err(format!("{left:?}")) }
     })
     .await;
     see_changes(&database, &nodes).await;

@@ -9,10 +9,8 @@ use std::{
 use cache_core::{
     cache::TwoTier,
     clock::Moment,
-    coherence::{Break, Kind, SentAt, Settled, Stream, Vouched},
-    error::RedisError,
-    outcome::Source,
-    template::{Edition, Published},
+    coherence::{Break, Stream},
+    template::Templates,
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
 
@@ -25,8 +23,7 @@ use super::{
 };
 use crate::{
     feed::{
-        changed::Changed,
-        snapshot::Snapshot,
+        announcer::{Announcer, Decoder, REDIS_AGAIN_AFTER, Told},
         templates::{Gained, TemplateSet},
     },
     reply::StoredResponse,
@@ -38,12 +35,6 @@ use crate::{
 const BEAT_MAX: Duration = Duration::from_millis(500);
 /// Pause after a read that somebody's NOTIFY brought about: what is recorded meanwhile is read at once.
 const AFTER_WAKE: Duration = Duration::from_millis(2);
-/// Tags of rows that what is owed may hold; beyond, whole tables changed.
-const TAGS_MAX: usize = 262_144;
-/// Editions of the templates that an announcement is made for, one after the other, before the round ends without it.
-const EDITIONS_MAX: usize = 8;
-/// Pause before a Redis that does not answer is asked again.
-const REDIS_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// How often to sweep.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// For so long what was seen is kept for other readers, and for the next leader.
@@ -69,24 +60,22 @@ pub(super) struct Reader {
     seen: String,
     /// where the log ended when it had been taken
     place: u64,
-    /// what was read and not announced yet
-    owed: Changed,
-    /// the templates by which tags are written, and the edition of them that is the newest, as far as is known
-    templates: TemplateSet,
-    edition: Option<Edition>,
-    /// transactions that were open when the epoch began: they may have recorded nothing
-    stragglers: BTreeSet<u64>,
-    /// whether Redis takes what is announced
-    redis: Taking,
+    announcer: Announcer,
+    writes: Writes,
     /// what may be swept when it is old enough
     kept: VecDeque<Kept>,
     swept_at: Instant,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Taking {
-    Yes,
-    No,
+/// The templates by which tags are written.
+#[derive(Default)]
+struct Writes(TemplateSet);
+
+impl Decoder for Writes {
+    fn learn(&mut self, templates: &Templates) -> Gained {
+        let before = std::mem::replace(&mut self.0, TemplateSet::of(templates));
+        self.0.gained(&before)
+    }
 }
 
 /// A snapshot of which everything is announced.
@@ -124,8 +113,7 @@ impl Reader {
                 Ok(broken) => {
                     let stragglers = if broken.is_some() { open } else { BTreeSet::new() };
                     let mut reader = Self::new(parts, stream, marks.place, stragglers);
-                    // If Redis does not answer, they are learned with the first announcement.
-                    drop(reader.learn().await);
+                    reader.announcer.learn(&mut reader.writes).await;
                     return Ok((reader, broken));
                 }
                 Err(error) => tracing::debug!(%error, "change feed: redis does not answer yet"),
@@ -136,15 +124,12 @@ impl Reader {
 
     fn new(parts: Parts, stream: Stream, place: u64, stragglers: BTreeSet<u64>) -> Self {
         Self {
+            announcer: Announcer::new(parts.cache.clone(), parts.metrics.clone(), stragglers),
+            writes: Writes::default(),
             parts,
             stream,
             seen: NOTHING_SEEN.to_owned(),
             place,
-            owed: Changed::nothing(),
-            templates: TemplateSet::default(),
-            edition: None,
-            stragglers,
-            redis: Taking::Yes,
             kept: VecDeque::new(),
             swept_at: Instant::now(),
         }
@@ -159,7 +144,7 @@ impl Reader {
                 Occasion::Beat => self.beat(&proven).await,
                 Occasion::Woken => self.read_and_publish(Versioned::No).await.map(drop),
                 Occasion::Again => {
-                    self.publish().await;
+                    self.announcer.publish(&mut self.writes).await;
                     Ok(())
                 }
             };
@@ -174,7 +159,7 @@ impl Reader {
             // Proofs first: a database that is never at rest must not keep them from being given.
             biased;
             _ = beats.tick() => Occasion::Beat,
-            () = sleep(REDIS_AGAIN_AFTER), if self.redis == Taking::No => Occasion::Again,
+            () = sleep(REDIS_AGAIN_AFTER), if self.announcer.refused_since().is_some() => Occasion::Again,
             () = self.woken() => Occasion::Woken,
         }
     }
@@ -196,9 +181,13 @@ impl Reader {
             return Err(Ended::Coverage);
         }
         if let Ok(sent_at) = sent_at
-            && self.owed.is_nothing()
+            && !self.announcer.owes()
         {
-            self.vouch(sent_at, sent, proven).await?;
+            match self.announcer.vouch(&self.stream, sent_at, &mut self.writes).await {
+                Told::Yes => proven(sent),
+                Told::NotYet => return Ok(()),
+                Told::Deposed => return Err(Ended::Deposed),
+            }
             self.sweep(count).await?;
         }
         Ok(())
@@ -210,103 +199,19 @@ impl Reader {
         if batch.marks.swept >= self.stream.at {
             return Err(Ended::Swept);
         }
-        self.settle(&batch.snapshot);
+        self.announcer.settle(&batch.snapshot);
         let Batch { seen, marks, covers, records, .. } = batch;
         let times: Vec<SystemTime> = records.iter().map(|record| record.recorded_at).collect();
-        self.owed.merge(changes(records, &self.parts.kin, &self.templates));
+        self.announcer.owe(changes(records, &self.parts.kin, &self.writes.0));
         self.seen = seen;
         // The log was there before this snapshot was taken: what is swept of an older one, this one saw.
         self.stream.at = self.stream.at.max(self.place);
         self.place = marks.place;
-        if self.publish().await {
+        if self.announcer.publish(&mut self.writes).await {
             let age = |at: SystemTime| SystemTime::now().duration_since(at).unwrap_or_default();
             times.into_iter().for_each(|at| self.parts.metrics.announce_delay(age(at)));
         }
         Ok(covers)
-    }
-
-    /// What was open when the epoch began may have recorded nothing, because the recording had stopped.
-    fn settle(&mut self, snapshot: &Snapshot) {
-        let before = self.stragglers.len();
-        self.stragglers.retain(|xid| snapshot.is_open(*xid));
-        if self.stragglers.len() < before {
-            self.owed = Changed::Everything;
-        }
-    }
-
-    /// Whether nothing is owed any more.
-    async fn publish(&mut self) -> bool {
-        if self.owed.is_nothing() {
-            return true;
-        }
-        match self.announce_owed().await {
-            Ok(true) => {
-                self.owed = Changed::nothing();
-                self.redis = Taking::Yes;
-                self.parts.metrics.announced(Source::Feed);
-                true
-            }
-            Ok(false) => false,
-            Err(error) => {
-                self.refused(&error);
-                false
-            }
-        }
-    }
-
-    /// Announces what is owed by the newest templates; false if there were newer ones each time.
-    async fn announce_owed(&mut self) -> Result<bool, RedisError> {
-        if self.owed.size() > TAGS_MAX {
-            self.owed.coarsen(&Gained::All);
-        }
-        for _ in 0..EDITIONS_MAX {
-            let Some(edition) = self.edition else {
-                self.learn().await?;
-                continue;
-            };
-            match self.parts.cache.publish_knowing(self.owed.tags(), Kind::Change, edition, &[]).await? {
-                Published::Yes(_) => return Ok(true),
-                Published::Outdated => self.edition = None,
-            }
-        }
-        Ok(false)
-    }
-
-    /// Reads the templates again. The tags of new ones were not written for what was read so far.
-    async fn learn(&mut self) -> Result<(), RedisError> {
-        let templates = self.parts.cache.templates().await?;
-        let set = TemplateSet::of(&templates);
-        self.owed.coarsen(&set.gained(&self.templates));
-        self.templates = set;
-        self.edition = Some(templates.edition);
-        Ok(())
-    }
-
-    async fn vouch(&mut self, beat: SentAt, sent: Moment, proven: &impl Fn(Moment)) -> Result<(), Ended> {
-        let settled = if self.stragglers.is_empty() { Settled::Yes } else { Settled::NotYet };
-        match self.parts.cache.backplane().vouch(&self.stream, beat, settled).await {
-            Ok(Vouched::Yes) => {
-                self.redis = Taking::Yes;
-                proven(sent);
-                // Else the first change after a new template counts as one of the whole table.
-                if let Err(error) = self.learn().await {
-                    self.refused(&error);
-                }
-                Ok(())
-            }
-            Ok(Vouched::Deposed) => Err(Ended::Deposed),
-            Err(error) => {
-                self.refused(&error);
-                Ok(())
-            }
-        }
-    }
-
-    fn refused(&mut self, error: &RedisError) {
-        if self.redis == Taking::Yes {
-            tracing::warn!(%error, "change feed: redis does not take announcements");
-            self.redis = Taking::No;
-        }
     }
 
     /// Deletes what every reader has had the time to see. Only what this one announced, and only if the log has moved on since,
