@@ -64,7 +64,7 @@ static READ_SQL: LazyLock<String> = LazyLock::new(|| {
         "WITH fresh AS NOT MATERIALIZED (SELECT o.schema_name, o.table_name, o.images, o.recorded_at \
          FROM transom.outbox o WHERE o.xid >= pg_snapshot_xmin($1::text::pg_snapshot) \
          AND NOT pg_visible_in_snapshot(o.xid, $1::text::pg_snapshot)), \
-         many AS (SELECT count(*) > {STATEMENTS_MAX} AS are FROM (SELECT FROM fresh LIMIT {STATEMENTS_MAX} + 1) AS some), \
+         many AS (SELECT count(*) > {STATEMENTS_MAX} AS are FROM (SELECT FROM fresh LIMIT {STATEMENTS_MAX} + 1) AS few), \
          body AS (SELECT schema_name, table_name, images::text, recorded_at FROM fresh WHERE NOT (SELECT are FROM many) \
          UNION ALL SELECT schema_name, table_name, NULL, min(recorded_at) FROM fresh \
          WHERE (SELECT are FROM many) GROUP BY 1, 2), \
