@@ -14,6 +14,7 @@
 mod choice;
 pub mod trigger;
 mod leader;
+mod ended;
 mod heart;
 mod announcer;
 mod transactions;
@@ -54,8 +55,9 @@ pub use self::{
 };
 use self::{
     coverage::Covering,
+    ended::Ended,
     endpoint::Endpoint,
-    leader::{Ended, Leader, Parts},
+    leader::{Leader, Parts},
     slot::Slot,
 };
 use crate::{

@@ -192,7 +192,8 @@ async fn check_finds_a_sound_setup_sound() {
     let url = redis.url();
     let said = check(&database, &[("REDIS_URL", &url)]).ends_with(0);
     assert!(!said.stdout.contains("FAIL"), "{}", said.stdout);
-    said.says(&["may become web_anon", "5 of 5 tables and views readable", "redis"]);
+    said.says(&["may become web_anon", "5 of 5 tables and views readable", "redis"])
+        .says(&["public.airlines key", "ALTER TABLE \"public\".\"airlines\" REPLICA IDENTITY FULL"]);
 
     check(&database, &[]).ends_with(0).says(&["warn", "L1 only", "redis_url"]);
     let nowhere = format!("redis://127.0.0.1:{}", free_port());

@@ -13,7 +13,7 @@ use cache_core::{
     template::Templates,
 };
 use futures_util::FutureExt;
-use pgwire_replication::{Lsn, PgWireError, ReplicationClient, ReplicationEvent};
+use pgwire_replication::{Lsn, ReplicationClient, ReplicationEvent};
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, sleep_until},
@@ -22,6 +22,7 @@ use tokio_postgres::Client;
 
 use super::{
     announcer::{Announcer, Decoder, REDIS_AGAIN_AFTER, TAGS_MAX, Told},
+    ended::{Ended, SILENCE_MAX},
     heart::{self, Beat},
     lineage::Lineage,
     pace::Pace,
@@ -29,7 +30,7 @@ use super::{
     templates::{Gained, TemplateSet},
     transactions::{Commit, Transactions},
 };
-use crate::{origin::describe, reply::StoredResponse, telemetry::Metrics};
+use crate::{reply::StoredResponse, telemetry::Metrics};
 
 /// Commits that were decoded and cannot be seen by everybody yet, at most; behind them waits the stream.
 const PENDING_MAX: usize = 4_096;
@@ -37,8 +38,6 @@ const PENDING_MAX: usize = 4_096;
 const ROUND_MAX: usize = 4_096;
 /// Pause before a commit that is not visible is asked about again.
 const AGAIN_AFTER: Duration = Duration::from_millis(2);
-/// A stream that brings nothing for so long, not even heartbeats, is broken, whatever the socket says.
-const SILENCE_MAX: Duration = Duration::from_secs(2);
 /// For so long a Redis that does not answer may make the server keep its log. After that the log is given up: should this
 /// session end before Redis answers, whoever leads next finds the slot ahead of what was announced, and begins a new epoch.
 const REDIS_PATIENCE: Duration = Duration::from_secs(10);
@@ -54,41 +53,6 @@ pub(super) struct Parts {
     pub(super) metrics: Arc<Metrics>,
     /// where the stream begins
     pub(super) begins: Stream,
-}
-
-/// Why a session ended.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Ended {
-    /// the replication connection
-    #[error("the change stream ended: {0}")]
-    Stream(String),
-    /// an ordinary one
-    #[error("{0}")]
-    Postgres(String),
-    /// heartbeats stopped
-    #[error("no heartbeat can be written: {0}")]
-    Heart(String),
-    /// nothing came for too long
-    #[error("the change stream brought nothing for {SILENCE_MAX:?}")]
-    Silence,
-    /// the publication is not what it was
-    #[error("the publication was changed")]
-    Publication,
-    /// another session leads
-    #[error("another node leads now")]
-    Deposed,
-}
-
-impl From<tokio_postgres::Error> for Ended {
-    fn from(error: tokio_postgres::Error) -> Self {
-        Self::Postgres(describe(&error))
-    }
-}
-
-impl From<PgWireError> for Ended {
-    fn from(error: PgWireError) -> Self {
-        Self::Stream(error.to_string())
-    }
 }
 
 /// A commit that waits until everybody can see it.
@@ -233,7 +197,7 @@ impl Leader {
                 let transactions = &mut self.decoded.transactions;
                 transactions.message(&data).map_err(|error| Ended::Stream(error.to_string()))?;
                 for relation in transactions.strangers() {
-                    let lineage = Lineage::load(&self.parts.control, relation).await?;
+                    let lineage = in_time(Lineage::load(&self.parts.control, relation)).await?;
                     transactions.lineage(relation, lineage);
                 }
             }
@@ -348,8 +312,13 @@ fn since(micros: i64) -> Duration {
 }
 
 async fn snapshot(control: &Client) -> Result<Snapshot, Ended> {
-    let statement = tokio::time::timeout(SILENCE_MAX, control.query_one(SNAPSHOT_SQL, &[])).await;
-    let row = statement.map_err(|_| Ended::Postgres("postgres does not answer".to_owned()))??;
+    let row = in_time(control.query_one(SNAPSHOT_SQL, &[])).await?;
     let text: String = row.try_get(0)?;
     Snapshot::parse(&text).ok_or_else(|| Ended::Postgres(format!("{text:?} is no snapshot")))
+}
+
+/// An answer of Postgres, unless it takes too long.
+async fn in_time<T>(answer: impl Future<Output = Result<T, tokio_postgres::Error>>) -> Result<T, Ended> {
+    let answer = tokio::time::timeout(SILENCE_MAX, answer).await;
+    Ok(answer.map_err(|_| Ended::Postgres("postgres does not answer".to_owned()))??)
 }

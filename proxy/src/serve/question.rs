@@ -109,8 +109,8 @@ impl Question {
     }
 
     /// The tags of the answer where nobody knows its templates: any row of its tables matters.
-    pub(super) fn coarse_tags(&self) -> impl Iterator<Item = Tag> {
-        key::tags_of_read(self.url, &self.plan.reads.tables, &Footprint::default()).collect::<Vec<_>>().into_iter()
+    pub(super) fn coarse_tags(&self) -> Vec<Tag> {
+        key::tags_of_read(self.url, &self.plan.reads.tables, &Footprint::default()).collect()
     }
 
     /// Whether whoever asked still may: a question is remembered under the bytes of the token.

@@ -14,6 +14,13 @@ use crate::{
 /// Templates of one table at most. What is asked in yet other ways carries the tag of any row.
 const TEMPLATES_PER_TABLE_MAX: usize = 16;
 
+/// Those of several columns come in many combinations, and leave room for those of one: keys and foreign keys.
+const COMBINATIONS_PER_TABLE_MAX: usize = 8;
+
+fn limit(template: &RowTemplate) -> usize {
+    if template.columns.len() == 1 { TEMPLATES_PER_TABLE_MAX } else { COMBINATIONS_PER_TABLE_MAX }
+}
+
 /// First come, first served: what a table is asked for most is asked for early.
 #[derive(Debug, Default)]
 pub(super) struct Repertoire(Mutex<BTreeMap<TableId, BTreeMap<RowTemplate, Template>>>);
@@ -31,8 +38,8 @@ impl Repertoire {
         for (table, rows) in footprint.tables().filter(|(_, rows)| !rows.is_empty()) {
             let known = tables.entry(table.clone()).or_default();
             let wanted: Vec<RowTemplate> = rows.iter().map(|set| RowTemplate::of(table, set)).collect();
-            let new = wanted.iter().filter(|template| !known.contains_key(template)).count();
-            if known.len() + new > TEMPLATES_PER_TABLE_MAX {
+            let mut new = wanted.iter().filter(|template| !known.contains_key(template)).enumerate();
+            if new.any(|(number, template)| known.len() + number >= limit(template)) {
                 continue;
             }
             for template in wanted {
@@ -55,21 +62,29 @@ mod tests {
     use super::*;
     use crate::rest::Equality;
 
-    fn footprint(column: usize) -> Footprint {
+    fn footprint(columns: &[String]) -> Footprint {
         let table = TableId { schema: "s".into(), name: "t".into() };
-        let columns = vec![(format!("c{column}").into(), Equality::Integer)];
-        Footprint::from_iter([(table, vec![RowSet { columns, tuples: vec![vec![Some("1".into())]] }])])
+        let tuples = vec![columns.iter().map(|_| Some("1".into())).collect()];
+        let columns = columns.iter().map(|name| (name.as_str().into(), Equality::Integer)).collect();
+        Footprint::from_iter([(table, vec![RowSet { columns, tuples }])])
+    }
+
+    fn columns(number: usize, count: usize) -> Vec<String> {
+        (0..count).map(|place| format!("c{number}_{place}")).collect()
     }
 
     #[test]
     fn a_table_has_so_many_templates_and_no_more() {
         let repertoire = Repertoire::default();
-        for column in 0..TEMPLATES_PER_TABLE_MAX {
-            let (kept, templates) = repertoire.admit(footprint(column));
-            assert_eq!((kept, templates.len()), (footprint(column), 1));
-        }
-        let (kept, templates) = repertoire.admit(footprint(TEMPLATES_PER_TABLE_MAX));
-        assert_eq!((kept, templates.len()), (Footprint::default(), 0), "any row, then");
-        assert_eq!(repertoire.admit(footprint(3)).1.len(), 1, "those that are known go on");
+        let admitted = |columns: &[String]| {
+            let (kept, templates) = repertoire.admit(footprint(columns));
+            assert!(kept == footprint(columns) && templates.len() == 1 || kept == Footprint::default());
+            templates.len() == 1
+        };
+        let pairs = (0..TEMPLATES_PER_TABLE_MAX).filter(|number| admitted(&columns(*number, 2))).count();
+        assert_eq!(pairs, COMBINATIONS_PER_TABLE_MAX, "any row, then");
+        let single = (0..TEMPLATES_PER_TABLE_MAX).filter(|number| admitted(&columns(*number, 1))).count();
+        assert_eq!(pairs + single, TEMPLATES_PER_TABLE_MAX);
+        assert!(admitted(&columns(3, 2)), "those that are known go on");
     }
 }

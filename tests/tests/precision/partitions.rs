@@ -36,15 +36,3 @@ async fn a_row_of_a_partition_is_exact_under_each_of_its_names() {
     stage.change("insert into events values (5, 21, 'new')", &[LATER]).await;
     stage.change("truncate events_2a", &[BY_ID, DAY, LEAF, MIDDLE, ONE, LATER]).await;
 }
-
-#[tokio::test]
-async fn a_publication_by_the_root_is_coarser_and_hides_nothing() {
-    let database = Postgres::shared().await.database().await;
-    // All tables, so that the stage's own is among them.
-    let publication = "create publication transom for all tables with (publish_via_partition_root = true)";
-    let tables = format!("{TABLES}; {publication}");
-    let targets = [ONE, BY_ID, DAY, LATER];
-    let stage = Stage::set(&database, None, 1, &tables, NEUTRAL, &targets).await;
-    stage.change("update events set note = 'x' where id = 1", &targets).await;
-    stage.change("delete from events where id = 3", &targets).await;
-}

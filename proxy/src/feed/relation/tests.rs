@@ -121,8 +121,8 @@ fn the_key_of_a_root_says_nothing_of_its_partitions_keys() {
     relation.place(Lineage { ancestors: Vec::new(), rows: Rows::OfPartitions }, &set);
     let a = n(&[Some("1"), Some("a")]);
     let change = |letter, tuples: &[Vec<u8>]| tags(&relation, &row(letter, 1, tuples), &ALL);
-    assert_eq!(change(b'I', &[a.clone()]).map(|tags| tags.len()), Some(1));
-    assert_eq!(change(b'U', &[a.clone()]), None);
+    assert_eq!(change(b'I', std::slice::from_ref(&a)).map(|tags| tags.len()), Some(1));
+    assert_eq!(change(b'U', std::slice::from_ref(&a)), None);
     assert_eq!(change(b'D', &[tuple(b'K', &[Some("1"), None])]), None);
     let old = tuple(b'O', &[Some("2"), Some("a")]);
     assert_eq!(change(b'U', &[old, a]).map(|tags| tags.len()), Some(2));

@@ -1,5 +1,6 @@
 //! Reading the schema cache from PostgreSQL's catalogs.
 
+mod keys;
 mod routines;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,8 +32,8 @@ async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error>
     let (graph, lineage, mut definitions) = load_graph(client).await?;
     let mut columns = load_columns(client, schemas).await?;
     let shown = load_shown(client, &graph, &lineage, schemas).await?;
-    let mut keys = load_keys(client).await?;
-    keys_of_views(&shown, &graph, &mut keys);
+    let mut keys = keys::load_keys(client).await?;
+    keys::keys_of_views(&shown, &graph, &mut keys);
     let mut relations = Vec::new();
     for (oid, node) in graph.nodes.iter().filter(|(_, node)| schemas.iter().any(|name| **name == *node.id.schema)) {
         let (primary_key, unique_keys) = keys.remove(oid).unwrap_or_default();
@@ -172,27 +173,6 @@ fn underneath(lineage: &Lineage, origin: target_list::Origin) -> target_list::Or
 
 const VIEWS_DEEP_MAX: usize = 64;
 
-/// A view has the primary key of a table if it shows all its columns; of several columns that show one, the first counts.
-fn keys_of_views(shown: &[Shown], graph: &Graph, keys: &mut BTreeMap<u32, Keys>) {
-    let ids: BTreeMap<&TableId, u32> = graph.nodes.iter().map(|(oid, node)| (&node.id, *oid)).collect();
-    let mut by_view: BTreeMap<&TableId, BTreeMap<&TableId, Vec<&Shown>>> = BTreeMap::new();
-    for one in shown {
-        by_view.entry(&one.view).or_default().entry(&one.table).or_default().push(one);
-    }
-    for (view, tables) in by_view {
-        let Some(oid) = ids.get(view) else { continue };
-        let mut primary = Vec::new();
-        for (table, shown) in tables {
-            let Some((key, _)) = ids.get(table).and_then(|oid| keys.get(oid)) else { continue };
-            let show = |column: &Arc<str>| {
-                shown.iter().find(|one| one.column == *column).map(|one| Arc::clone(&one.view_column))
-            };
-            primary.extend(key.iter().map(show).collect::<Option<Vec<_>>>().unwrap_or_default());
-        }
-        keys.entry(*oid).or_default().0 = primary;
-    }
-}
-
 fn node(row: &Row, kind: RelationKind) -> Node {
     let (triggers, cascades): (bool, bool) = (row.get(6), row.get(7));
     let side_effects = if triggers {
@@ -316,26 +296,6 @@ fn type_family(sql_type: &str, element: &str) -> TypeFamily {
         (_, "date" | "time" | "timetz" | "timestamp" | "timestamptz") => TypeFamily::Time,
         _ => TypeFamily::Other,
     }
-}
-
-const KEYS: &str = "\
-SELECT k.conrelid, k.contype = 'p', ARRAY(SELECT a.attname::text FROM unnest(k.conkey) WITH ORDINALITY AS u(num, pos) \
-JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = u.num ORDER BY u.pos) \
-FROM pg_constraint k WHERE k.contype IN ('p', 'u') ORDER BY k.conrelid, k.conname";
-
-type Keys = (Vec<Arc<str>>, Vec<Vec<Arc<str>>>);
-
-async fn load_keys(client: &Client) -> Result<BTreeMap<u32, Keys>, Error> {
-    let mut keys: BTreeMap<u32, Keys> = BTreeMap::new();
-    for row in client.query(KEYS, &[]).await? {
-        let (primary, unique) = keys.entry(row.get(0)).or_default();
-        if row.get(1) {
-            *primary = names(&row, 2);
-        } else {
-            unique.push(names(&row, 2));
-        }
-    }
-    Ok(keys)
 }
 
 /// As in PostgREST, the columns of a foreign key are unique if a key has the same, in the order of the table.
