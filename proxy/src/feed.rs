@@ -30,6 +30,7 @@ pub mod setup;
 mod precision;
 mod coverage;
 mod ability;
+mod state;
 mod endpoint;
 
 use std::{
@@ -37,11 +38,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{
-    cache::TwoTier,
-    clock::Moment,
-    coherence::{Break, Stream},
-};
+use cache_core::{cache::TwoTier, coherence::Stream};
 use parking_lot::Mutex;
 use pgwire_replication::ReplicationClient;
 use tokio::{task::JoinHandle, time::sleep};
@@ -52,8 +49,10 @@ pub use self::{
     choice::{Choice, choose, look},
     coverage::Coverage,
     precision::{Precision, Remedy, Report, report},
+    state::{Kind, State},
 };
 use self::{
+    announcer::took_over,
     coverage::Covering,
     ended::Ended,
     endpoint::Endpoint,
@@ -79,80 +78,11 @@ const SPOILED_AFTER: u32 = 3;
 /// How long the end of a node waits for the stream to be closed.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
 
-/// What the feed of this node does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// there is none
-    Off,
-    /// it announces; the newest heartbeat that came back was sent at this moment
-    Leading {
-        /// by this node's clock
-        proven: Moment,
-    },
-    /// another node announces
-    Following,
-    /// it cannot do either
-    Down {
-        /// since when, and why
-        reason: String,
-    },
-}
-
-impl State {
-    /// The name used in `/health` and logs.
-    #[must_use]
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Leading { .. } => "leading",
-            Self::Following => "following",
-            Self::Down { .. } => "down",
-        }
-    }
-
-    /// Says each reason once.
-    fn go_down(&mut self, reason: String) {
-        if *self != (Self::Down { reason: reason.clone() }) {
-            tracing::warn!(%reason, "change feed: nothing is proven to be fresh until it is back");
-            *self = Self::Down { reason };
-        }
-    }
-
-    /// How old the newest proof is: what a change may lag at most. Known to the leader alone.
-    #[must_use]
-    pub fn lag(&self, now: Moment) -> Option<Duration> {
-        match self {
-            Self::Leading { proven } => Some(now.since(*proven)),
-            Self::Off | Self::Following | Self::Down { .. } => None,
-        }
-    }
-}
-
 /// The name of the slot of a node with these settings.
 #[must_use]
 pub fn slot_name(config: &Config) -> Option<String> {
     let endpoint = Endpoint::all(&config.database.connection).into_iter().next()?;
     Some(slot::name(&config.namespace, endpoint.database()))
-}
-
-/// How changes are heard of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// from the database's log
-    Logical,
-    /// from what triggers record
-    Trigger,
-}
-
-impl Kind {
-    /// The name used in settings, `/health`, labels and logs.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Logical => "logical",
-            Self::Trigger => "trigger",
-        }
-    }
 }
 
 /// The feed of one node.
@@ -397,17 +327,6 @@ impl Runner {
             self.spoiled += 1;
         }
         ended
-    }
-}
-
-/// A leader begins, with what it reads from.
-fn took_over(source: &str, broken: Option<Break>, metrics: &Metrics) {
-    match broken {
-        None => tracing::info!(source, "change feed: leading, where the leader before stopped"),
-        Some(reason) => {
-            tracing::warn!(source, reason = reason.as_str(), "change feed: leading, in a new epoch");
-            metrics.feed_epoch(reason);
-        }
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cache_core::{
     cache::TwoTier,
-    coherence::{Kind, SentAt, Settled, Stream, Vouched},
+    coherence::{Break, Kind, SentAt, Settled, Stream, Vouched},
     error::RedisError,
     outcome::Source,
     template::{Edition, Published, Templates},
@@ -160,6 +160,17 @@ impl Announcer {
         if self.refused_since.is_none() {
             tracing::warn!(%error, "change feed: redis does not take announcements");
             self.refused_since = Some(Instant::now());
+        }
+    }
+}
+
+/// A leader begins, with what it reads from.
+pub(super) fn took_over(source: &str, broken: Option<Break>, metrics: &Metrics) {
+    match broken {
+        None => tracing::info!(source, "change feed: leading, where the leader before stopped"),
+        Some(reason) => {
+            tracing::warn!(source, reason = reason.as_str(), "change feed: leading, in a new epoch");
+            metrics.feed_epoch(reason);
         }
     }
 }

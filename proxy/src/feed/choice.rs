@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::{Kind, ability, endpoint::Endpoint, trigger};
+use super::{ability::ability, endpoint::Endpoint, state::Kind, trigger};
 use crate::{
     config::{self, Config},
     origin::describe,

@@ -31,7 +31,7 @@ use self::{
     outbox::Recording,
     reader::{Parts, Reader},
 };
-use super::{State, coverage::Covering, endpoint::Endpoint, took_over};
+use super::{announcer::took_over, coverage::Covering, endpoint::Endpoint, state::State};
 use crate::{
     origin::{Aside, describe},
     reply::StoredResponse,
