@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Where the feed asks.
 pub(super) enum Line {
     /// a session of its own, which is told when something was recorded
-    Own(Own),
+    Own(Box<Own>),
     /// whatever connection the pool has, now and then
     Pool(Aside),
 }
@@ -34,7 +34,7 @@ impl Line {
     pub(super) async fn open(endpoint: &Endpoint) -> Result<Self, Ended> {
         let (client, woken) = endpoint.listening().await?;
         client.batch_execute(&format!("LISTEN {SCHEMA}")).await?;
-        Ok(Self::Own(Own { client, woken, statements: Mutex::default() }))
+        Ok(Self::Own(Box::new(Own { client, woken, statements: Mutex::default() })))
     }
 
     /// Runs one statement, which is prepared once.
