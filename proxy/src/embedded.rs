@@ -15,7 +15,7 @@ use thiserror::Error;
 pub struct Embedded {
     // Declared first, because it ends before the folder of its socket is removed.
     server: PgliteServer,
-    folder: SocketFolder,
+    _folder: SocketFolder,
 }
 
 /// Why the embedded Postgres is not there.
@@ -48,7 +48,7 @@ impl Embedded {
             .unix(folder.path().join(".s.PGSQL.5432"))
             .start()
             .map_err(|error| EmbeddedError::Start(format!("{error:#}")))?;
-        let embedded = Self { server, folder };
+        let embedded = Self { server, _folder: folder };
         sample::load(&embedded.url())?;
         Ok(embedded)
     }
@@ -57,12 +57,6 @@ impl Embedded {
     #[must_use]
     pub fn url(&self) -> String {
         self.server.database_url()
-    }
-
-    /// The command with which somebody outside has SQL run. It waits until the node's turn is over.
-    #[must_use]
-    pub fn psql(&self) -> String {
-        format!("psql -h {} -U postgres postgres", self.folder.path().display())
     }
 
     /// The role that may use the sample data.

@@ -46,37 +46,6 @@ impl Demo {
         assert_eq!(third.json()[0]["name"], "Untied");
     }
 
-    /// As the demo itself says: through its socket, while the node uses the only connection that there is.
-    async fn shows_a_change_by_sql(&self) {
-        let socket = eventually("where to connect", Duration::from_secs(5), async || {
-            let log = self.process.log();
-            let line = log.lines().find_map(|line| line.trim_start().strip_prefix("psql -h "));
-            line.and_then(|line| line.split(' ').next().map(str::to_owned)).ok_or(log.clone())
-        })
-        .await;
-        for round in 0..3 {
-            let target = "/airlines?carrier=eq.AA";
-            eventually("it is hit", Duration::from_secs(10), async || {
-                let answer = self.rest.get(target).send().await.expect_status(200);
-                let status = answer.header("cache-status").to_owned();
-                if status.starts_with("transom; hit") { Ok(()) } else { Err(status) }
-            })
-            .await;
-            let settings = format!("host={socket} user=postgres dbname=postgres");
-            let (client, connection) = tokio_postgres::connect(&settings, tokio_postgres::NoTls).await.unwrap();
-            let connection = tokio::spawn(connection);
-            let sql = format!("update airlines set name = 'By SQL {round}' where carrier = 'AA'");
-            client.batch_execute(&sql).await.unwrap();
-            drop(client);
-            drop(connection.await);
-            eventually("the change shows", Duration::from_secs(5), async || {
-                let text = self.rest.get(target).send().await.text();
-                if text.contains(&format!("By SQL {round}")) { Ok(()) } else { Err(text) }
-            })
-            .await;
-        }
-    }
-
     async fn says_three_curl_lines(&self) {
         eventually("three curl lines", Duration::from_secs(5), async || {
             let log = self.process.log();
@@ -98,7 +67,6 @@ async fn with_redis_on_the_path_the_demo_has_an_l2() {
     let demo = Demo::start(&std::env::var("PATH").unwrap()).await;
     assert!(demo.process.log().contains("private redis-server as L2"), "{}", demo.process.log());
     demo.shows_a_miss_a_hit_and_a_write_at_once().await;
-    demo.shows_a_change_by_sql().await;
     demo.says_three_curl_lines().await;
     demo.ends_in_good_order().await;
 }
@@ -108,7 +76,6 @@ async fn without_redis_the_demo_says_that_it_is_l1_only() {
     let demo = Demo::start("/nowhere").await;
     assert!(demo.process.log().contains("L1 only"), "{}", demo.process.log());
     demo.shows_a_miss_a_hit_and_a_write_at_once().await;
-    demo.shows_a_change_by_sql().await;
     demo.ends_in_good_order().await;
 }
 

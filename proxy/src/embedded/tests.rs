@@ -25,7 +25,7 @@ fn the_demo_can_stand_on_it() {
         a_second_connection_waits_for_the_first(&url, client).await;
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
-    let folder = embedded.folder.path().to_owned();
+    let folder = embedded._folder.path().to_owned();
     drop(embedded);
     assert!(!folder.exists());
 }

@@ -3,16 +3,13 @@
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio_postgres::NoTls;
 
 use super::super::failure::Failure;
 use super::super::serve;
 use super::hints;
 use super::redis::PrivateRedis;
-use crate::config::{Database, Inputs, Spare};
+use crate::config::Inputs;
 use crate::embedded::Embedded;
-use crate::feed::{self, trigger};
-use crate::{origin, rest};
 
 /// Tasks of the node that have not ended by then are dropped, which closes their connections.
 const TASKS_END_WITHIN: Duration = Duration::from_secs(2);
@@ -27,9 +24,9 @@ pub(super) fn run(mut inputs: Inputs) -> Result<(), Failure> {
     inputs.command = [
         ("database_url", embedded.url()),
         ("db_anon_role", Embedded::ANON_ROLE.to_owned()),
-        // The embedded Postgres serves one connection; a second waits for its turn.
+        // The embedded Postgres serves one connection; a second would wait forever.
         ("db_pool_max", "1".to_owned()),
-        ("feed", "trigger".to_owned()),
+        ("feed", "none".to_owned()),
     ]
     .into_iter()
     .chain(redis.as_ref().map(|redis| ("redis_url", redis.url())))
@@ -38,13 +35,10 @@ pub(super) fn run(mut inputs: Inputs) -> Result<(), Failure> {
     for variable in crate::config::setting("redis_url").into_iter().flat_map(|setting| setting.variables()) {
         inputs.environment.remove(&variable);
     }
-    let mut config = serve::load(&inputs)?;
-    config.database.spare = Spare::None;
+    let config = serve::load(&inputs)?;
     let runtime = serve::runtime(config.workers)?;
-    let psql = embedded.psql();
     let outcome = runtime.block_on(async {
-        record_changes(&config.database).await?;
-        let hints = tokio::spawn(hints::print_when_ready(config.listeners.clone(), psql));
+        let hints = tokio::spawn(hints::print_when_ready(config.listeners.clone()));
         let outcome = serve::run_node(config).await;
         hints.abort();
         outcome
@@ -52,23 +46,6 @@ pub(super) fn run(mut inputs: Inputs) -> Result<(), Failure> {
     // Before `embedded` goes, which would wait for connections that are still open.
     runtime.shutdown_timeout(TASKS_END_WITHIN);
     outcome
-}
-
-/// Installs the triggers through a connection that is closed again before this returns: there is only one.
-async fn record_changes(database: &Database) -> Result<(), Failure> {
-    let refused = |error: tokio_postgres::Error| {
-        Failure::runtime("the embedded Postgres does not take the triggers", origin::describe(&error))
-    };
-    let (client, connection) = database.connection.connect(NoTls).await.map_err(refused)?;
-    let connection = tokio::spawn(connection);
-    let schema = rest::load_schema(&client, &database.schemas).await.map_err(refused)?;
-    let plan = trigger::setup::plan(&client, &feed::setup::needed(&schema), None).await.map_err(refused)?;
-    for statement in &plan.statements {
-        client.batch_execute(statement).await.map_err(refused)?;
-    }
-    drop(client);
-    drop(connection.await);
-    Ok(())
 }
 
 /// `None` if somebody ends the demo while Postgres starts. Without this the signal would end the process at once and
