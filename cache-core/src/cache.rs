@@ -2,35 +2,47 @@
 //!
 //! ```text
 //! lookup -> Found (fresh, or stale by leave) | Missing(what, why)
+//! seek   -> Found | Missing(FillTicket)   (the leader of a fill looks into L2, and takes the fill lease)
 //! begin  -> FillTicket   (before the origin is asked)
 //! store  <- FillTicket   (the only way to store, C1)
 //! ```
+
+mod seek;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio_util::task::TaskTracker;
 
+pub use self::seek::{Sought, Wanted};
 use crate::{
     backplane::{Backplane, ECHO_PATIENCE, Observer, Trust},
     breaker::Breaker,
     clock::{Clock, Moment},
     coherence::{Coherence, Echo, Epoch, Filled, Kind, Proof, Reached, Stamp, Token, WriteId},
+    dependence::Dependence,
     entry::{Entry, Lifetimes, Value},
     error::RedisError,
     freshness::{self, Directives, Right, Verdict},
     key::CacheKey,
+    lease::{FillLease, Leases},
     limits::Limits,
     outcome::{Tier, TierResult},
     redis::RedisLink,
+    sabotage::{self, Protection},
     tag::{Slots, Tag},
     template::{Edition, Published, RegisterError, Template, Templates},
     tier::{L1, L2, L2Answer},
 };
 
+/// Registrations of a fill's templates at most: more than one only if a new epoch begins meanwhile.
+const REGISTRATIONS_MAX: usize = 3;
+
 /// A two-tier cache that is coherent with its peers.
 pub struct TwoTier<V: Value> {
     l1: L1<V>,
     l2: Option<Arc<L2>>,
+    /// `None` if nodes do not ask each other before they fill
+    leases: Option<Arc<Leases>>,
     coherence: Arc<Coherence>,
     backplane: Backplane,
     breaker: Arc<Breaker>,
@@ -47,6 +59,8 @@ pub struct FillTicket {
     key: CacheKey,
     stamp: Stamp,
     began: Moment,
+    /// kept from the peers until the ticket is used or dropped
+    lease: Option<FillLease>,
 }
 
 impl FillTicket {
@@ -148,7 +162,11 @@ impl<V: Value> TwoTier<V> {
         let (link, l2) = redis.unzip();
         let l1 = L1::new(limits.l1_bytes_max);
         let l2 = l2.map(Arc::new);
-        Self { l1, l2, coherence, backplane, breaker, link, clock, limits, stores: TaskTracker::new() }
+        let stores = TaskTracker::new();
+        let lease_for = limits.fill_lease_for;
+        let leases = l2.clone().filter(|_| !lease_for.is_zero());
+        let leases = leases.map(|l2| Arc::new(Leases::new(l2, lease_for, stores.clone())));
+        Self { l1, l2, leases, coherence, backplane, breaker, link, clock, limits, stores }
     }
 
     /// Looks in L1 alone: takes no lock, waits for nothing.
@@ -198,7 +216,7 @@ impl<V: Value> TwoTier<V> {
     #[must_use]
     pub fn begin(&self, key: CacheKey, slots: Slots) -> FillTicket {
         let began = self.clock.now();
-        FillTicket { key, stamp: self.coherence.stamp(slots), began }
+        FillTicket { key, stamp: self.coherence.stamp(slots), began, lease: None }
     }
 
     /// Makes sure that whoever announces knows these templates, and returns the epoch in which that holds: the one for
@@ -215,6 +233,21 @@ impl<V: Value> TwoTier<V> {
     #[must_use]
     pub fn begin_in(&self, epoch: Epoch, key: CacheKey, slots: Slots) -> Option<FillTicket> {
         Some(self.begin(key, slots)).filter(|ticket| ticket.stamp.epoch == epoch.as_u64())
+    }
+
+    /// The right to store what is read from now on, with as exact a dependence as is to be had: the templates are registered
+    /// first, and where that fails the entry carries the coarse slots.
+    pub async fn begin_on(&self, key: &CacheKey, dependence: &Dependence) -> FillTicket {
+        if dependence.templates().is_empty() {
+            return self.begin(key.clone(), dependence.exact().clone());
+        }
+        for _ in 0..REGISTRATIONS_MAX {
+            let Ok(epoch) = self.register(dependence.templates()).await else { break };
+            if let Some(ticket) = self.begin_in(epoch, key.clone(), dependence.exact().clone()) {
+                return ticket;
+            }
+        }
+        self.begin(key.clone(), dependence.coarse().clone())
     }
 
     /// The templates that are registered now: for who computes tags of changed rows.
@@ -234,7 +267,10 @@ impl<V: Value> TwoTier<V> {
 
     /// Makes an entry of what was read, and stores it if it is worth it. The store to L2 goes on in the background.
     pub fn store(&self, ticket: FillTicket, value: V, lifetimes: Lifetimes) -> (Arc<Entry<V>>, Stored) {
-        let FillTicket { key, stamp, began } = ticket;
+        let FillTicket { key, mut stamp, began, lease } = ticket;
+        if sabotage::is_off(Protection::Ticket) {
+            stamp = self.coherence.stamp(stamp.slots);
+        }
         let entry = Arc::new(Entry { value, stamp, began, filled: Filled::Here(began), lifetimes });
         if entry.weight(&key) > self.limits.entry_bytes_max {
             // An older answer under the key must not outlive a newer one that cannot be stored.
@@ -247,9 +283,19 @@ impl<V: Value> TwoTier<V> {
         self.l1.put(key.clone(), entry.clone());
         if let Some(l2) = self.l2.as_ref().filter(|_| self.coherence.lease_held(self.clock.now())) {
             let (l2, entry) = (l2.clone(), entry.clone());
-            self.stores.spawn(async move { l2.put(&key, &entry).await });
+            self.stores.spawn(async move {
+                match lease {
+                    Some(lease) => lease.store(&entry).await,
+                    None => l2.put(&key, &entry).await,
+                }
+            });
         }
         (entry, Stored::Yes)
+    }
+
+    /// Drops what L1 has under this key.
+    pub fn forget(&self, key: &CacheKey) {
+        self.l1.remove(key);
     }
 
     /// Makes an entry of what was read without storing it.
@@ -367,7 +413,9 @@ impl<V: Value> TwoTier<V> {
         self.coherence.lease_held(now) && !self.backplane.owes()
     }
 
-    fn judge(&self, entry: Arc<Entry<V>>, tier: Tier, directives: &Directives, now: Moment) -> Lookup<V> {
+    /// Whether an entry that was found in this tier may answer a request with these directives.
+    #[must_use]
+    pub fn judge(&self, entry: Arc<Entry<V>>, tier: Tier, directives: &Directives, now: Moment) -> Lookup<V> {
         let proof = self.coherence.judge(&entry.stamp, entry.filled, now);
         let purged = proof == Proof::Incoherent && self.coherence.was_purged(entry.began);
         match freshness::judge(entry.age(now), &entry.lifetimes, proof, purged, directives) {

@@ -5,7 +5,8 @@
 //! key, value.
 //!
 //! A node reads only its own [`VERSION`]: a foreign version is a miss, so that nodes of two releases can share a Redis.
-//! Change the layout or the meaning of a field, and the version goes up.
+//! Change the layout or the meaning of a field, and the version goes up. The scripts of the fill lease read the first 32
+//! bytes: magic, version, checksum, epoch and as_of stay where they are.
 
 use std::time::Duration;
 
@@ -26,6 +27,19 @@ const MAGIC: &[u8; 4] = b"TRNS";
 pub const VERSION: u16 = 1;
 const PREFIX_BYTES: usize = 4 + 2 + 2 + 8;
 const FIXED_BYTES: usize = 6 * 8;
+
+/// How every entry of this version begins.
+pub(crate) fn head() -> [u8; 6] {
+    let mut head = [0; 6];
+    head[..MAGIC.len()].copy_from_slice(MAGIC);
+    head[MAGIC.len()..].copy_from_slice(&VERSION.to_le_bytes());
+    head
+}
+
+/// The checksum of an entry as it was written, by which one entry is told from another; `None` of what is no entry.
+pub(crate) fn checksum(bytes: &[u8]) -> Option<[u8; 8]> {
+    bytes.get(PREFIX_BYTES - 8..PREFIX_BYTES)?.try_into().ok()
+}
 
 /// An entry as L2 tells it: the age is by a peer's wall clock.
 #[derive(Debug)]
@@ -160,6 +174,15 @@ mod tests {
         assert_eq!(stored.began, WallMillis(1_000));
         assert_eq!(stored.lifetimes.fresh_for, Duration::from_secs(60));
         assert_eq!(stored.lifetimes.stale_if_error_for, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn the_scripts_of_the_fill_lease_find_what_they_read() {
+        let written = written();
+        assert_eq!(written[..6], head());
+        assert_eq!(checksum(&written).unwrap(), xxh3_64(&written[16..]).to_le_bytes());
+        assert_eq!(written[16..24], 7_u64.to_le_bytes(), "the epoch");
+        assert_eq!(written[24..32], 9_u64.to_le_bytes(), "as_of");
     }
 
     #[test]

@@ -38,6 +38,7 @@ pub use self::{
 use self::{echo::Echoes, table::Table};
 use crate::{
     clock::Moment,
+    sabotage::{self, Protection},
     tag::{SlotCount, Slots},
 };
 
@@ -187,10 +188,16 @@ impl Coherence {
             && self.epoch.load(Acquire) == stamp.epoch
     }
 
+    /// The last announcement that touched one of these slots, as far as this node heard in its present epoch.
+    #[must_use]
+    pub fn newest(&self, slots: &Slots) -> Seq {
+        self.table.newest(slots)
+    }
+
     /// Whether the lease of freshness holds.
     #[must_use]
     pub fn lease_held(&self, now: Moment) -> bool {
-        now.as_nanos() < self.lease_until.load(Acquire)
+        now.as_nanos() < self.lease_until.load(Acquire) || sabotage::is_off(Protection::Lease)
     }
 
     /// The last announcement applied in order.
@@ -319,7 +326,9 @@ impl Coherence {
         let purged = &mut control.purged;
         let Position { epoch, seq, purged: last_purge, .. } = snapshot.position;
         if self.epoch.load(Acquire) == epoch.as_u64() {
-            self.table.merge(&snapshot.table);
+            if !sabotage::is_off(Protection::Resync) {
+                self.table.merge(&snapshot.table);
+            }
             if last_purge > *purged {
                 self.purged_at.fetch_max(now.as_nanos(), Release);
             }

@@ -6,6 +6,7 @@
 
 pub mod cache;
 pub mod collapse;
+mod lease;
 pub mod backplane;
 pub mod tier;
 pub mod redis;
@@ -13,6 +14,7 @@ pub mod breaker;
 pub mod codec;
 pub mod freshness;
 pub mod entry;
+pub mod dependence;
 pub mod template;
 pub mod coherence;
 pub mod limits;
@@ -21,3 +23,4 @@ pub mod key;
 pub mod tag;
 pub mod clock;
 pub mod error;
+pub mod sabotage;

@@ -17,4 +17,6 @@ pub struct Limits {
     pub max_staleness: Duration,
     /// one wait for Redis
     pub redis_timeout: Duration,
+    /// how long the fill of one node keeps its peers from filling the same key; zero: nodes do not ask each other
+    pub fill_lease_for: Duration,
 }

@@ -111,6 +111,38 @@ impl CollapseEnd {
     }
 }
 
+/// What came of asking the peers for the right to fill.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LeaseResult {
+    /// nobody was filling: this node does
+    Granted,
+    /// a peer was filling, and its entry came
+    WaitedHit,
+    /// a peer was filling, and no entry came: it failed, died, or its answer is not stored
+    WaitedExpired,
+    /// a peer was filling, and an announcement outdated that
+    Voided,
+    /// nobody could be asked: Redis is away, or coherence cannot be proven
+    Unavailable,
+}
+
+impl LeaseResult {
+    /// Every result, in declaration order.
+    pub const ALL: [Self; 5] = [Self::Granted, Self::WaitedHit, Self::WaitedExpired, Self::Voided, Self::Unavailable];
+
+    /// The name used in labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Granted => "granted",
+            Self::WaitedHit => "waited-hit",
+            Self::WaitedExpired => "waited-expired",
+            Self::Voided => "voided",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
 /// Why a node read the whole coherence table again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ResyncReason {
@@ -152,11 +184,13 @@ pub enum Source {
     Purge,
     /// the database's change feed
     Feed,
+    /// the auditor, of an entry that nothing else announced
+    Audit,
 }
 
 impl Source {
     /// Every source, in declaration order.
-    pub const ALL: [Self; 3] = [Self::Write, Self::Purge, Self::Feed];
+    pub const ALL: [Self; 4] = [Self::Write, Self::Purge, Self::Feed, Self::Audit];
 
     /// The name used in headers, labels and logs.
     #[must_use]
@@ -165,6 +199,7 @@ impl Source {
             Self::Write => "write",
             Self::Purge => "purge",
             Self::Feed => "feed",
+            Self::Audit => "audit",
         }
     }
 }

@@ -5,7 +5,7 @@
 //! template that it knows. So an announcer must know every template that anybody fills by; this is how that is kept:
 //!
 //! 1. A template is **registered** before the fill begins ([`TwoTier::register`](crate::cache::TwoTier::register)), in the
-//!    epoch under which the entry is stamped ([`TwoTier::begin_in`](crate::cache::TwoTier::begin_in)).
+//!    epoch under which the entry is stamped ([`TwoTier::begin_on`](crate::cache::TwoTier::begin_on) does both).
 //! 2. Every new template makes a new **edition** of the set, and an announcement that was made from an older edition is
 //!    refused without effect: its maker reads the templates again and repeats it.
 //! 3. A new epoch begins with no templates, and no entry from before it is coherent in it.

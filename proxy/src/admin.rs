@@ -21,7 +21,7 @@ use crate::{
     feed::{Kind, Report, State},
     origin::Health,
     readiness::Readiness,
-    serve::{Purge, Serve},
+    serve::{Purge, SchemaAge, Serve},
     telemetry::Gauges,
 };
 
@@ -106,6 +106,7 @@ impl Admin {
                 "owes_announcements": cache.owes(),
             },
             "feed": feed(serve, now),
+            "schema": schema(&serve.schema_age()),
             "l1": { "entries": entries, "bytes": bytes },
         });
         json_answer(StatusCode::OK, &body)
@@ -140,6 +141,16 @@ fn precision(serve: &Serve) -> Answer {
     let tables: Option<Vec<Value>> = serve.precision().map(|reports| reports.iter().map(table).collect());
     let now = serve.cache.clock().now();
     json_answer(StatusCode::OK, &json!({ "feed": feed(serve, now), "tables": tables }))
+}
+
+fn schema(age: &SchemaAge) -> Value {
+    json!({
+        "status": if age.failure.is_none() { "loaded" } else { "old" },
+        "reason": age.failure,
+        "loaded_at": age.loaded_at.as_secs(),
+        "age_ms": age.age.as_millis(),
+        "fingerprint": format!("{:032x}", age.fingerprint),
+    })
 }
 
 fn metrics(serve: &Serve) -> Answer {

@@ -27,6 +27,7 @@ use crate::{
     listener::{Allowance, Listener},
     origin::{Denied, Origin, describe},
     readiness::Readiness,
+    reload::{Reloader, settings_stay},
     reply::StoredResponse,
     serve::Serve,
     stack::stack,
@@ -76,6 +77,7 @@ pub struct Node {
     listen: SocketAddr,
     admin_listen: SocketAddr,
     serve: Arc<Serve>,
+    reloader: Reloader,
     readiness: Arc<Readiness>,
     /// stops the service listener, then the admin listener
     drains: [CancellationToken; 2],
@@ -105,14 +107,23 @@ impl Node {
         let admin_service = Admin::new(started.clone(), readiness.clone(), view);
         let not_started = drains[1].clone().drop_guard();
         let admin = tokio::spawn(admin.serve(admin_service, allowance, drains[1].clone()));
+        let database = config.database.clone();
         let serve = Arc::new(prepare(config).await?);
+        serve.start_auditor();
+        let reloader = Reloader::start(serve.clone(), &database);
         let _first = started.set(serve.clone());
         readiness.raise();
         let stack = stack(serve.clone(), &limits, readiness.clone());
         let listeners = [tokio::spawn(service.serve(stack, allowance, drains[0].clone())), admin];
         not_started.disarm();
         tracing::info!(%listen, %admin_listen, "ready");
-        Ok(Self { listen, admin_listen, serve, readiness, drains, listeners, drain_timeout: limits.drain_timeout })
+        let drain_timeout = limits.drain_timeout;
+        Ok(Self { listen, admin_listen, serve, reloader, readiness, drains, listeners, drain_timeout })
+    }
+
+    /// Reads the schema again, soon, as a notification does.
+    pub fn reload_schema(&self) {
+        self.reloader.wish();
     }
 
     /// Where services connect.
@@ -149,22 +160,29 @@ impl Node {
     }
 }
 
-/// Runs a node until SIGTERM or SIGINT. The latter is somebody at a keyboard, who need not be given notice of.
+/// Runs a node until SIGTERM or SIGINT. The latter is somebody at a keyboard, who need not be given notice of. SIGUSR1 reads
+/// the schema again; SIGUSR2, with which PostgREST reads its settings again, only says that this does not.
 ///
 /// # Errors
 /// See [`StartError`].
 pub async fn run(config: Config) -> Result<(), StartError> {
     let mut terminate = unix::signal(unix::SignalKind::terminate()).map_err(StartError::Signals)?;
     let mut interrupt = unix::signal(unix::SignalKind::interrupt()).map_err(StartError::Signals)?;
+    let mut reload = unix::signal(unix::SignalKind::user_defined1()).map_err(StartError::Signals)?;
+    let mut reconfigure = unix::signal(unix::SignalKind::user_defined2()).map_err(StartError::Signals)?;
     let notice = config.limits.drain_notice;
     let node = tokio::select! {
         started = Node::start(config) => started?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
     };
-    let notice = tokio::select! {
-        _ = terminate.recv() => notice,
-        _ = interrupt.recv() => Duration::ZERO,
+    let notice = loop {
+        tokio::select! {
+            _ = terminate.recv() => break notice,
+            _ = interrupt.recv() => break Duration::ZERO,
+            _ = reload.recv() => node.reload_schema(),
+            _ = reconfigure.recv() => settings_stay(),
+        }
     };
     tokio::select! {
         () = node.drain(notice) => {}
@@ -231,6 +249,7 @@ fn open_cache(config: &Config, trust: Trust, metrics: &Arc<Metrics>) -> Result<T
         entry_bytes_max: usize::try_from(config.cache.entry_bytes_max).unwrap_or(usize::MAX),
         slots: SlotCount::new(config.coherence.slots).unwrap_or(SlotCount::DEFAULT),
         max_staleness: config.coherence.max_staleness,
+        fill_lease_for: config.collapse.fill_lease_for,
         redis_timeout: config.redis.as_ref().map_or(Duration::ZERO, |redis| redis.timeout),
     };
     let Some(redis) = &config.redis else {

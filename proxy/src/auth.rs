@@ -1,6 +1,7 @@
 //! Who asks: the anonymous role, or whoever a bearer token speaks for
 //! (<https://docs.postgrest.org/en/v12/references/auth.html>).
 
+mod excerpt;
 mod claims;
 mod token;
 
@@ -14,11 +15,11 @@ use self::claims::Claims;
 use crate::{
     config::Tokens,
     error::{Error, Refusal},
-    rest::Caller,
+    rest::{Caller, ClaimsRead},
 };
 
-/// As whom a request is answered. The role is part of every cache key (C6); the claims are not, because an answer that
-/// may depend on them is not stored.
+/// As whom a request is answered. The role is part of every cache key (C6), and so are those claims that the answer may
+/// depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     /// the database role; `None`: the role of the connection
@@ -53,6 +54,12 @@ impl Principal {
     #[must_use]
     pub fn is_valid(&self, now: WallMillis) -> bool {
         now < self.expires
+    }
+
+    /// The claims as JSON, cut down to those that are read: what an answer that is stored may depend on. `None` if none are.
+    #[must_use]
+    pub fn excerpt(&self, read: &ClaimsRead) -> Option<Arc<str>> {
+        excerpt::excerpt(&self.claims, read)
     }
 }
 

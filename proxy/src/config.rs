@@ -2,7 +2,9 @@
 //! checked against each other). One table, [`SETTINGS`], drives flags, environment, TOML, help, README and `/config`.
 
 mod build;
+mod api;
 mod environment;
+mod postgrest;
 mod file;
 mod tables;
 mod tokens;
@@ -13,6 +15,7 @@ mod problem;
 mod written;
 mod settings;
 mod kind;
+mod openapi;
 mod suggest;
 mod units;
 
@@ -25,9 +28,11 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+pub use self::api::{Api, Ending, Permission, TransactionEnd};
 pub use self::claim_path::{ClaimPath, Step};
 pub use self::kind::Kind;
 pub use self::markdown::settings_markdown;
+pub use self::openapi::{Described, DescribedServer, OpenApi, Security};
 pub use self::problem::{ConfigError, ConfigErrors};
 pub use self::settings::{Alias, Group, Preset, SETTINGS, Setting, setting};
 pub use self::tables::TablePolicy;
@@ -56,6 +61,8 @@ pub struct Config {
     pub coherence: Coherence,
     /// patience with fills
     pub collapse: Collapse,
+    /// how its own hits are checked
+    pub audit: Audit,
     /// what it refuses to exceed
     pub limits: Limits,
     /// logs
@@ -75,6 +82,8 @@ pub struct Listeners {
     pub admin_listen: SocketAddr,
     /// prefix of the REST API without a final slash; empty at the root
     pub rest_path: String,
+    /// the origins whose pages may ask; `None`: all
+    pub origins: Option<Vec<String>>,
 }
 
 /// How a node uses Postgres.
@@ -92,6 +101,12 @@ pub struct Database {
     pub max_rows: Option<NonZeroU64>,
     /// the function that is called first in every transaction, with or without its schema; empty means none
     pub pre_request: Vec<String>,
+    /// the channel whose notifications make the node read the schema again; `None`: it does not listen
+    pub channel: Option<String>,
+    /// what requests may ask for beyond the rows
+    pub api: Api,
+    /// what is said of the API at its root
+    pub openapi: OpenApi,
     /// most connections, at least 1
     pub pool_max: u32,
     /// longest wait for one of them
@@ -178,6 +193,17 @@ pub struct Collapse {
     pub leader_max: Duration,
     /// longest wait for somebody else's fill
     pub wait_max: Duration,
+    /// how long a fill keeps peers from filling the same key; zero: nodes do not ask each other
+    pub fill_lease_for: Duration,
+}
+
+/// How a node checks its own hits.
+#[derive(Debug, Clone, Copy)]
+pub struct Audit {
+    /// one fresh hit in so many is read again; 0: none
+    pub one_in: u32,
+    /// most reads per second, at least 1
+    pub per_second_max: u32,
 }
 
 /// What a node refuses to exceed.

@@ -4,7 +4,7 @@ mod refusal;
 
 use std::{borrow::Cow, time::Duration};
 
-use http::StatusCode;
+use http::{HeaderName, HeaderValue, StatusCode};
 use tokio_postgres::error::SqlState;
 
 pub use self::refusal::Refusal;
@@ -23,6 +23,8 @@ pub struct Problem {
     pub details: Option<serde_json::Value>,
     /// how to put it right, if that is known; `null` in the JSON if not
     pub hint: Option<Cow<'static, str>>,
+    /// headers that a function in the database wants with it
+    pub headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// Why a request was not answered as it wished. Cheap to clone: everybody who waited for a fill gets the same.
@@ -266,6 +268,7 @@ impl Error {
                 message: refusal.to_string().into(),
                 details: None,
                 hint: None,
+                headers: Vec::new(),
             },
             Self::NoTokenSecret => {
                 let hint = "set jwt_secret, or leave out Authorization to be answered as the anonymous role";
@@ -292,5 +295,6 @@ fn own(
         message: message.into(),
         details: details.map(Into::into),
         hint: hint.map(Cow::Borrowed),
+        headers: Vec::new(),
     }
 }

@@ -13,8 +13,10 @@
 
 mod choice;
 pub mod trigger;
+mod needs;
 mod leader;
 mod ended;
+pub mod ddl;
 mod heart;
 mod announcer;
 mod transactions;
@@ -53,7 +55,7 @@ pub use self::{
 };
 use self::{
     announcer::took_over,
-    coverage::Covering,
+    coverage::{Covering, Needed},
     ended::Ended,
     endpoint::Endpoint,
     leader::{Leader, Parts},
@@ -61,7 +63,7 @@ use self::{
 };
 use crate::{
     config::{Config, Spare},
-    origin::Aside,
+    origin::{Aside, Place},
     reply::StoredResponse,
     rest::TableId,
     telemetry::Metrics,
@@ -70,6 +72,8 @@ use crate::{
 /// The publication that the feed reads.
 pub const PUBLICATION: &str = "transom";
 
+/// What to do about tables that the publication does not cover.
+const REMEDY: &str = "see `transom setup --dry-run`";
 /// How often a node that follows looks whether the slot is free: most of the time that a change of leaders takes.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Streams that broke before they brought anything, until the slot is thought to be spoiled: it may hold a change that
@@ -88,8 +92,12 @@ pub fn slot_name(config: &Config) -> Option<String> {
 /// The feed of one node.
 pub struct Feed {
     kind: Option<Kind>,
+    /// where writes leave their names
+    signs: Option<Place>,
     state: Arc<Mutex<State>>,
     covering: Covering,
+    endpoints: Vec<Endpoint>,
+    needed: Needed,
     task: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -99,8 +107,11 @@ impl Feed {
     pub fn off() -> Self {
         Self {
             kind: None,
+            signs: None,
             state: Arc::new(Mutex::new(State::Off)),
             covering: Covering::default(),
+            endpoints: Vec::new(),
+            needed: Needed::default(),
             task: Mutex::default(),
         }
     }
@@ -118,36 +129,54 @@ impl Feed {
         let state = Arc::new(Mutex::new(State::Down { reason: "starting".to_owned() }));
         let covering = Covering::default();
         let endpoints = Endpoint::all(&config.database.connection);
-        let (told, covered) = (state.clone(), covering.clone());
-        let task = match kind {
+        let needed = Needed::new(needed);
+        let (told, covered, wanted) = (state.clone(), covering.clone(), needed.clone());
+        let (signs, task) = match kind {
             Kind::Logical => {
-                let namespace = config.namespace.clone();
-                let kind = if config.redis.is_some() { SlotKind::Lasting } else { SlotKind::OfSession };
-                let (state, covering) = (told, covered);
-                let runner = Runner { endpoints, namespace, kind, cache, metrics, needed, state, covering, spoiled: 0 };
-                tokio::spawn(runner.run())
+                let runner = Runner {
+                    endpoints: endpoints.clone(),
+                    namespace: config.namespace.clone(),
+                    kind: if config.redis.is_some() { SlotKind::Lasting } else { SlotKind::OfSession },
+                    cache,
+                    metrics,
+                    needed: wanted,
+                    state: told,
+                    covering: covered,
+                    spoiled: 0,
+                };
+                (Some(Place::Log), tokio::spawn(runner.run()))
             }
             Kind::Trigger => {
-                let (way, turns) = match (config.database.spare, &config.redis) {
+                let endpoints = endpoints.clone();
+                let (signs, way, turns) = match (config.database.spare, &config.redis) {
                     (Spare::Connections, Some(_)) => {
-                        (trigger::Way::Own(endpoints), trigger::Turns::one(&config.namespace))
+                        let turns = trigger::Turns::one(&config.namespace);
+                        (Some(Place::Outbox), trigger::Way::Own(endpoints), turns)
                     }
-                    (Spare::Connections, None) => (trigger::Way::Own(endpoints), trigger::Turns::Each),
-                    // Then nobody else is there.
-                    (Spare::None, _) => (trigger::Way::Pool(aside), trigger::Turns::Each),
+                    (Spare::Connections, None) => {
+                        (Some(Place::Outbox), trigger::Way::Own(endpoints), trigger::Turns::Each)
+                    }
+                    // Then nobody else is there. Nor is it woken: a write would wait for nothing.
+                    (Spare::None, _) => (None, trigger::Way::Pool(aside), trigger::Turns::Each),
                 };
                 let (state, covering) = (told, covered);
-                let runner = trigger::Runner { way, turns, cache, metrics, needed, state, covering };
-                tokio::spawn(runner.run())
+                let runner = trigger::Runner { way, turns, cache, metrics, needed: wanted, state, covering };
+                (signs, tokio::spawn(runner.run()))
             }
         };
-        Self { kind: Some(kind), state, covering, task: Mutex::new(Some(task)) }
+        Self { kind: Some(kind), signs, state, covering, endpoints, needed, task: Mutex::new(Some(task)) }
     }
 
     /// Which kind it is of, if there is one.
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
         self.kind
+    }
+
+    /// Where a write leaves its name, so that whoever announces it says whose it was; `None` if nobody would soon.
+    #[must_use]
+    pub fn signs(&self) -> Option<Place> {
+        self.signs
     }
 
     /// What it does at the moment.
@@ -186,7 +215,7 @@ struct Runner {
     kind: SlotKind,
     cache: Arc<TwoTier<StoredResponse>>,
     metrics: Arc<Metrics>,
-    needed: Vec<TableId>,
+    needed: Needed,
     state: Arc<Mutex<State>>,
     covering: Covering,
     /// streams that broke one after the other before they brought anything
@@ -218,7 +247,7 @@ impl Runner {
         if let Some(unable) = ability(&control).await? {
             return Err(Ended::Postgres(unable.to_string()));
         }
-        setup::ensure_publication(&control, &self.needed).await?;
+        setup::ensure_publication(&control, &self.needed.tables()).await?;
         self.cover(&control).await?;
         loop {
             match self.kind {
@@ -247,7 +276,7 @@ impl Runner {
                 self.become_state(State::Following);
                 sleep(LOOK_EVERY).await;
                 if coverage::version(control).await? != self.covering.current().version() {
-                    setup::ensure_publication(control, &self.needed).await?;
+                    setup::ensure_publication(control, &self.needed.tables()).await?;
                     self.cover(control).await?;
                 }
             }
@@ -273,7 +302,7 @@ impl Runner {
     /// Learns what is covered; whatever was judged by another coverage is judged again.
     async fn cover(&self, control: &Client) -> Result<(), Ended> {
         let coverage = Coverage::load(control).await?;
-        self.covering.learn(coverage, &self.needed, "see `transom setup --dry-run`", self.cache.backplane());
+        self.covering.learn(coverage, &self.needed, REMEDY, self.cache.backplane());
         Ok(())
     }
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Version of the layout of a cache key: part of the key, so that two releases never share an entry by accident.
-const LAYOUT: u8 = 1;
+const LAYOUT: u8 = 2;
 
 /// Request headers that may change what is asked. Everything else (`User-Agent`, cookies, ...) cannot.
 const SIGNIFICANT: [HeaderName; 6] = [
@@ -49,14 +49,22 @@ pub fn raw(method: &Method, target: &str, headers: &HeaderMap) -> RawKey {
     key
 }
 
-/// The cache key: everything the answer may depend on besides the data (C6).
+/// The cache key: everything the answer may depend on besides the data (C6). `claims` are those that it depends on.
 #[must_use]
-pub fn cache(namespace: &str, fingerprint: u128, principal: &Principal, plan: &ReadPlan) -> CacheKey {
+pub fn cache(
+    namespace: &str,
+    fingerprint: u128,
+    principal: &Principal,
+    claims: Option<&str>,
+    plan: &ReadPlan,
+) -> CacheKey {
     let mut key = Vec::with_capacity(plan.statement.sql.len() + 256);
     key.push(LAYOUT);
     key.extend_from_slice(&fingerprint.to_le_bytes());
     part(&mut key, Some(namespace));
     part(&mut key, principal.role.as_deref());
+    part(&mut key, claims);
+    part(&mut key, plan.zone);
     part(&mut key, Some(&format!("{:?}", plan.shape)));
     part(&mut key, Some(&plan.statement.sql));
     for param in &plan.statement.params {

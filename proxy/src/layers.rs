@@ -1,5 +1,6 @@
 //! The middleware around the router; [`stack`](crate::stack) says in which order and why.
 
+pub(crate) mod cors;
 pub(crate) mod deadline;
 pub(crate) mod farewell;
 pub(crate) mod in_flight;

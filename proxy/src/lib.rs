@@ -4,6 +4,7 @@
 
 pub mod cli;
 pub mod app;
+mod reload;
 mod listener;
 mod admin;
 mod stack;

@@ -6,6 +6,7 @@ mod health;
 mod retry;
 mod session;
 mod transaction;
+mod signature;
 
 use std::{
     sync::Arc,
@@ -18,19 +19,21 @@ use tokio::sync::watch;
 pub use self::{
     aside::{Aside, AsideError},
     health::Health,
-    session::{RequestSettings, Session},
+    session::{RequestSettings, Session, Told},
+    signature::{LOG_PREFIX, Place, SIGN_FUNCTION, Sign, Signature, Signed},
 };
 use self::{
     connection::{Connection, Manager},
     health::Watchman,
     retry::Backoff,
     session::quoted,
+    signature::Unsigned,
     transaction::{Access, Transaction},
 };
 use crate::{
-    config::Database,
+    config::{Database, Ending},
     error::Error,
-    rest::{self, Answer, Caller, SchemaCache, Statement, TableId},
+    rest::{self, Answer, Caller, Estimate, SchemaCache, Statement, TableId},
     telemetry::{Metrics, Operation},
 };
 
@@ -40,9 +43,11 @@ pub struct Origin {
     health: watch::Receiver<Health>,
     watchman: Arc<Watchman>,
     metrics: Arc<Metrics>,
+    pool_max: u32,
     wait_max: Duration,
     statement_timeout: Duration,
     response_bytes_max: usize,
+    unsigned: Unsigned,
     /// `SELECT` of the function that comes first in every transaction
     pre_request: Option<String>,
 }
@@ -105,6 +110,8 @@ pub struct Written<T> {
     pub accepted: T,
     /// the tables that changed
     pub changed: Vec<TableId>,
+    /// whether whoever announces it learns whose write it was
+    pub signed: Signed,
 }
 
 impl Origin {
@@ -130,9 +137,11 @@ impl Origin {
             health,
             watchman,
             metrics,
+            pool_max: database.pool_max,
             wait_max: database.pool_wait_max,
             statement_timeout,
             response_bytes_max,
+            unsigned: Unsigned::default(),
             pre_request: pre_request_sql(&database.pre_request),
         }
     }
@@ -160,9 +169,12 @@ impl Origin {
     /// # Errors
     /// If Postgres is away, or refuses.
     pub async fn load_schema(&self, schemas: &[String]) -> Result<SchemaCache, Error> {
-        let connection = self.connection().await?;
+        let mut connection = self.connection().await?;
         let began = Instant::now();
+        // Given up halfway, it leaves a transaction open.
+        connection.begin();
         let schema = rest::load_schema(connection.client(), schemas).await;
+        connection.end();
         self.metrics.origin(Operation::Schema, began.elapsed());
         schema.map_err(|error| self.failure(&error, Caller::Anonymous))
     }
@@ -196,17 +208,47 @@ impl Origin {
     ///
     /// # Errors
     /// If Postgres is away, refuses, or is too slow.
-    pub async fn read(&self, session: &Session, statement: &Statement) -> Result<Answer, Error> {
+    pub async fn read(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        estimate: Option<&Estimate>,
+    ) -> Result<Answer, Error> {
         let mut backoff = Backoff::default();
         loop {
-            let answer = self.read_once(session, statement).await;
+            let answer = self.read_once(session, statement, estimate).await;
             if !backoff.again(&answer).await {
                 return answer;
             }
         }
     }
 
-    /// Runs a write. `accept` judges the answer before the commit: what it refuses is rolled back.
+    /// Runs a read that nobody waits for: once, and only while a connection is left for somebody who does. `None`: there
+    /// was none to spare.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn read_aside(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        estimate: Option<&Estimate>,
+    ) -> Result<Option<Answer>, Error> {
+        if self.connections().1 + 1 >= self.pool_max {
+            return Ok(None);
+        }
+        let connection = self.connection().await?;
+        // This one is among them by now, and others may have come meanwhile.
+        if self.connections().1 >= self.pool_max {
+            return Ok(None);
+        }
+        self.read_on(connection, session, statement, estimate, Operation::Audit).await.map(Some)
+    }
+
+    /// Runs a write. `accept` judges the answer before the commit: what it refuses is rolled back, and so is everything if
+    /// the ending says so; then nothing has changed. `sign` says what to leave in the database with the commit, given what
+    /// changed; a write that changed nothing is not asked. If the role may not leave anything there, the write is made again
+    /// without.
     ///
     /// # Errors
     /// As [`read`](Self::read), and whatever `accept` refuses. An error that leaves open whether the commit took place
@@ -216,23 +258,41 @@ impl Origin {
         session: &Session,
         statement: &Statement,
         changes: &rest::Changes,
+        ending: Ending,
         accept: impl Fn(Answer) -> Result<T, Error> + Sync,
+        sign: Sign<'_>,
     ) -> Result<Written<T>, Uncommitted> {
         let mut backoff = Backoff::default();
         loop {
-            let written = self.write_once(session, statement, changes, &accept).await;
+            let written = self.write_once(session, statement, changes, ending, &accept, sign).await;
             if !backoff.again(&written).await {
                 return written;
             }
         }
     }
 
-    async fn read_once(&self, session: &Session, statement: &Statement) -> Result<Answer, Error> {
-        let mut connection = self.connection().await?;
+    async fn read_once(
+        &self,
+        session: &Session,
+        statement: &Statement,
+        estimate: Option<&Estimate>,
+    ) -> Result<Answer, Error> {
+        let connection = self.connection().await?;
+        self.read_on(connection, session, statement, estimate, Operation::Read).await
+    }
+
+    async fn read_on(
+        &self,
+        mut connection: bb8::PooledConnection<'_, Manager>,
+        session: &Session,
+        statement: &Statement,
+        estimate: Option<&Estimate>,
+        operation: Operation,
+    ) -> Result<Answer, Error> {
         let transaction = self.transaction(&mut connection, session, Access::ReadOnly);
         let began = Instant::now();
-        let answer = transaction.read(statement).await;
-        self.measured(Operation::Read, began, statement);
+        let answer = transaction.read(statement, estimate).await;
+        self.measured(operation, began, statement);
         self.bounded(answer.map_err(|error| self.failure(&error, session.caller))?)
     }
 
@@ -241,12 +301,15 @@ impl Origin {
         session: &Session,
         statement: &Statement,
         changes: &rest::Changes,
+        ending: Ending,
         accept: &(impl Fn(Answer) -> Result<T, Error> + Sync),
+        sign: Sign<'_>,
     ) -> Result<Written<T>, Uncommitted> {
         let mut connection = self.connection().await?;
         let transaction = self.transaction(&mut connection, session, Access::ReadWrite);
         let began = Instant::now();
-        let written = transaction.write(statement, changes, accept, |error| self.failure(error, session.caller)).await;
+        let failure = |error: &tokio_postgres::Error| self.failure(error, session.caller);
+        let written = transaction.write(statement, changes, ending, accept, (sign, &self.unsigned), failure).await;
         self.measured(Operation::Write, began, statement);
         written
     }

@@ -104,6 +104,12 @@ pub fn to_write(
     Reply { response, route: Route::Rest, outcome: RequestOutcome::Write }
 }
 
+/// The answer to a browser that asks what its pages may send; the caller says it.
+#[must_use]
+pub fn to_preflight() -> Reply {
+    Reply { response: Response::new(Full::new(Bytes::new())), route: Route::Rest, outcome: RequestOutcome::Preflight }
+}
+
 /// An error in PostgREST's shape.
 #[must_use]
 pub fn to_error(error: &Error) -> Reply {
@@ -114,6 +120,7 @@ pub fn to_error(error: &Error) -> Reply {
     let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
     *response.status_mut() = problem.status;
     let headers = response.headers_mut();
+    headers.extend(problem.headers);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     headers.insert(CACHE_STATUS, cache_status::of_error(error));
     if problem.status == StatusCode::UNAUTHORIZED {

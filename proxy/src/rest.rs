@@ -7,6 +7,7 @@
 
 mod plan;
 mod answer;
+mod openapi;
 mod sql;
 mod footprint;
 mod tree;
@@ -18,16 +19,18 @@ mod error;
 mod relation_hint;
 mod schema;
 
-pub use answer::{Answer, Headers, ReadShape, Rendered, RowsShape, WriteShape};
+pub use answer::{Answer, Headers, ReadShape, Rendered, RowsShape, Said, WriteShape};
 pub use error::{Caller, Error, problem_of_db_error};
 pub use footprint::{Footprint, RowSet};
-pub use plan::{Plan, ReadPlan, WritePlan, plan};
+pub use plan::{Estimate, Plan, ReadPlan, WritePlan, plan};
 pub use relation_hint::Candidate;
 pub use schema::{
-    CHANGED_TABLES_SQL, Changes, Column, Dependencies, Equality, Fill, Logged, Opaque, Relation, RelationKind,
-    SchemaCache, TableId, Traced, TypeFamily, load_schema,
+    CHANGED_TABLES_SQL, Changes, ClaimsRead, Column, Dependencies, Equality, Fill, Logged, Opaque, Relation,
+    RelationKind, SchemaCache, TableId, Traced, TypeFamily, load_schema,
 };
-pub use statement::{Statement, TextParam};
+pub use statement::{Statement, TextParam, Yields};
+
+use crate::config::{Api, OpenApi};
 
 /// A request as it came in, below the path where the API is mounted.
 #[derive(Debug, Clone, Copy)]
@@ -42,10 +45,16 @@ pub struct Inbound<'a> {
 }
 
 /// The settings that planning depends on.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// `db_schemas`: the exposed schemas, the first of which is the default
     pub schemas: Vec<String>,
     /// `db_max_rows`: bounds the rows of every read
     pub max_rows: Option<u64>,
+    /// what requests may ask for beyond the rows
+    pub api: Api,
+    /// what is said of the API at its root
+    pub openapi: OpenApi,
+    /// the path of that root
+    pub base_path: String,
 }

@@ -6,11 +6,13 @@
 //! write ── plan ── transaction ── announce ── token ────────────────────────> reply
 //! ```
 
+mod audit;
 mod directives;
 mod fill;
 mod purge;
 mod question;
 mod repertoire;
+mod schema;
 mod write;
 
 use std::{sync::Arc, time::Duration};
@@ -24,17 +26,20 @@ use cache_core::{
     entry::Entry,
     freshness::{Directives, Right},
     key::CacheKey,
-    outcome::{StaleReason, Tier, TierResult},
+    outcome::{LeaseResult, StaleReason, Tier, TierResult},
 };
 use http::request::Parts;
+use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
-pub use self::purge::Purge;
 use self::{
-    fill::{End, Filled},
+    audit::Auditor,
+    fill::{End, Filled, Whence},
     question::{Question, Questions},
     repertoire::Repertoire,
+    schema::Loaded,
 };
+pub use self::{purge::Purge, schema::SchemaAge};
 use crate::{
     auth::{Auth, Principal},
     config::Config,
@@ -57,10 +62,12 @@ pub struct Serve {
     pub(crate) feed: Feed,
     pub(crate) metrics: Arc<Metrics>,
     schema: ArcSwap<SchemaCache>,
+    loaded: Mutex<Loaded>,
     auth: Auth,
     questions: Questions,
     repertoire: Repertoire,
     fills: Collapse<End>,
+    auditor: Auditor,
     rest: rest::Settings,
     config: Config,
     /// fills and writes: they outlive the clients that asked for them, and the drain waits for them
@@ -79,15 +86,17 @@ impl Serve {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
+            schema: ArcSwap::from_pointee(schema),
+            loaded: Mutex::new(Loaded::now(cache.clock())),
             cache,
             origin,
             feed,
             metrics,
-            schema: ArcSwap::from_pointee(schema),
             auth: Auth::new(config.database.anon_role.as_deref(), config.tokens.clone()),
             questions: Questions::new(config.cache.l1_bytes_max),
             repertoire: Repertoire::default(),
             fills: Collapse::new(config.collapse.leader_max),
+            auditor: Auditor::new(config.audit),
             rest: rest_settings(&config),
             config,
             tasks: TaskTracker::new(),
@@ -109,6 +118,7 @@ impl Serve {
         let Lookup::Found(found) = self.cache.lookup_l1(&question.key, &directives, now) else { return None };
         let Right::Fresh { ttl } = found.right else { return None };
         self.metrics.tier_lookup(Tier::L1, TierResult::Hit);
+        self.sample(parts, &question, &found.entry);
         Some(reply::to_read(asked(parts, &question), &found.entry, CacheStatus::Hit { tier: Tier::L1, ttl }, now))
     }
 
@@ -146,7 +156,7 @@ impl Serve {
             None => match self.look_up(&question, &directives).await {
                 Lookup::Found(found) => Ok(self.found(parts, &question, &found)),
                 Lookup::Missing(_) if directives.only_if_cached => Err(Error::NotCached),
-                Lookup::Missing(missing) => match self.fill(&question).await {
+                Lookup::Missing(missing) => match self.fill(&question, &directives).await {
                     Err(error) if error.is_origin_failure() && stand_in => {
                         self.stand_in(parts, &question, missing.if_error).await.ok_or(error)
                     }
@@ -156,12 +166,15 @@ impl Serve {
         }
     }
 
-    /// L1, then L2. What L1 keeps for the case of an error stays at hand, should L2 have nothing better.
+    /// L1, then L2, unless the leader of a fill looks there on behalf of all who ask for the same. What L1 keeps for the case of an error stays at hand, should L2 have nothing better.
     async fn look_up(&self, question: &Question, directives: &Directives) -> Lookup<StoredResponse> {
         let in_l1 = match self.look_up_l1(&question.key, directives) {
             Lookup::Missing(missing) => missing,
             found @ Lookup::Found(_) => return found,
         };
+        if *directives == Directives::default() {
+            return Lookup::Missing(in_l1);
+        }
         let now = self.cache.clock().now();
         let Some(in_l2) = self.cache.lookup_l2(&question.key, directives, now).await else {
             return Lookup::Missing(in_l1);
@@ -193,7 +206,10 @@ impl Serve {
 
     fn found(self: &Arc<Self>, parts: &Parts, question: &Arc<Question>, found: &Found<StoredResponse>) -> Reply {
         let status = match found.right {
-            Right::Fresh { ttl } => CacheStatus::Hit { tier: found.tier, ttl },
+            Right::Fresh { ttl } => {
+                self.sample(parts, question, &found.entry);
+                CacheStatus::Hit { tier: found.tier, ttl }
+            }
             Right::Stale { reason, expired_for } => {
                 self.metrics.stale_served(reason);
                 if reason == StaleReason::WhileRevalidate {
@@ -205,11 +221,19 @@ impl Serve {
         reply::to_read(asked(parts, question), &found.entry, status, self.cache.clock().now())
     }
 
-    fn filled(&self, parts: &Parts, question: &Question, why: Forward, filled: &Filled) -> Reply {
-        let Filled { entry, stored, collapsed } = filled;
+    fn filled(self: &Arc<Self>, parts: &Parts, question: &Arc<Question>, why: Forward, filled: &Filled) -> Reply {
+        let Filled { entry, whence, collapsed } = filled;
         let now = self.cache.clock().now();
         let ttl = entry.lifetimes.fresh_for.saturating_sub(entry.age(now));
-        let status = CacheStatus::Forwarded { why, stored: *stored, ttl, collapsed: *collapsed };
+        let status = match *whence {
+            Whence::Origin { stored, l2 } => {
+                CacheStatus::Forwarded { why: because(why, l2), stored, ttl, collapsed: *collapsed }
+            }
+            Whence::Tier { lease: Some(LeaseResult::WaitedHit), .. } => CacheStatus::ByPeer { why, ttl },
+            Whence::Tier { tier, right, .. } => {
+                return self.found(parts, question, &Found { entry: entry.clone(), tier, right });
+            }
+        };
         reply::to_read(asked(parts, question), entry, status, now)
     }
 
@@ -236,12 +260,16 @@ impl Serve {
         Ok(question)
     }
 
-    /// A question from the same bytes, if what the change feed covers has not changed since, and if it was not asked with a
-    /// token that is over by now.
+    /// A question from the same bytes, if neither the schema nor what the change feed covers has changed since, and if it was
+    /// not asked with a token that is over by now.
     fn remembered(&self, raw: &[u8]) -> Option<Arc<Question>> {
         let coverage = self.feed.coverage().generation();
         let clock = self.cache.clock();
-        self.questions.get(raw).filter(|question| question.coverage == coverage && question.is_valid(clock))
+        let fingerprint = self.schema.load().fingerprint();
+        let holds = |question: &Arc<Question>| {
+            question.coverage == coverage && question.fingerprint == fingerprint && question.is_valid(clock)
+        };
+        self.questions.get(raw).filter(holds)
     }
 
     fn understand(&self, parts: &Parts) -> Result<Question, Error> {
@@ -288,6 +316,11 @@ impl Serve {
         path.strip_prefix(&**rest_path).is_some_and(|below| below.starts_with('/'))
     }
 
+    /// The origins that may ask across sites; `None`: all.
+    pub(crate) fn origins(&self) -> Option<&[String]> {
+        self.config.listeners.origins.as_deref()
+    }
+
     fn resource<'r>(&self, parts: &'r Parts) -> &'r str {
         self.below_rest_path(parts.uri.path())
     }
@@ -304,6 +337,7 @@ impl Serve {
 
     /// Waits for the fills and writes that are under way, and for the stores behind them.
     pub async fn finish(&self) {
+        self.auditor.stop();
         self.tasks.close();
         self.tasks.wait().await;
         self.feed.stop().await;
@@ -312,7 +346,24 @@ impl Serve {
 }
 
 fn rest_settings(config: &Config) -> rest::Settings {
-    rest::Settings { schemas: config.database.schemas.clone(), max_rows: config.database.max_rows.map(u64::from) }
+    rest::Settings {
+        schemas: config.database.schemas.clone(),
+        max_rows: config.database.max_rows.map(u64::from),
+        api: config.database.api,
+        openapi: config.database.openapi.clone(),
+        base_path: match &*config.listeners.rest_path {
+            "" => "/".to_owned(),
+            path => path.to_owned(),
+        },
+    }
+}
+
+/// What L2 said counts where L1 had nothing to say.
+fn because(why: Forward, l2: Option<TierResult>) -> Forward {
+    match (why, l2) {
+        (Forward::Missing(TierResult::Absent), Some(l2)) => Forward::Missing(l2),
+        (why, _) => why,
+    }
 }
 
 /// An entry for the case of an error, and since when it is not fresh.

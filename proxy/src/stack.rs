@@ -11,8 +11,8 @@ use tower::{Service, ServiceBuilder};
 use crate::{
     config::Limits,
     layers::{
-        deadline::DeadlineLayer, farewell::FarewellLayer, in_flight::InFlightLayer, record::RecordLayer,
-        rescue::RescueLayer,
+        cors::CorsLayer, deadline::DeadlineLayer, farewell::FarewellLayer, in_flight::InFlightLayer,
+        record::RecordLayer, rescue::RescueLayer,
     },
     readiness::Readiness,
     route::Router,
@@ -33,6 +33,8 @@ pub(crate) fn stack(
         .layer(FarewellLayer::new(readiness))
         // Around all that answers: whatever happens below is counted, timed, logged and named, errors too.
         .layer(RecordLayer::new(serve.metrics.clone()))
+        // Around errors too: a page may read why its request failed.
+        .layer(CorsLayer::new(serve.origins()))
         // Above everything that can fail, so that all errors look alike.
         .layer(RescueLayer)
         // Before any work is done for the request.

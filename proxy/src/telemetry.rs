@@ -6,6 +6,6 @@ mod labels;
 mod request_id;
 pub mod logs;
 
-pub use self::labels::{Operation, RequestOutcome, Route};
+pub use self::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
 pub use self::metrics::{Gauges, Metrics};
 pub use self::request_id::{REQUEST_ID, RequestId};

@@ -54,6 +54,7 @@ fn filled(keys: &[CacheKey]) -> TwoTier<Body> {
         slots: SlotCount::DEFAULT,
         max_staleness: Duration::from_secs(1),
         redis_timeout: Duration::from_millis(100),
+        fill_lease_for: Duration::from_secs(2),
     };
     let cache = TwoTier::alone(limits, Clock::start());
     let lifetimes = Lifetimes {

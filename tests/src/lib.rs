@@ -26,6 +26,7 @@ mod haproxy;
 mod judge;
 mod http;
 mod postgres;
+mod postgrest;
 mod prometheus;
 mod redis;
 mod node;
@@ -34,6 +35,7 @@ mod stub;
 mod wire;
 mod cache_status;
 
+pub mod consistency;
 pub mod simulator;
 
 pub use self::cache_status::CacheStatus;
@@ -46,6 +48,7 @@ pub use self::judge::Judge;
 pub use self::node::{Lease, Node, NodeBuilder, NodeProcess, binary};
 pub use self::ports::{free_port, wait_for_port};
 pub use self::postgres::{Database, Postgres};
+pub use self::postgrest::{PostgRest, PostgRestBuilder};
 pub use self::process::{Process, Signal, unprivileged};
 pub use self::prometheus::Prometheus;
 pub use self::redis::{Redis, RedisBuilder, RedisCluster, RedisSentinel};

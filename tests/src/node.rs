@@ -39,14 +39,23 @@ impl NodeBuilder {
     /// A node on this database, as the anonymous role of the sample, on free ports.
     #[must_use]
     pub fn on(database: &Database) -> Self {
+        Self::at(database.url())
+    }
+
+    /// The same on the database with this URL.
+    #[must_use]
+    pub fn at(database_url: String) -> Self {
         let settings = [
-            ("database_url", database.url()),
+            ("database_url", database_url),
             ("db_anon_role", "web_anon".to_owned()),
             ("listen", "127.0.0.1:0".to_owned()),
             ("admin_listen", "127.0.0.1:0".to_owned()),
             ("drain_notice", "0s".to_owned()),
-            // Most suites are about something else, and a slot per test is dear.
+            // Most suites are about something else, and a slot or a connection per test is dear.
             ("feed", "none".to_owned()),
+            // Suites count queries.
+            ("audit_share", "0".to_owned()),
+            ("db_channel_enabled", "false".to_owned()),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value)).into();
         Self { settings, toml: String::new() }

@@ -53,12 +53,40 @@ impl Postgres {
 
     /// A cluster for one test alone: about two seconds on a quiet machine.
     pub async fn own() -> Self {
-        let folder = Folder::new("pg");
-        let mut postgres = Self { process: None, port: free_port(), folder };
-        postgres.initialize();
-        postgres.start().await;
+        let postgres = Self::bare().await;
         postgres.make_template().await;
         postgres
+    }
+
+    /// As [`Postgres::own`], without the sample: it has no database to copy.
+    pub async fn bare() -> Self {
+        let mut postgres = Self::at_rest();
+        postgres.initialize();
+        postgres.start().await;
+        postgres
+    }
+
+    /// A hot standby of this server, which follows it through a port of its own choice: a cable that can be cut.
+    ///
+    /// # Panics
+    /// If the server cannot be copied.
+    pub async fn standby(&self, through: u16) -> Self {
+        let mut standby = Self::at_rest();
+        let mut copy = unprivileged(program("pg_basebackup"));
+        copy.args(["--host=127.0.0.1", "--username=postgres", "--checkpoint=fast", "--wal-method=stream", "--no-sync"]);
+        copy.arg(format!("--port={}", self.port)).arg("--pgdata").arg(standby.data());
+        let output = tokio::process::Command::from(copy).output().await.expect("pg_basebackup comes with postgres");
+        assert!(output.status.success(), "pg_basebackup: {}", String::from_utf8_lossy(&output.stderr));
+        let follow =
+            format!("primary_conninfo = 'host=127.0.0.1 port={through} user=postgres application_name=standby'");
+        standby.configure(&follow);
+        std::fs::write(standby.data().join("standby.signal"), "").expect("the folder is ours");
+        standby.start().await;
+        standby
+    }
+
+    fn at_rest() -> Self {
+        Self { process: None, port: free_port(), folder: Folder::new("pg") }
     }
 
     /// A fresh copy of the sample, dropped when the value is.
@@ -161,8 +189,12 @@ impl Postgres {
         initdb.args(["--encoding=UTF8", "--locale=C.UTF-8", "--pgdata"]).arg(self.data());
         let output = initdb.output().expect("initdb is installed");
         assert!(output.status.success(), "initdb: {}", String::from_utf8_lossy(&output.stderr));
+        self.configure("");
+    }
+
+    fn configure(&self, more: &str) {
         let folder = self.folder.path().display();
-        let settings = format!("{SETTINGS}port = {}\nunix_socket_directories = '{folder}'\n", self.port);
+        let settings = format!("{SETTINGS}port = {}\nunix_socket_directories = '{folder}'\n{more}\n", self.port);
         std::fs::write(self.data().join("postgresql.auto.conf"), settings).expect("the folder is ours");
     }
 

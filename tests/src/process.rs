@@ -28,6 +28,10 @@ pub enum Signal {
     Stop,
     /// go on
     Cont,
+    /// what a service does with it is its own choice
+    Usr1,
+    /// likewise
+    Usr2,
 }
 
 impl Signal {
@@ -39,6 +43,8 @@ impl Signal {
             Self::Kill => "KILL",
             Self::Stop => "STOP",
             Self::Cont => "CONT",
+            Self::Usr1 => "USR1",
+            Self::Usr2 => "USR2",
         }
     }
 

@@ -5,8 +5,10 @@
 //! `cache` do around the real parts. One seed decides everything, so a seed replays its run.
 //!
 //! Every answer that a node serves as fresh is checked against the [invariants]. That the simulator can fail is proven by
-//! taking away one [`Protection`] at a time.
+//! taking away one [`Protection`] at a time. Templates and the change feed are played apart, in [interleaving], without a
+//! network: there the order of events is all that matters.
 
+pub mod interleaving;
 mod protection;
 mod world;
 mod faults;

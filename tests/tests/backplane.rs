@@ -2,6 +2,7 @@
 
 mod history;
 mod l2;
+mod lease;
 mod outage;
 mod templates;
 mod topologies;
@@ -74,9 +75,14 @@ impl Node {
             slots,
             max_staleness: MAX_STALENESS,
             redis_timeout: REDIS_TIMEOUT,
+            fill_lease_for: Duration::from_secs(2),
         };
+        Self::with(url, limits)
+    }
+
+    fn with(url: &str, limits: Limits) -> Self {
         let resyncs = Arc::<Resyncs>::default();
-        let link = RedisLink::open(url, REDIS_TIMEOUT).unwrap();
+        let link = RedisLink::open(url, limits.redis_timeout).unwrap();
         Self { cache: TwoTier::shared(limits, Clock::start(), link, "test", resyncs.clone()), resyncs }
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use transom_tests::{Node, NodeBuilder, Postgres, Prometheus, Redis, dashboard_queries, eventually};
+use transom_tests::{Node, NodeBuilder, Postgres, Prometheus, Redis, dashboard_queries, eventually, repository};
 
 const OVERVIEW: &str = "grafana/dashboards/transom-overview.json";
 
@@ -47,6 +47,34 @@ async fn every_query_of_the_overview_has_an_answer() {
     tokio::select! {
         () = answered => {}
         () = traffic(nodes.each_ref()) => unreachable!("traffic never ends"),
+    }
+}
+
+/// What Prometheus makes of its configuration and of the rules that it names.
+#[test]
+fn prometheus_reads_its_configuration_and_the_alerts() {
+    let checked = std::process::Command::new("promtool")
+        .args(["check", "config", "grafana/prometheus.yml"])
+        .current_dir(repository())
+        .output()
+        .expect("promtool comes with Prometheus");
+    let said = String::from_utf8_lossy(&checked.stdout) + String::from_utf8_lossy(&checked.stderr);
+    assert!(checked.status.success() && said.contains("3 rules found"), "{said}");
+}
+
+#[tokio::test]
+async fn alerts_watch_what_a_node_counts() {
+    let database = Postgres::shared().await.database().await;
+    let node = NodeBuilder::on(&database).start().await;
+    let page = node.admin().get("/metrics").send().await.text();
+    let rules = std::fs::read_to_string(repository().join("grafana/alerts.yml")).expect("it is in the repository");
+    let words = rules.lines().filter(|line| line.trim_start().starts_with("expr:")).flat_map(|line| {
+        line.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').filter(|word| word.starts_with("transom_"))
+    });
+    let words: Vec<&str> = words.collect();
+    assert!(words.contains(&"transom_audit_stale_total"), "{words:?}");
+    for word in words {
+        assert!(page.contains(&format!("# TYPE {word} ")), "nothing counts {word}");
     }
 }
 

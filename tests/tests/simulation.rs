@@ -4,6 +4,7 @@
 //! `TRANSOM_SIM_RUNS=<n>` plays that many seeds; `TRANSOM_SIM_SEED=<n>` replays one. The example
 //! `simulator_survey` shows what each protection is good for, after a change of the simulator.
 
+use transom_tests::simulator::interleaving::{self, Guard, Played};
 use transom_tests::simulator::invariants::Invariant;
 use transom_tests::simulator::{self, Protection, Scenario, Tally};
 
@@ -80,4 +81,30 @@ each_protection_is_needed! {
     an_old_name_for_a_new_history_breaks_tokens: NewEpoch, Amnesia, 2 => C5;
     a_node_that_owes_believes_its_peers: NoPeersWhileOwing, Amnesia, 142 => OwnWrites;
     a_slow_fill_outlives_the_bound: JoinOnlyFresh, Outages, 49 => Staleness;
+}
+
+/// Orders of events around one template; each takes microseconds.
+const INTERLEAVINGS: u64 = 20_000;
+
+#[test]
+fn interleavings_of_templates_and_the_feed_leave_nothing_stale() {
+    let mut all = Played::default();
+    for seed in 0..INTERLEAVINGS {
+        let played = interleaving::run(seed, None).unwrap_or_else(|stale| panic!("{stale}"));
+        all.kept += played.kept;
+        all.invalidated += played.invalidated;
+        all.refused += played.refused;
+        all.begun_again += played.begun_again;
+    }
+    println!("{INTERLEAVINGS} orders: {all:?}");
+    let counts = [all.kept, all.invalidated, all.refused, all.begun_again];
+    assert!(counts.iter().all(|count| *count > 100), "something never happened: {all:?}");
+}
+
+#[test]
+fn interleavings_without_a_guard_of_templates_leave_something_stale() {
+    for guard in [Guard::EditionCheck, Guard::SameEpoch, Guard::VisibleFirst] {
+        let stale = (0..INTERLEAVINGS).find_map(|seed| interleaving::run(seed, Some(guard)).err());
+        println!("without {guard:?}: {}", stale.unwrap_or_else(|| panic!("nobody misses {guard:?}")));
+    }
 }

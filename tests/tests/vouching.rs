@@ -30,6 +30,7 @@ fn node<V: Value>(redis: &Redis) -> TwoTier<V> {
         slots: SlotCount::new(1_024).expect("a power of two"),
         max_staleness: MAX_STALENESS,
         redis_timeout: Duration::from_millis(200),
+        fill_lease_for: Duration::from_secs(2),
     };
     let link = RedisLink::open(&redis.url(), limits.redis_timeout).expect("a URL");
     TwoTier::shared_trusting(Trust::Feed, limits, Clock::start(), link, "test", Arc::new(Nobody))

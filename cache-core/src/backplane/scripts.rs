@@ -19,6 +19,7 @@ use crate::{
     coherence::{Break, Coherence, Epoch, Kind, Position, Seq, Settled, Snapshot, Stream, Token, Vouched, WriteId},
     error::RedisError,
     redis::within,
+    sabotage::{self, Protection},
     tag::Slots,
     template::{Edition, Published, TEMPLATES_MAX, Template, Templates},
 };
@@ -126,6 +127,7 @@ impl Scripts {
         edition: Option<Edition>,
         writes: &[WriteId],
     ) -> Result<Published, RedisError> {
+        let edition = edition.filter(|_| !sabotage::is_off(Protection::Templates));
         let mut args = self.common_args();
         args.extend([
             bytes(&[message::kind_byte(kind)]),

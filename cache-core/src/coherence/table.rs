@@ -25,6 +25,12 @@ impl Table {
         slots.iter().all(|slot| self.0.get(slot as usize).is_some_and(|seq| seq.load(Acquire) <= as_of.0))
     }
 
+    /// The last announcement that touched any of them.
+    pub(super) fn newest(&self, slots: &Slots) -> Seq {
+        let touched = slots.iter().filter_map(|slot| self.0.get(slot as usize)).map(|seq| seq.load(Acquire));
+        Seq(touched.max().unwrap_or_default())
+    }
+
     pub(super) fn raise(&self, slots: &Slots, seq: Seq) {
         for slot in slots.iter() {
             if let Some(value) = self.0.get(slot as usize) {

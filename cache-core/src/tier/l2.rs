@@ -3,7 +3,10 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use fred::{interfaces::KeysInterface, types::Expiration};
+use fred::{
+    interfaces::KeysInterface,
+    types::{Expiration, FromValue, Value as RedisValue, scripts::Script},
+};
 
 use crate::{
     breaker::Breaker,
@@ -11,6 +14,7 @@ use crate::{
     codec,
     coherence::Filled,
     entry::{Entry, Value},
+    error::RedisError,
     key::CacheKey,
     redis::{RedisLink, within},
 };
@@ -26,7 +30,8 @@ pub enum L2Answer<V> {
     Unavailable,
 }
 
-/// Entries in Redis, one string each, under `transom:<namespace>:e:<digest>`.
+/// Entries in Redis, one string each, under `transom:<namespace>:e:{<digest>}`. The braces keep an entry and the fill lease
+/// of its key together in Redis Cluster, so that one script reaches both.
 pub struct L2 {
     link: RedisLink,
     breaker: Arc<Breaker>,
@@ -38,7 +43,7 @@ impl L2 {
     /// The tier of this namespace.
     #[must_use]
     pub fn new(link: RedisLink, breaker: Arc<Breaker>, clock: Clock, namespace: &str) -> Self {
-        Self { link, breaker, clock, prefix: format!("transom:{namespace}:e:") }
+        Self { link, breaker, clock, prefix: format!("transom:{namespace}") }
     }
 
     /// The entry under this key, whatever it is worth by now. Waits at most one timeout.
@@ -61,16 +66,36 @@ impl L2 {
         if self.breaker.is_open() {
             return;
         }
-        let began = codec_began(&self.clock, entry);
-        let bytes = Bytes::from(codec::encode(key, entry, began));
-        let keep = i64::try_from(entry.lifetimes.keep_for().as_millis()).unwrap_or(i64::MAX).max(1);
+        let (bytes, keep) = self.written(key, entry);
         let set = self.link.data.set::<(), _, _>(self.name(key), bytes, Some(Expiration::PX(keep)), None, false);
         if let Err(error) = within(self.link.timeout, set).await {
             self.breaker.trip(&error);
         }
     }
 
-    fn read<V: Value>(&self, key: &CacheKey, bytes: Bytes) -> L2Answer<V> {
+    /// The entry as it is stored, and for how many milliseconds.
+    pub(crate) fn written<V: Value>(&self, key: &CacheKey, entry: &Entry<V>) -> (Bytes, i64) {
+        let bytes = Bytes::from(codec::encode(key, entry, codec_began(&self.clock, entry)));
+        (bytes, i64::try_from(entry.lifetimes.keep_for().as_millis()).unwrap_or(i64::MAX).max(1))
+    }
+
+    /// Runs a script over the keys of one entry. Waits at most one timeout.
+    pub(crate) async fn run<R: FromValue>(
+        &self,
+        script: &Script,
+        keys: Vec<String>,
+        args: Vec<RedisValue>,
+    ) -> Result<R, RedisError> {
+        if self.breaker.is_open() {
+            return Err(RedisError::BreakerOpen);
+        }
+        // Boxed, as the client's future is twenty times the size of what is awaited around it.
+        let running = Box::pin(script.evalsha_with_reload(&self.link.data, keys, args));
+        within(self.link.timeout, running).await.inspect_err(|error| self.breaker.trip(error))
+    }
+
+    /// The entry in these bytes, which L2 holds under the key.
+    pub(crate) fn read<V: Value>(&self, key: &CacheKey, bytes: Bytes) -> L2Answer<V> {
         match codec::decode::<V>(key, bytes) {
             Ok(stored) => L2Answer::Found(Entry {
                 value: stored.value,
@@ -86,8 +111,14 @@ impl L2 {
         }
     }
 
-    fn name(&self, key: &CacheKey) -> String {
-        format!("{}{:032x}", self.prefix, key.digest())
+    /// Under which name the entry of this key is stored.
+    pub(crate) fn name(&self, key: &CacheKey) -> String {
+        format!("{}:e:{{{:032x}}}", self.prefix, key.digest())
+    }
+
+    /// Under which name the fill lease of this key is kept.
+    pub(crate) fn lease_name(&self, key: &CacheKey) -> String {
+        format!("{}:l:{{{:032x}}}", self.prefix, key.digest())
     }
 }
 

@@ -1,11 +1,12 @@
 //! `transom setup`: makes what the change feed needs in the database, or prints how, or takes it away.
 
 use clap::ArgMatches;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, error::SqlState};
 
 use super::failure::Failure;
 use super::serve;
 use crate::config::{self, Config, Inputs};
+use crate::feed::ddl::{self, Trigger};
 use crate::feed::setup::{self, Identity, Plan};
 use crate::feed::{self, Kind, ability, trigger};
 use crate::origin::describe;
@@ -18,21 +19,56 @@ pub(super) fn run(matches: &ArgMatches, inputs: &Inputs) -> Result<(), Failure> 
     let config = Config::load(inputs)?.config;
     serve::runtime(1)?.block_on(async {
         let client = connect(&config).await.map_err(|error| refused("cannot connect", &error))?;
-        let plan = if matches.get_flag("remove") {
-            setup::removal(&client, feed::slot_name(&config).as_deref()).await.map_err(|error| unreadable(&error))?
-        } else {
-            plan(&client, &config, matches).await?
-        };
-        execute(&client, &plan, matches.get_flag("dry-run")).await
+        let dry = matches.get_flag("dry-run");
+        if matches.get_flag("remove") {
+            let slot = feed::slot_name(&config);
+            let plan = setup::removal(&client, slot.as_deref()).await.map_err(|error| unreadable(&error))?;
+            execute(&client, &plan, dry).await?;
+            say_if_nothing(&plan, Trigger::Present);
+            return Ok(());
+        }
+        let plan = plan(&client, &config, matches).await?;
+        execute(&client, &plan, dry).await?;
+        let noticing = notice_definitions(&client, &config, dry).await?;
+        say_if_nothing(&plan, noticing);
+        Ok(())
     })
+}
+
+fn say_if_nothing(plan: &Plan, noticing: Trigger) {
+    if plan.statements.is_empty() && noticing == Trigger::Present {
+        println!("-- nothing to do");
+    }
+}
+
+/// Makes the event trigger. Most servers let only superusers do so, and the rest does not depend on it. Says what was there.
+async fn notice_definitions(client: &Client, config: &Config, dry: bool) -> Result<Trigger, Failure> {
+    let channel = config.database.channel.as_deref();
+    let there =
+        ddl::look(client, channel).await.map_err(|error| refused("the event trigger cannot be looked up", &error))?;
+    if there == Trigger::Present {
+        return Ok(there);
+    }
+    let script = ddl::statements(channel).iter().map(|sql| format!("{sql};\n")).collect::<String>();
+    if !dry && let Err(error) = client.batch_execute(&script).await {
+        if error.code() != Some(&SqlState::INSUFFICIENT_PRIVILEGE) {
+            return Err(refused("the event trigger cannot be made", &error));
+        }
+        println!("-- left out: changes of definition ({}); run this as a superuser:", describe(&error));
+        println!("{}", commented(&script));
+        return Ok(there);
+    }
+    print!("{script}");
+    Ok(there)
+}
+
+fn commented(script: &str) -> String {
+    script.lines().map(|line| format!("--   {line}")).collect::<Vec<_>>().join("\n")
 }
 
 async fn execute(client: &Client, plan: &Plan, dry: bool) -> Result<(), Failure> {
     for left_out in &plan.left_out {
         println!("-- left out: {}: {}", left_out.table, left_out.why);
-    }
-    if plan.statements.is_empty() {
-        println!("-- nothing to do");
     }
     if !dry {
         client.batch_execute(LOCK_TIMEOUT).await.map_err(|error| refused(LOCK_TIMEOUT, &error))?;

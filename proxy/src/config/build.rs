@@ -8,14 +8,18 @@ use std::time::Duration;
 
 use tracing::level_filters::LevelFilter;
 
+use super::api::{Api, Permission, TransactionEnd};
 use super::claim_path::ClaimPath;
 use super::kind::Value;
+use super::openapi::{Described, DescribedServer, OpenApi, Security};
 use super::problem::{ConfigError, ConfigErrors};
 use super::settings::{Preset, SETTINGS, Setting, setting};
 use super::tables::{self, TablePolicy};
 use super::tokens::{self, Encoding, TokenKey, Tokens};
 use super::written::{Source, Written};
-use super::{Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, Spare, view};
+use super::{
+    Audit, Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, Spare, view,
+};
 use crate::telemetry::logs::Format;
 
 /// Builds the settings as used, or says everything that is wrong.
@@ -53,6 +57,7 @@ fn assemble(
             listen: v.address("listen"),
             admin_listen: v.address("admin_listen"),
             rest_path: v.text("rest_path"),
+            origins: v.optional_list("server_cors_allowed_origins"),
         },
         namespace: v.text("namespace"),
         database: Database {
@@ -61,7 +66,19 @@ fn assemble(
             anon_role: v.optional_text("db_anon_role"),
             extra_search_path: v.list("db_extra_search_path"),
             pre_request: v.optional_list("db_pre_request").unwrap_or_default(),
+            channel: v.channel(),
             max_rows: v.optional_number("db_max_rows").and_then(NonZeroU64::new),
+            api: Api {
+                aggregates: Permission::of(&v.text("db_aggregates_enabled")),
+                plans: Permission::of(&v.text("db_plan_enabled")),
+                transaction_end: TransactionEnd::of(&v.text("db_tx_end")),
+            },
+            openapi: OpenApi {
+                described: Described::of(&v.text("openapi_mode")),
+                security: Security::of(&v.text("openapi_security_active")),
+                server: v.optional_text("openapi_server_proxy_uri").and_then(|url| DescribedServer::read(&url)),
+                root_function: v.optional_list("db_root_spec").unwrap_or_default(),
+            },
             pool_max: v.small("db_pool_max"),
             pool_wait_max: v.duration("db_pool_wait_max"),
             startup_retries: v.small("startup_retries"),
@@ -85,7 +102,12 @@ fn assemble(
             slots: v.small("coherence_slots"),
             feed: v.feed("feed"),
         },
-        collapse: Collapse { leader_max: v.duration("collapse_leader_max"), wait_max: v.duration("collapse_wait_max") },
+        collapse: Collapse {
+            leader_max: v.duration("collapse_leader_max"),
+            wait_max: v.duration("collapse_wait_max"),
+            fill_lease_for: v.duration("fill_lease_for"),
+        },
+        audit: Audit { one_in: v.small("audit_share"), per_second_max: v.small("audit_rate_max") },
         limits: Limits {
             request_deadline: v.duration("request_deadline"),
             in_flight_max: v.size("in_flight_max"),
@@ -231,6 +253,10 @@ impl Values {
             Some(Value::ClaimPath(path)) => path.clone(),
             _ => unreachable!("`{name}` is a claim path in the table"),
         }
+    }
+
+    fn channel(&self) -> Option<String> {
+        (self.text("db_channel_enabled") == "true").then(|| self.text("db_channel"))
     }
 
     fn encoding(&self, name: &str) -> Encoding {

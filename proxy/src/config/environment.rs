@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::postgrest;
 use super::settings::{Alias, SETTINGS, Setting};
 use super::suggest::closest;
 use super::written::{Source, Written};
@@ -30,6 +31,9 @@ fn strongest(setting: &Setting, environment: &BTreeMap<String, String>) -> Optio
         let text = match *alias {
             Alias::Same(_) => text,
             Alias::Seconds(_) => format!("{text}s"),
+            Alias::Words(_, ours) => {
+                ours.iter().find(|(word, _)| *word == text).map_or(text, |(_, own)| (*own).to_owned())
+            }
             Alias::Port(_, host) => socket_address(value(host).as_deref(), &text),
         };
         Some((text, alias.variable().to_owned()))
@@ -56,7 +60,7 @@ fn unknown(environment: &BTreeMap<String, String>) -> Vec<String> {
     let unknown = environment.keys().filter(ours).filter(|n| !known.contains(n) && !hosts.contains(&n.as_str()));
     unknown
         .map(|name| match closest(name, known.iter().map(String::as_str)) {
-            _ if name.starts_with("PGRST_") => format!("{name} is set, but Transom does not use it"),
+            _ if name.starts_with("PGRST_") => postgrest::remark(name),
             Some(other) => format!("{name} is set, but is no setting; did you mean {other}?"),
             None => format!("{name} is set, but is no setting"),
         })

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{claim_path::ClaimPath, units};
+use super::{claim_path::ClaimPath, openapi::DescribedServer, units};
 
 /// What a setting may hold. Bounds are part of the kind, so every error can name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,8 @@ pub enum Kind {
     TokenSecret,
     /// a path into the claims of a token
     ClaimPath,
+    /// where clients reach the API
+    ServerUrl,
     /// any text but the empty one
     Text,
     /// a whole number between two bounds, both included
@@ -38,6 +40,8 @@ pub enum Kind {
     Seconds(u64),
     /// 0% to 100%
     Percent,
+    /// one of so many, up to a bound; 0 is none at all
+    Share(u64),
     /// a duration between two bounds in milliseconds, both included
     Duration(u64, u64),
     /// a size between two bounds in bytes, both included
@@ -76,11 +80,12 @@ impl Kind {
             Self::TokenSecret => "SECRET",
             Self::ClaimPath => "JSPATH",
             Self::Text => "TEXT",
-            Self::PostgresUrl | Self::RedisUrl => "URL",
+            Self::PostgresUrl | Self::RedisUrl | Self::ServerUrl => "URL",
             Self::Identifiers => "NAMES",
             Self::Count(..) | Self::PowerOfTwo(..) => "COUNT",
             Self::Seconds(_) => "SECONDS",
             Self::Percent => "PERCENT",
+            Self::Share(_) => "SHARE",
             Self::Duration(..) => "DURATION",
             Self::Bytes(..) => "SIZE",
             Self::Choice(..) => "WORD",
@@ -110,6 +115,7 @@ impl Kind {
             Self::Identifier | Self::Text | Self::TokenSecret => {
                 Value::Text(Some(text).filter(|t| !t.is_empty())?.to_owned())
             }
+            Self::ServerUrl => Value::Text(DescribedServer::read(text).map(|_| text.to_owned())?),
             Self::Function => Value::List(function(text)?),
             Self::ClaimPath => Value::ClaimPath(text.parse().ok()?),
             Self::Identifiers => Value::List(identifiers(text)?),
@@ -119,6 +125,7 @@ impl Kind {
             }
             Self::Seconds(max) => Value::Duration(Duration::from_secs(number().filter(|n| *n <= max)?)),
             Self::Percent => Value::Number(text.strip_suffix('%')?.trim().parse().ok().filter(|n| *n <= 100)?),
+            Self::Share(max) => Value::Number(share(text).filter(|n| *n <= max)?),
             Self::Duration(min, max) => Value::Duration(
                 units::duration(text)
                     .filter(|d| (Duration::from_millis(min)..=Duration::from_millis(max)).contains(d))?,
@@ -166,6 +173,7 @@ impl Kind {
                 "a path into claims",
                 "write for example .role, .app.roles[0] or .\"https://example.org/role\"".to_owned(),
             ),
+            Self::ServerUrl => ("the URL of a server", "write for example https://example.org/api".to_owned()),
             Self::Text => ("a text", "write at least one character".to_owned()),
             Self::Count(min, max) => ("a count in bounds", format!("write a whole number from {min} to {max}")),
             Self::PowerOfTwo(min, max) => {
@@ -173,6 +181,7 @@ impl Kind {
             }
             Self::Seconds(max) => ("a number of seconds", format!("write a whole number from 0 to {max}")),
             Self::Percent => ("a percentage", "write 0% to 100%".to_owned()),
+            Self::Share(max) => ("a share", format!("write 1 in N with N from 1 to {max}, or 0 for none")),
             Self::Duration(min, max) => duration_remedy(text, min, max),
             Self::Bytes(min, max) => bytes_remedy(text, min, max),
             Self::Choice(now, _) => ("one of the words known here", format!("write {}", now.join(" or "))),
@@ -205,6 +214,16 @@ fn bytes_remedy(text: &str, min: u64, max: u64) -> (&'static str, String) {
         return ("a size", "write for example 64KiB, 256MiB or 1GiB".to_owned());
     }
     ("within its bounds", format!("write a size from {} to {}", units::show_bytes(min), units::show_bytes(max)))
+}
+
+/// `1 in 1000` is 1000, `1` is every one, `0` is none.
+fn share(text: &str) -> Option<u64> {
+    match text.split_whitespace().collect::<Vec<_>>()[..] {
+        ["0"] => Some(0),
+        ["1"] => Some(1),
+        ["1", "in", of] => of.parse().ok().filter(|of| *of > 0),
+        _ => None,
+    }
 }
 
 /// The mount path without its final slash, so the root is the empty text and joining is plain concatenation.

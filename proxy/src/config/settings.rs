@@ -1,7 +1,9 @@
 //! The one table of settings. Flags, environment variables, TOML keys, `--help`, the README and `/config` all follow
 //! from it.
 
+use super::api::TransactionEnd;
 use super::kind::Kind;
+use super::openapi::Described;
 
 /// One setting: `--max-staleness` = `TRANSOM_MAX_STALENESS` = `max_staleness` in the TOML file.
 #[derive(Debug)]
@@ -38,6 +40,8 @@ pub enum Alias {
     Same(&'static str),
     /// its value is a bare number of seconds
     Seconds(&'static str),
+    /// its value is a word, some of which have others here
+    Words(&'static str, &'static [(&'static str, &'static str)]),
     /// its value is a port; the second variable may name the host
     Port(&'static str, &'static str),
 }
@@ -47,7 +51,7 @@ impl Alias {
     #[must_use]
     pub fn variable(self) -> &'static str {
         match self {
-            Self::Same(name) | Self::Seconds(name) | Self::Port(name, _) => name,
+            Self::Same(name) | Self::Seconds(name) | Self::Words(name, _) | Self::Port(name, _) => name,
         }
     }
 }
@@ -145,7 +149,7 @@ const fn row(
     Setting { name, group, kind, default, aliases, help }
 }
 
-use Alias::{Port, Same, Seconds};
+use Alias::{Port, Same, Seconds, Words};
 use Preset::{Absent, Required, Value};
 
 /// Every setting, group by group.
@@ -159,6 +163,9 @@ pub static SETTINGS: &[Setting] = &[
         "where operators and health checks connect; keep it private"),
     row("rest_path", Group::Listeners, Kind::MountPath, Value("/rest/v1"), &[],
         "where the REST API is mounted; / serves it at the root"),
+    row("server_cors_allowed_origins", Group::Listeners, Kind::Identifiers, Absent("any origin"),
+        &[Same("PGRST_SERVER_CORS_ALLOWED_ORIGINS")],
+        "origins whose pages may ask, separated by commas"),
 
     row("database_url", Group::Database, Kind::PostgresUrl, Required,
         &[Same("DATABASE_URL"), Same("PGRST_DB_URI")],
@@ -177,6 +184,31 @@ pub static SETTINGS: &[Setting] = &[
         "most rows in one response"),
     row("db_pre_request", Group::Database, Kind::Function, Absent("none"), &[Same("PGRST_DB_PRE_REQUEST")],
         "function called first in every transaction, which may refuse it; reads are not cached then"),
+    row("db_channel", Group::Database, Kind::Identifier, Value("pgrst"), &[Same("PGRST_DB_CHANNEL")],
+        "channel whose notifications make the node read the schema again"),
+    row("db_channel_enabled", Group::Database, Kind::Choice(&["true", "false"], &[]), Value("true"),
+        &[Same("PGRST_DB_CHANNEL_ENABLED")],
+        "whether to listen there, on a connection of its own; not possible through a pooler that pools transactions"),
+    row("db_aggregates_enabled", Group::Database, Kind::Choice(&["false", "true"], &[]), Value("false"),
+        &[Same("PGRST_DB_AGGREGATES_ENABLED")],
+        "whether select may hold count(), sum(), avg(), min() and max()"),
+    row("db_plan_enabled", Group::Database, Kind::Choice(&["false", "true"], &[]), Value("false"),
+        &[Same("PGRST_DB_PLAN_ENABLED")],
+        "whether requests may ask for execution plans, which tell how the database is built"),
+    row("db_tx_end", Group::Database, Kind::Choice(TransactionEnd::WORDS, &[]), Value("commit"),
+        &[Same("PGRST_DB_TX_END")],
+        "how the transaction of a write ends; with allow-override, unless Prefer: tx= says otherwise"),
+    row("db_root_spec", Group::Database, Kind::Function, Absent("none"), &[Same("PGRST_DB_ROOT_SPEC")],
+        "function that answers at the root in place of the description of the API"),
+    row("openapi_mode", Group::Database, Kind::Choice(Described::WORDS, &[]), Value("follow-privileges"),
+        &[Same("PGRST_OPENAPI_MODE")],
+        "which tables and functions the description of the API has: those that the role may use, all, or there is none"),
+    row("openapi_security_active", Group::Database, Kind::Choice(&["false", "true"], &[]), Value("false"),
+        &[Same("PGRST_OPENAPI_SECURITY_ACTIVE")],
+        "whether that description says that there are tokens"),
+    row("openapi_server_proxy_uri", Group::Database, Kind::ServerUrl, Absent("where it was asked for"),
+        &[Same("PGRST_OPENAPI_SERVER_PROXY_URI")],
+        "where it says that the API is reached"),
     row("db_pool_max", Group::Database, Kind::Count(1, 10_000), Value("10"), &[Same("PGRST_DB_POOL")],
         "most connections to Postgres"),
     row("db_pool_wait_max", Group::Database, Kind::Duration(1, HOUR), Value("5s"),
@@ -230,6 +262,12 @@ pub static SETTINGS: &[Setting] = &[
         "age of a fill after which a second one for the same key may start"),
     row("collapse_wait_max", Group::Coherence, Kind::Duration(1, HOUR), Value("5s"), &[],
         "longest wait of a request for somebody else's fill"),
+    row("fill_lease_for", Group::Coherence, Kind::Duration(0, HOUR), Value("2s"), &[],
+        "how long a fill keeps the other nodes from filling the same key, should its node die; 0s: nodes do not ask each other"),
+    row("audit_share", Group::Coherence, Kind::Share(1_000_000_000), Value("1 in 1000"), &[],
+        "share of fresh hits that are read again from Postgres and compared; 0: none"),
+    row("audit_rate_max", Group::Coherence, Kind::Count(1, 10_000), Value("10"), &[],
+        "most of these reads per second"),
 
     row("request_deadline", Group::Limits, Kind::Duration(1, HOUR), Value("10s"), &[],
         "budget of one request, from its head to the end of its answer"),
@@ -249,7 +287,7 @@ pub static SETTINGS: &[Setting] = &[
         "how long a node that got SIGTERM still accepts, not ready any more, so that its balancer notices"),
 
     row("log_level", Group::Process, Kind::Choice(&["error", "warn", "info", "debug", "trace"], &[]), Value("info"),
-        &[], "least severe events that are logged"),
+        &[Words("PGRST_LOG_LEVEL", &[("crit", "error")])], "least severe events that are logged"),
     row("log_format", Group::Process, Kind::Choice(&["text", "json"], &[]), Value("text"), &[],
         "how log lines are written to stderr"),
     row("workers", Group::Process, Kind::Count(1, 1_024), Absent("one per core"), &[],

@@ -39,6 +39,8 @@ fn defaults_are_those_of_the_contract() {
     assert_eq!((config.cache.l1_bytes_max, config.cache.entry_bytes_max), (256 << 20, 4 << 20));
     assert_eq!(config.coherence.max_staleness, Duration::from_secs(1));
     assert_eq!(config.coherence.slots, 262_144);
+    assert_eq!(config.collapse.fill_lease_for, Duration::from_secs(2));
+    assert_eq!((config.audit.one_in, config.audit.per_second_max), (1_000, 10));
     assert_eq!((config.limits.in_flight_max, config.limits.body_bytes_max), (4096, 8 << 20));
     assert!(config.workers >= 1);
 }
@@ -100,6 +102,8 @@ fn an_error_names_the_setting_its_source_what_was_wrong_and_what_would_be_right(
             "not a power of two in bounds; write a power of two from 1024 to 4194304",
         ),
         ("TRANSOM_TTL_JITTER", "10", "not a percentage; write 0% to 100%"),
+        ("TRANSOM_AUDIT_SHARE", "2 in 3", "not a share; write 1 in N with N from 1 to 1000000000, or 0 for none"),
+        ("TRANSOM_AUDIT_SHARE", "1 in 0", "not a share"),
         (
             "TRANSOM_FEED",
             "triggers",
@@ -140,11 +144,11 @@ fn unknown_keys_of_the_file_are_errors_that_help() {
 #[test]
 fn unknown_variables_are_warnings_because_others_set_some_too() {
     let loaded = Config::load(&inputs(
-        &[("TRANSOM_MAX_STALENES", "1s"), ("TRANSOM_PORT", "tcp://10.0.0.1:80"), ("PGRST_OPENAPI_MODE", "x")],
+        &[("TRANSOM_MAX_STALENES", "1s"), ("TRANSOM_PORT", "tcp://10.0.0.1:80"), ("PGRST_DB_PRE_CONFIG", "x")],
         "",
     ))
     .expect("valid");
-    assert!(loaded.warnings[0].contains("PGRST_OPENAPI_MODE is set, but Transom does not use it"));
+    assert!(loaded.warnings[0].contains("PGRST_DB_PRE_CONFIG is set, but Transom does not use it"));
     assert!(loaded.warnings[1].contains("did you mean TRANSOM_MAX_STALENESS?"));
     assert_eq!(loaded.warnings.len(), 3);
 }
@@ -214,5 +218,12 @@ fn the_readme_table_has_every_setting() {
     let markdown = settings_markdown();
     for setting in SETTINGS {
         assert!(markdown.contains(&format!("| `{}` |", setting.name)), "{}", setting.name);
+    }
+}
+
+#[test]
+fn a_share_is_one_in_so_many_or_none() {
+    for (text, one_in) in [("0", 0), ("1", 1), ("1 in 1", 1), ("1  in 20", 20)] {
+        assert_eq!(config(&[("TRANSOM_AUDIT_SHARE", text)], "").audit.one_in, one_in, "{text}");
     }
 }

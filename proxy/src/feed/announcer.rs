@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use cache_core::{
     cache::TwoTier,
-    coherence::{Break, Kind, SentAt, Settled, Stream, Vouched},
+    coherence::{Break, Kind, SentAt, Settled, Stream, Vouched, WriteId},
     error::RedisError,
     outcome::Source,
     template::{Edition, Published, Templates},
@@ -43,6 +43,8 @@ pub(super) struct Announcer {
     metrics: Arc<Metrics>,
     /// what is visible and was not announced yet
     owed: Changed,
+    /// the writes through proxies that are in it
+    writes: Vec<WriteId>,
     /// the templates by which tags are written; `None` if there are others by now
     edition: Option<Edition>,
     /// transactions that were open when the epoch began: they may have made changes that are not heard of
@@ -53,16 +55,17 @@ pub(super) struct Announcer {
 
 impl Announcer {
     pub(super) fn new(cache: Arc<TwoTier<StoredResponse>>, metrics: Arc<Metrics>, stragglers: BTreeSet<u64>) -> Self {
-        Self { cache, metrics, owed: Changed::nothing(), edition: None, stragglers, refused_since: None }
+        Self { cache, metrics, owed: Changed::nothing(), writes: Vec::new(), edition: None, stragglers, refused_since: None }
     }
 
-    /// Adds what is to be announced.
-    pub(super) fn owe(&mut self, changed: Changed) {
+    /// Adds what is to be announced, and whose writes are in it.
+    pub(super) fn owe(&mut self, changed: Changed, writes: impl IntoIterator<Item = WriteId>) {
         self.owed.merge(changed);
+        self.writes.extend(writes);
     }
 
     pub(super) fn owes(&self) -> bool {
-        !self.owed.is_nothing()
+        !(self.owed.is_nothing() && self.writes.is_empty())
     }
 
     /// Since when Redis does not take what is announced.
@@ -92,6 +95,7 @@ impl Announcer {
         match self.announce_owed(decoder).await {
             Ok(true) => {
                 self.owed = Changed::nothing();
+                self.writes.clear();
                 self.refused_since = None;
                 self.metrics.announced(Source::Feed);
                 true
@@ -114,7 +118,7 @@ impl Announcer {
                 self.read_templates(decoder).await?;
                 continue;
             };
-            match self.cache.publish_knowing(self.owed.tags(), Kind::Change, edition, &[]).await? {
+            match self.cache.publish_knowing(self.owed.tags(), Kind::Change, edition, &self.writes).await? {
                 Published::Yes(_) => return Ok(true),
                 Published::Outdated => self.edition = None,
             }
@@ -157,6 +161,8 @@ impl Announcer {
     }
 
     fn refused(&mut self, error: &RedisError) {
+        // They are not waited for that long: their proxies announce for themselves.
+        self.writes.clear();
         if self.refused_since.is_none() {
             tracing::warn!(%error, "change feed: redis does not take announcements");
             self.refused_since = Some(Instant::now());

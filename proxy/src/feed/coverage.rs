@@ -147,29 +147,55 @@ impl Covering {
 
     /// From now on this coverage counts, on this node and with its peers. Says what of the `needed` tables is not covered, and
     /// the `remedy`.
-    pub(super) fn learn(&self, coverage: Coverage, needed: &[TableId], remedy: &str, backplane: &Backplane) {
+    pub(super) fn learn(&self, coverage: Coverage, needed: &Needed, remedy: &str, backplane: &Backplane) {
         let version = coverage.version().to_owned();
-        let uncovered: Vec<String> =
-            needed.iter().filter(|table| !coverage.covers([*table])).map(ToString::to_string).collect();
         if self.update(coverage) {
-            if uncovered.is_empty() {
-                tracing::info!(tables = needed.len(), "change feed: every table is covered");
-            } else {
-                tracing::warn!(?uncovered, remedy, "change feed: answers from these are not stored");
-            }
+            needed.report(&self.current(), remedy);
         }
         // After the update: a lease by this version may be granted as soon as this is said.
         backplane.cover(&version);
     }
 
     /// Whether this changed anything.
-    fn update(&self, coverage: Coverage) -> bool {
+    pub(super) fn update(&self, coverage: Coverage) -> bool {
         let before = self.0.load();
         if before.version == coverage.version && before.tables == coverage.tables {
             return false;
         }
         self.0.store(Arc::new(Coverage { generation: before.generation + 1, ..coverage }));
         true
+    }
+}
+
+/// The tables that answers may depend on, as of the schema that was read last.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Needed(Arc<ArcSwap<Vec<TableId>>>);
+
+impl Needed {
+    pub(super) fn new(tables: Vec<TableId>) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(tables)))
+    }
+
+    /// Which they are.
+    pub(super) fn tables(&self) -> Arc<Vec<TableId>> {
+        self.0.load_full()
+    }
+
+    /// Which they are from now on.
+    pub(super) fn now(&self, tables: Vec<TableId>) {
+        self.0.store(Arc::new(tables));
+    }
+
+    /// Says which of them are not covered, and the remedy.
+    pub(super) fn report(&self, coverage: &Coverage, remedy: &str) {
+        let tables = self.tables();
+        let uncovered: Vec<String> =
+            tables.iter().filter(|table| !coverage.covers([*table])).map(ToString::to_string).collect();
+        if uncovered.is_empty() {
+            tracing::info!(tables = tables.len(), "change feed: every table is covered");
+        } else {
+            tracing::warn!(?uncovered, remedy, "change feed: answers from these are not stored");
+        }
     }
 }
 

@@ -8,10 +8,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_postgres::{Client, Statement};
 
 use super::coverage::VERSION_SQL;
-use crate::{origin::describe, reply::StoredResponse};
-
-/// Marks our messages in the log.
-pub(super) const PREFIX: &str = "transom";
+use crate::{
+    origin::{LOG_PREFIX, describe},
+    reply::StoredResponse,
+};
 
 /// From this version on a message outside a transaction can be flushed at once. Before it takes a transaction, and with
 /// it an id, for the log to be flushed: without that it is sent when the log writer gets around to it.
@@ -60,9 +60,9 @@ async fn prepare(client: &Client) -> Result<Statement, tokio_postgres::Error> {
     let version: i32 = client.query_one("SELECT current_setting('server_version_num')::int", &[]).await?.try_get(0)?;
     let content = format!("concat($1::text, {VERSION_SQL})");
     let sql = if version >= FLUSHES_SINCE {
-        format!("SELECT pg_catalog.pg_logical_emit_message(false, '{PREFIX}', {content}, true)")
+        format!("SELECT pg_catalog.pg_logical_emit_message(false, '{LOG_PREFIX}', {content}, true)")
     } else {
-        format!("SELECT pg_catalog.pg_logical_emit_message(true, '{PREFIX}', {content})")
+        format!("SELECT pg_catalog.pg_logical_emit_message(true, '{LOG_PREFIX}', {content})")
     };
     client.prepare(&sql).await
 }
@@ -77,7 +77,7 @@ fn text(session: &str, sent: Moment, sent_at: SentAt) -> String {
 
 /// Reads a message of the log. `None` if it is not a heartbeat of this session.
 pub(super) fn parse(prefix: &str, content: &[u8], session: &str) -> Option<Beat> {
-    let mut words = std::str::from_utf8(content).ok().filter(|_| prefix == PREFIX)?.split(' ');
+    let mut words = std::str::from_utf8(content).ok().filter(|_| prefix == LOG_PREFIX)?.split(' ');
     if words.next() != Some("beat") || words.next() != Some(session) {
         return None;
     }
@@ -99,12 +99,12 @@ mod tests {
         for sent_at in [SentAt::Here(sent), SentAt::Redis(34)] {
             let content = text("s1", sent, sent_at) + "abc";
             let beat = Beat { sent_at, sent, covers: "abc".to_owned() };
-            assert_eq!(parse(PREFIX, content.as_bytes(), "s1"), Some(beat));
-            assert_eq!(parse(PREFIX, content.as_bytes(), "s2"), None, "of another session");
+            assert_eq!(parse(LOG_PREFIX, content.as_bytes(), "s1"), Some(beat));
+            assert_eq!(parse(LOG_PREFIX, content.as_bytes(), "s2"), None, "of another session");
             assert_eq!(parse("other", content.as_bytes(), "s1"), None);
         }
         for content in ["", "beat", "beat s1 1", "beat s1 x - y", "beat s1 1 x y", "beat s1 1 -"] {
-            assert_eq!(parse(PREFIX, content.as_bytes(), "s1"), None, "{content}");
+            assert_eq!(parse(LOG_PREFIX, content.as_bytes(), "s1"), None, "{content}");
         }
     }
 }

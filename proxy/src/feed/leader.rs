@@ -10,6 +10,7 @@ use cache_core::{
     cache::TwoTier,
     clock::Moment,
     coherence::{Break, Stream},
+    sabotage::{self, Protection},
     template::Templates,
 };
 use futures_util::FutureExt;
@@ -22,6 +23,7 @@ use tokio_postgres::Client;
 
 use super::{
     announcer::{Announcer, Decoder, REDIS_AGAIN_AFTER, TAGS_MAX, Told},
+    ddl,
     ended::{Ended, SILENCE_MAX},
     heart::{self, Beat},
     lineage::Lineage,
@@ -30,7 +32,7 @@ use super::{
     templates::{Gained, TemplateSet},
     transactions::{Commit, Transactions},
 };
-use crate::{reply::StoredResponse, telemetry::Metrics};
+use crate::{origin::Signature, reply::StoredResponse, telemetry::Metrics};
 
 /// Commits that were decoded and cannot be seen by everybody yet, at most; behind them waits the stream.
 const PENDING_MAX: usize = 4_096;
@@ -208,6 +210,11 @@ impl Leader {
                 if let Some(beat) = heart::parse(&prefix, &content, &self.parts.begins.session) {
                     self.keep_pace(self.parts.cache.clock().now().since(beat.sent)).await;
                     self.beat = Some(beat);
+                } else if let Some(write) = Signature::in_log(&prefix, &content) {
+                    self.decoded.transactions.sign(write);
+                }
+                if transactional && ddl::is_change(&prefix, &content) {
+                    self.decoded.transactions.redefined();
                 }
                 if !transactional {
                     self.read = self.read.max(lsn.as_u64());
@@ -248,7 +255,7 @@ impl Leader {
         self.read = self.read.max(end);
         let Decoded { transactions, pending, pending_tags, .. } = &mut self.decoded;
         if let Some(mut commit) = transactions.commit(end, committed_at)
-            && !commit.changed.is_nothing()
+            && !(commit.changed.is_nothing() && commit.write.is_none())
         {
             *pending_tags += commit.changed.size();
             if *pending_tags > TAGS_MAX {
@@ -269,14 +276,18 @@ impl Leader {
         if !pending.is_empty() || self.announcer.awaits_stragglers() {
             let snapshot = snapshot(&self.parts.control).await?;
             self.announcer.settle(&snapshot);
-            let (seen, waiting) = pending.drain(..).partition(|pending| snapshot.sees(pending.commit.xid));
+            let is_seen =
+                |pending: &Pending| snapshot.sees(pending.commit.xid) || sabotage::is_off(Protection::Visibility);
+            let (seen, waiting) = pending.drain(..).partition(is_seen);
             *pending = waiting;
             visible = Vec::<Pending>::from(seen);
             *pending_tags = pending.iter().map(|pending| pending.commit.changed.size()).sum();
         }
         let announced_to = pending.front().map_or(self.read, |pending| pending.before);
         let times: Vec<i64> = visible.iter().map(|pending| pending.commit.committed_at).collect();
-        visible.into_iter().for_each(|pending| self.announcer.owe(pending.commit.changed));
+        for Pending { commit, .. } in visible {
+            self.announcer.owe(commit.changed, commit.write);
+        }
         if self.announcer.publish(&mut self.decoded).await {
             times.into_iter().for_each(|at| self.parts.metrics.announce_delay(since(at)));
             self.vouch(announced_to, proven).await?;

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cache_core::coherence::WriteId;
+
 use super::{
     changed::{Changed, Extent, TABLES_MAX},
     lineage::Lineage,
@@ -26,6 +28,8 @@ pub(super) struct Commit {
     /// by the server's clock, microseconds since 2000
     pub(super) committed_at: i64,
     pub(super) changed: Changed,
+    /// what a proxy left in it
+    pub(super) write: Option<WriteId>,
 }
 
 /// The transaction that is being decoded, and the relations met so far.
@@ -47,6 +51,8 @@ struct Open {
     touched: BTreeMap<u32, Vec<Extent>>,
     /// tags of rows that it may still add
     room: usize,
+    /// the last one counts: it is written after everything that a client's statement may have written
+    write: Option<WriteId>,
 }
 
 impl Open {
@@ -62,12 +68,20 @@ impl Open {
 impl Transactions {
     /// A transaction begins.
     pub(super) fn begin(&mut self, xid: u32) {
-        self.open = Some(Open { xid, changed: Changed::nothing(), touched: BTreeMap::new(), room: TAGS_MAX });
+        self.open =
+            Some(Open { xid, changed: Changed::nothing(), touched: BTreeMap::new(), room: TAGS_MAX, write: None });
     }
 
     /// Whether a transaction began and has not ended.
     pub(super) fn is_open(&self) -> bool {
         self.open.is_some()
+    }
+
+    /// A proxy's name of it.
+    pub(super) fn sign(&mut self, write: WriteId) {
+        if let Some(open) = &mut self.open {
+            open.write = Some(write);
+        }
     }
 
     /// A message inside it.
@@ -82,6 +96,13 @@ impl Transactions {
         }
     }
 
+    /// It changes definitions: whatever was read by the old ones may be another answer now.
+    pub(super) fn redefined(&mut self) {
+        if let Some(open) = &mut self.open {
+            open.changed = Changed::Everything;
+        }
+    }
+
     /// It ends, committed. `None` if it never began, which the protocol rules out.
     pub(super) fn commit(&mut self, end: u64, committed_at: i64) -> Option<Commit> {
         let mut open = self.open.take()?;
@@ -91,7 +112,7 @@ impl Transactions {
                 None => open.changed = Changed::Everything,
             }
         }
-        Some(Commit { xid: open.xid, end, committed_at, changed: open.changed })
+        Some(Commit { xid: open.xid, end, committed_at, changed: open.changed, write: open.write })
     }
 
     /// Relations that turned up since the last call. Their [`lineage`](Self::lineage) is to be told before the next

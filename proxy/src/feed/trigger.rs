@@ -31,11 +31,15 @@ use self::{
     outbox::Recording,
     reader::{Parts, Reader},
 };
-use super::{announcer::took_over, coverage::Covering, endpoint::Endpoint, state::State};
+use super::{
+    announcer::took_over,
+    coverage::{Covering, Needed},
+    endpoint::Endpoint,
+    state::State,
+};
 use crate::{
     origin::{Aside, describe},
     reply::StoredResponse,
-    rest::TableId,
     telemetry::Metrics,
 };
 
@@ -115,7 +119,7 @@ pub(super) struct Runner {
     pub(super) turns: Turns,
     pub(super) cache: Arc<TwoTier<StoredResponse>>,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) needed: Vec<TableId>,
+    pub(super) needed: Needed,
     pub(super) state: Arc<Mutex<State>>,
     pub(super) covering: Covering,
 }

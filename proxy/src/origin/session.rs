@@ -15,9 +15,22 @@ pub struct Session {
     pub caller: Caller,
     /// the value of `search_path`
     pub search_path: Arc<str>,
-    /// what the database may know of the request. `None` for an answer that is stored: nothing it is made of reads
-    /// these settings, and if something did, it would find nobody's claims rather than those of whoever came first (C6).
-    pub request: Option<RequestSettings>,
+    /// the time zone, if not the usual; one of the names that the database of IANA has
+    pub zone: Option<&'static str>,
+    /// what the database may know of the request
+    pub told: Told,
+}
+
+/// What the database may know of a request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Told {
+    /// Nothing, for an answer that is stored and that no claim is part of: if something did read them after all, it would
+    /// find nobody's claims rather than those of whoever came first (C6).
+    Nothing,
+    /// Those claims that are part of the key of an answer that is stored: JSON.
+    Claims(Arc<str>),
+    /// everything, for an answer that is not stored
+    Request(RequestSettings),
 }
 
 /// The settings `request.*` of PostgREST
@@ -42,13 +55,25 @@ impl Session {
     pub fn new(role: Option<Arc<str>>, caller: Caller, schema: &str, extra: &[String]) -> Self {
         let schemas: Vec<String> =
             std::iter::once(schema).chain(extra.iter().map(String::as_str)).map(quoted).collect();
-        Self { role, caller, search_path: schemas.join(", ").into(), request: None }
+        Self { role, caller, search_path: schemas.join(", ").into(), zone: None, told: Told::Nothing }
+    }
+
+    /// The same in this time zone.
+    #[must_use]
+    pub fn in_zone(self, zone: Option<&'static str>) -> Self {
+        Self { zone, ..self }
     }
 
     /// The same for one request alone.
     #[must_use]
     pub fn of_request(&self, request: RequestSettings) -> Self {
-        Self { request: Some(request), ..self.clone() }
+        Self { told: Told::Request(request), ..self.clone() }
+    }
+
+    /// The same for everybody with these claims.
+    #[must_use]
+    pub fn of_claims(self, claims: Arc<str>) -> Self {
+        Self { told: Told::Claims(claims), ..self }
     }
 }
 

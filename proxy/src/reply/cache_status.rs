@@ -28,6 +28,13 @@ pub enum CacheStatus {
         /// since when it is not
         expired_for: Duration,
     },
+    /// `fwd`, `collapsed`: a peer asked Postgres, and the answer came by L2
+    ByPeer {
+        /// why nothing stored did
+        why: Forward,
+        /// how long it stays fresh
+        ttl: Duration,
+    },
     /// `fwd`: Postgres was asked
     Forwarded {
         /// why
@@ -69,6 +76,10 @@ impl CacheStatus {
             Self::Stale { reason, expired_for } => {
                 format_value(format_args!("transom; hit; detail={}; ttl=-{}", reason.as_str(), expired_for.as_secs()))
             }
+            Self::ByPeer { why, ttl } => {
+                let (fwd, tier) = (why.words().0, Tier::L2.as_str());
+                format_value(format_args!("transom; fwd={fwd}; collapsed; ttl={}; detail={tier}", ttl.as_secs()))
+            }
             Self::Forwarded { why, stored, ttl, collapsed } => {
                 let collapsed = if collapsed { "; collapsed" } else { "" };
                 let (fwd, detail) = why.words();
@@ -96,7 +107,7 @@ impl CacheStatus {
     pub(super) fn outcome(self) -> RequestOutcome {
         match self {
             Self::Hit { tier: Tier::L1, .. } => RequestOutcome::HitL1,
-            Self::Hit { tier: Tier::L2, .. } => RequestOutcome::HitL2,
+            Self::Hit { tier: Tier::L2, .. } | Self::ByPeer { .. } => RequestOutcome::HitL2,
             Self::Stale { .. } => RequestOutcome::Stale,
             Self::Forwarded { why: Forward::Missing(_), .. } => RequestOutcome::Miss,
             Self::Forwarded { .. } => RequestOutcome::Bypass,

@@ -1,11 +1,20 @@
 //! From the one row that a statement returns to status, headers and body, as PostgREST 12.0.2 answers.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use http::header::{CONTENT_RANGE, CONTENT_TYPE, LOCATION};
+use http::header::{ALLOW, CONTENT_RANGE, CONTENT_TYPE, LOCATION};
 use http::{HeaderName, HeaderValue, StatusCode};
 use smallvec::SmallVec;
 
+mod allowed;
+mod said;
+
+pub(super) use allowed::Allowed;
+pub use said::Said;
+
 use super::Error;
+use super::openapi::Description;
 use super::request::{Body, Count, Format, Return, encode};
 
 /// The row that a statement returns.
@@ -17,6 +26,8 @@ pub struct Answer {
     pub page: i64,
     /// `body`
     pub body: Bytes,
+    /// `response_headers` and `response_status`
+    pub said: Said,
     /// `location`, which only writes have; an element is null where the key column is
     pub location: Option<Vec<Option<String>>>,
 }
@@ -33,7 +44,7 @@ pub type Headers = SmallVec<[(HeaderName, HeaderValue); 6]>;
 
 const CONTENT_PROFILE: HeaderName = HeaderName::from_static("content-profile");
 const PREFERENCE_APPLIED: HeaderName = HeaderName::from_static("preference-applied");
-const JSON: &str = "application/json; charset=utf-8";
+const OPENAPI: &str = "application/openapi+json; charset=utf-8";
 
 /// What the answer to a read depends on beside the statement: part of its cache key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,30 +58,55 @@ pub struct ReadShape {
 }
 
 /// Whether there is anything to send.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(super) enum Content {
     Rows,
     /// the function returns nothing
     Nothing,
+    /// the row holds what the catalogs say, to be described
+    Description(Arc<Description>),
+    /// as much, and only the headers are wanted
+    Undescribed,
+    /// nothing but which methods there are
+    Allowed(Allowed),
+    /// how PostgreSQL would find the rows, under this media type
+    Plan(String),
 }
 
 impl ReadShape {
+    /// That of an execution plan of this media type.
+    pub(super) fn of_plan(format: Format, content_type: String) -> Self {
+        let content = Content::Plan(content_type);
+        Self { format, body: Body::Sent, content, offset: 0, profile: None, applied: String::new() }
+    }
+
     /// Renders the answer to a read. `Content-Location` is the reply's to add: it is the request's, not the answer's.
     ///
     /// # Errors
-    /// [`Error::Singularity`] if one object was asked for and there is another number of rows.
+    /// [`Error::Singularity`] if one object was asked for and there is another number of rows, [`Error::SaidHeaders`] and
+    /// [`Error::SaidStatus`] if the database says of the answer what cannot be said.
     pub fn answer(&self, row: Answer) -> Result<Rendered, Error> {
-        check_singular(self.format, row.page)?;
+        match &self.content {
+            Content::Description(description) => return Ok(self.described(description.write(&row.body)?)),
+            Content::Undescribed => return Ok(self.described(Bytes::new())),
+            Content::Allowed(allowed) => return Ok(alone(ALLOW, &allowed.header(&row), Bytes::new())),
+            Content::Plan(content_type) => {
+                let body = if self.body == Body::Sent { row.body } else { Bytes::new() };
+                return Ok(alone(CONTENT_TYPE, content_type, body));
+            }
+            Content::Rows | Content::Nothing => check_singular(&self.format, row.page)?,
+        }
         let last = self.offset.saturating_add(i128::from(row.page)).saturating_sub(1);
         let status = range_status(self.offset, last, row.total);
         let mut headers = Headers::new();
         push(&mut headers, CONTENT_RANGE, &content_range(self.offset, last, row.total));
         if self.content == Content::Nothing {
             push_some(&mut headers, PREFERENCE_APPLIED, Some(&self.applied));
-            return Ok(Rendered { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() });
+            return row.said.add_to(Rendered { status: StatusCode::NO_CONTENT, headers, body: Bytes::new() });
         }
         let unsatisfiable = status == StatusCode::RANGE_NOT_SATISFIABLE;
-        push(&mut headers, CONTENT_TYPE, if unsatisfiable { JSON } else { self.format.content_type() });
+        // As in PostgREST, also for the error that stands in for rows beyond the end.
+        push(&mut headers, CONTENT_TYPE, &self.format.content_type());
         push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
         push_some(&mut headers, PREFERENCE_APPLIED, Some(&self.applied));
         let body = match (self.body, row.total) {
@@ -78,7 +114,14 @@ impl ReadShape {
             (Body::Sent, Some(total)) if unsatisfiable => out_of_bounds(self.offset, total),
             (Body::Sent, _) => row.body,
         };
-        Ok(Rendered { status, headers, body })
+        row.said.add_to(Rendered { status, headers, body })
+    }
+
+    fn described(&self, body: Bytes) -> Rendered {
+        let mut headers = Headers::new();
+        push(&mut headers, CONTENT_TYPE, OPENAPI);
+        push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
+        Rendered { status: StatusCode::OK, headers, body }
     }
 }
 
@@ -112,6 +155,8 @@ pub struct RowsShape {
     pub(super) count: Option<Count>,
     /// whether rows that are there already are updated
     pub(super) merges: bool,
+    /// the most rows that may have changed
+    pub(super) max_affected: Option<i64>,
     pub(super) profile: Option<String>,
     pub(super) applied: String,
     pub(super) table: String,
@@ -133,12 +178,17 @@ impl RowsShape {
     ///
     /// # Errors
     /// [`Error::Singularity`] if one object was asked for and another number of rows changed, [`Error::PutMismatch`] if the
-    /// row is not the one that was named: roll back.
+    /// row is not the one that was named, [`Error::MaxAffected`] if there are too many: roll back.
     pub fn answer(&self, row: Answer) -> Result<Rendered, Error> {
         if self.kind == WriteKind::Put && row.page != 1 {
             return Err(Error::PutMismatch);
         }
-        check_singular(self.format, row.page)?;
+        if let Some(max) = self.max_affected
+            && row.page > max
+        {
+            return Err(Error::MaxAffected { rows: row.page });
+        }
+        check_singular(&self.format, row.page)?;
         let represented = self.returns == Some(Return::Representation);
         let mut headers = Headers::new();
         push_some(&mut headers, LOCATION, self.location_of(&row).as_deref());
@@ -152,7 +202,7 @@ impl RowsShape {
         }
         push_some(&mut headers, PREFERENCE_APPLIED, Some(&self.applied));
         if represented {
-            push(&mut headers, CONTENT_TYPE, self.format.content_type());
+            push(&mut headers, CONTENT_TYPE, &self.format.content_type());
             push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
         }
         // Of a write, the statement counts the rows that are new.
@@ -164,7 +214,7 @@ impl RowsShape {
             (_, true) => StatusCode::OK,
             (_, false) => StatusCode::NO_CONTENT,
         };
-        Ok(Rendered { status, headers, body: if represented { row.body } else { Bytes::new() } })
+        row.said.add_to(Rendered { status, headers, body: if represented { row.body } else { Bytes::new() } })
     }
 
     /// Where the one inserted row can be read: a filter on its key.
@@ -184,7 +234,14 @@ impl RowsShape {
     }
 }
 
-fn check_singular(format: Format, rows: i64) -> Result<(), Error> {
+/// An answer with one header.
+fn alone(name: HeaderName, value: &str, body: Bytes) -> Rendered {
+    let mut headers = Headers::new();
+    push(&mut headers, name, value);
+    Rendered { status: StatusCode::OK, headers, body }
+}
+
+fn check_singular(format: &Format, rows: i64) -> Result<(), Error> {
     match format {
         Format::Singular(_) if rows != 1 => Err(Error::Singularity { rows }),
         _ => Ok(()),

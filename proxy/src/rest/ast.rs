@@ -37,9 +37,34 @@ pub(super) enum JsonOperand {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum SelectItem {
     Star,
-    Column { field: Field, alias: Option<String>, cast: Option<String> },
-    Aggregate,
+    Column {
+        field: Field,
+        alias: Option<String>,
+        cast: Option<String>,
+        aggregate: Option<Aggregate>,
+    },
+    /// `count()`: how many rows there are
+    Count {
+        alias: Option<String>,
+        cast: Option<String>,
+    },
     Embed(Embed),
+}
+
+/// `.sum()::cast`: what is made of the values of a column.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Aggregate {
+    pub(super) function: AggregateFunction,
+    pub(super) cast: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AggregateFunction {
+    Sum,
+    Avg,
+    Count,
+    Max,
+    Min,
 }
 
 /// A related resource inside `select=`: `alias:relation!hint!inner(...)`, or spread with `...`.

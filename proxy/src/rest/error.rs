@@ -1,5 +1,7 @@
 //! Why a request was refused, and how PostgREST words it.
 
+mod raised;
+
 use http::StatusCode;
 use serde_json::{Value, json};
 use tokio_postgres::error::DbError;
@@ -62,6 +64,21 @@ pub enum Error {
     /// other than exactly one row where one object was asked for; after a write the transaction must be rolled back
     #[error("{rows} rows for a singular answer")]
     Singularity { rows: i64 },
+    /// a write changed more rows than the request allows: roll back
+    #[error("{rows} rows affected")]
+    MaxAffected { rows: i64 },
+    /// what a function said in `response.headers` is no list of headers
+    #[error("response.headers")]
+    SaidHeaders,
+    /// what a function said in `response.status` is no status
+    #[error("response.status")]
+    SaidStatus,
+    /// the root describes nothing, by a setting
+    #[error("no description")]
+    NotDescribed,
+    /// the catalogs hold what no version of PostgreSQL puts there: a fault of this program
+    #[error("the catalogs cannot be read")]
+    Catalog,
     #[error("unsupported method {0}")]
     UnsupportedMethod(String),
     #[error("invalid preferences {0}")]
@@ -90,6 +107,7 @@ impl Error {
             message: self.message().into(),
             details: self.details(),
             hint: self.hint().map(Into::into),
+            headers: Vec::new(),
         }
     }
 
@@ -115,6 +133,11 @@ impl Error {
             Self::PutMismatch => (StatusCode::BAD_REQUEST, "PGRST115"),
             Self::LimitNoOrder => (StatusCode::BAD_REQUEST, "PGRST109"),
             Self::Singularity { .. } => (StatusCode::NOT_ACCEPTABLE, "PGRST116"),
+            Self::MaxAffected { .. } => (StatusCode::BAD_REQUEST, "PGRST124"),
+            Self::SaidHeaders => (StatusCode::INTERNAL_SERVER_ERROR, "PGRST111"),
+            Self::SaidStatus => (StatusCode::INTERNAL_SERVER_ERROR, "PGRST112"),
+            Self::NotDescribed => (StatusCode::NOT_FOUND, "PGRST126"),
+            Self::Catalog => (StatusCode::INTERNAL_SERVER_ERROR, "TRANSOM11"),
             Self::UnsupportedMethod(_) => (StatusCode::METHOD_NOT_ALLOWED, "PGRST117"),
             Self::InvalidPreferences(_) => (StatusCode::BAD_REQUEST, "PGRST122"),
             Self::AggregatesNotAllowed => (StatusCode::BAD_REQUEST, "PGRST123"),
@@ -160,6 +183,15 @@ impl Error {
             Self::PutMismatch => "Payload values do not match URL in primary key column(s)".to_owned(),
             Self::LimitNoOrder => "A 'limit' was applied without an explicit 'order'".to_owned(),
             Self::Singularity { .. } => "JSON object requested, multiple (or no) rows returned".to_owned(),
+            Self::MaxAffected { .. } => "Query result exceeds max-affected preference constraint".to_owned(),
+            Self::SaidHeaders => {
+                "response.headers guc must be a JSON array composed of objects with a single key and a \
+                 string value"
+                    .to_owned()
+            }
+            Self::SaidStatus => "response.status guc must be a valid status code".to_owned(),
+            Self::NotDescribed => "Root endpoint metadata is disabled".to_owned(),
+            Self::Catalog => "The description of the API failed inside the proxy".to_owned(),
             Self::UnsupportedMethod(method) => format!("Unsupported HTTP method: {method}"),
             Self::InvalidPreferences(_) => "Invalid preferences given with handling=strict".to_owned(),
             Self::AggregatesNotAllowed => "Use of aggregate functions is not allowed".to_owned(),
@@ -179,6 +211,7 @@ impl Error {
             Self::Grammar { details, .. } => details.clone(),
             Self::InvalidRange(why) | Self::NotImplemented(why) => (*why).to_owned(),
             Self::Singularity { rows } => format!("The result contains {rows} rows"),
+            Self::MaxAffected { rows } => format!("The query affects {rows} rows"),
             Self::InvalidPreferences(which) => format!("Invalid preferences: {which}"),
             Self::NoRelationship { parent, child, hint, schema, .. } => {
                 let hint = hint.as_ref().map(|hint| format!(" using the hint '{hint}'")).unwrap_or_default();
@@ -202,6 +235,7 @@ impl Error {
                 let searched = match whole {
                     None => named,
                     Some("json") => format!("{named} or with a single unnamed json/jsonb parameter"),
+                    Some("json/jsonb") => " with a single json/jsonb parameter".to_owned(),
                     Some(whole) => format!(" with a single unnamed {whole} parameter"),
                 };
                 format!(
@@ -258,12 +292,16 @@ pub enum Caller {
 ///
 /// A 401 goes out with `WWW-Authenticate: Bearer`; the caller adds that header.
 pub fn problem_of_db_error(db: &DbError, caller: Caller) -> Problem {
+    if db.code().code() == raised::SQLSTATE {
+        return raised::problem(db.message(), db.detail());
+    }
     Problem {
         status: status_of_sqlstate(db.code().code(), db.message(), caller),
         code: db.code().code().to_owned().into(),
         message: db.message().to_owned().into(),
         details: db.detail().map(|text| text.to_owned().into()),
         hint: db.hint().map(|text| text.to_owned().into()),
+        headers: Vec::new(),
     }
 }
 

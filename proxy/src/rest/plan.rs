@@ -1,5 +1,7 @@
 //! From request to plan: looks names up in the schema cache and decides what to run.
 
+mod allow;
+mod root;
 mod call;
 mod embed;
 
@@ -8,12 +10,18 @@ use embed::{Graft, Twig};
 use super::answer::{Content, ReadShape, RowsShape, WriteKind, WriteShape};
 use super::ast::{Condition, Filter, Operation, Operator, Polarity};
 use super::footprint::Footprint;
-use super::request::{Action, Body, Kinds, Payload, Range, Request, Resolution, Return};
-use super::schema::{Changes, Dependencies, SchemaCache, TableId};
-use super::sql::{Affected, Conflict, Mutation, WriteParts, read_statement, write_statement};
+use super::request::{
+    Action, Body, Count, Execution, Format, Kinds, Negotiated, Payload, Producer, Range, Request, Resolution, Return,
+    Selection,
+};
+use super::schema::{Changes, Dependencies, Handler, Maker, Opaque, SchemaCache, TableId};
+use super::sql::{
+    Affected, Conflict, Counted, Mutation, WriteParts, estimate_statement, read_statement, write_statement,
+};
 use super::statement::Statement;
-use super::tree::Node;
+use super::tree::{Node, Output};
 use super::{Error, Inbound, Settings};
+use crate::config::Ending;
 
 /// What a request comes down to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +35,10 @@ pub enum Plan {
 pub struct ReadPlan {
     pub statement: Statement,
     pub shape: ReadShape,
+    /// what the planner is asked about the total
+    pub estimate: Option<Estimate>,
+    /// the time zone of the session, if not the usual
+    pub zone: Option<&'static str>,
     /// what the answer depends on
     pub reads: Dependencies,
     /// of which of these tables not any row matters
@@ -38,12 +50,25 @@ pub struct ReadPlan {
     pub location: String,
 }
 
+/// A question to PostgreSQL's planner: how many rows there are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Estimate {
+    /// gives a plan as JSON
+    pub statement: Statement,
+    /// it is asked only if more rows than this were counted
+    pub above: Option<i64>,
+}
+
 /// One statement, to be run in a transaction that is rolled back if its answer is an error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WritePlan {
     pub statement: Statement,
     pub shape: WriteShape,
     pub changes: Changes,
+    /// how the transaction ends if nothing fails
+    pub ending: Ending,
+    /// the time zone of the session, if not the usual
+    pub zone: Option<&'static str>,
     pub schema: String,
     pub table: String,
 }
@@ -54,38 +79,97 @@ pub struct WritePlan {
 /// Whatever can be known to be wrong without asking PostgreSQL. Unknown tables and columns of a read are not among it:
 /// they may have been created since the cache was loaded, and PostgreSQL words the complaint.
 pub fn plan(inbound: &Inbound<'_>, schema: &SchemaCache, settings: &Settings) -> Result<Plan, Error> {
+    if *inbound.method == http::Method::OPTIONS {
+        return allow::plan_options(inbound, schema, settings);
+    }
+    if root::is_root(inbound) {
+        return root::plan_root(inbound, schema, settings);
+    }
     let request = Request::read(inbound, settings)?;
     match request.action {
         Action::Read(body) => plan_read(&request, body, schema, settings).map(Plan::Read),
         Action::Insert(_) | Action::Update(_) | Action::Upsert(_) | Action::Delete => {
-            plan_write(request, schema).map(Plan::Write)
+            plan_write(request, schema, settings).map(Plan::Write)
         }
         Action::Call(ref call) => call::plan_call(&request, call, schema, settings),
     }
 }
 
 fn plan_read(request: &Request, body: Body, schema: &SchemaCache, settings: &Settings) -> Result<ReadPlan, Error> {
-    let mut node = node(request, schema)?;
+    let mut node = node(request, schema, settings)?;
     node.limit_rows(settings.max_rows);
-    let count = request.preferences.count;
+    let target = TableId { schema: request.schema.as_str().into(), name: request.table.as_str().into() };
+    let Negotiated { format, execution } = negotiate(request, &target, &node, schema, settings)?;
+    let mut reads = node.dependencies();
+    reads.opaque = reads.opaque.or_else(|| opacity_of_making(&format, execution.as_ref()));
+    let counted = match (request.preferences.count, settings.max_rows) {
+        (None | Some(Count::Planned), _) => Counted::Not,
+        // One more, so that it shows whether there are more.
+        (Some(Count::Estimated), Some(max)) => Counted::UpTo(max.saturating_add(1)),
+        (Some(Count::Exact | Count::Estimated), _) => Counted::All,
+    };
+    let statement = read_statement(&node, &format, body, counted);
     Ok(ReadPlan {
-        statement: read_statement(&node, request.format, body, count),
+        estimate: estimate(&node, request.preferences.count, settings.max_rows).filter(|_| execution.is_none()),
+        statement: match &execution {
+            Some(execution) => statement.explained(&execution.explain()),
+            None => statement,
+        },
         shape: ReadShape {
-            format: request.format,
+            format,
             body,
-            content: Content::Rows,
+            content: execution.map_or(Content::Rows, |execution| Content::Plan(execution.content_type())),
             offset: node.range.offset,
             profile: request.profile.clone(),
             applied: request.preferences.applied(Kinds::Reads),
         },
-        reads: node.dependencies(),
+        zone: request.preferences.zone,
+        reads,
         footprint: Footprint::of(&node),
-        target: TableId { schema: request.schema.as_str().into(), name: request.table.as_str().into() },
+        target,
         location: location(request),
     })
 }
 
-fn plan_write(mut request: Request, schema: &SchemaCache) -> Result<WritePlan, Error> {
+/// The media type of the answer, as the relation of the node can give it.
+fn negotiate(
+    request: &Request,
+    relation: &TableId,
+    node: &Node<'_>,
+    schema: &SchemaCache,
+    settings: &Settings,
+) -> Result<Negotiated, Error> {
+    let whole = matches!(node.select.as_slice(), [Output::Star]) && node.children.is_empty();
+    let selection = if whole { Selection::Everything } else { Selection::Parts };
+    request.accepts.negotiate(Producer { schema, relation, selection, api: settings.api })
+}
+
+/// Why an answer in this format depends on more than the rows in it.
+fn opacity_of_making(format: &Format, execution: Option<&Execution>) -> Option<Opaque> {
+    match format {
+        _ if execution.is_some() => Some(Opaque::ExecutionPlan),
+        Format::GeoJson => Some(Opaque::Function("st_asgeojson".into())),
+        Format::Custom(Handler { maker: Maker::OfAny(function) | Maker::OfRows(function, _), .. }) => {
+            Some(Opaque::Function(function.name.clone()))
+        }
+        // Of a function that returns it, it is judged what that depends on.
+        Format::Custom(Handler { maker: Maker::Itself, .. }) => None,
+        Format::Array(_) | Format::Singular(_) | Format::Csv => None,
+    }
+}
+
+/// As in PostgREST: the planner's guess alone, or in place of a count that ends beyond what one response may hold. Without
+/// such a bound it stands in for a smaller exact count.
+fn estimate(node: &Node<'_>, count: Option<Count>, rows_max: Option<u64>) -> Option<Estimate> {
+    let above = match count {
+        None | Some(Count::Exact) => return None,
+        Some(Count::Planned) => None,
+        Some(Count::Estimated) => rows_max.and_then(|max| i64::try_from(max).ok()),
+    };
+    Some(Estimate { statement: estimate_statement(node), above })
+}
+
+fn plan_write(mut request: Request, schema: &SchemaCache, settings: &Settings) -> Result<WritePlan, Error> {
     let action = std::mem::replace(&mut request.action, Action::Delete);
     let kind = match &action {
         Action::Insert(_) => WriteKind::Insert,
@@ -93,7 +177,9 @@ fn plan_write(mut request: Request, schema: &SchemaCache) -> Result<WritePlan, E
         Action::Upsert(_) => WriteKind::Put,
         Action::Delete | Action::Read(_) | Action::Call(_) => WriteKind::Delete,
     };
-    let mut node = node(&request, schema)?;
+    let mut node = node(&request, schema, settings)?;
+    let target = TableId { schema: request.schema.as_str().into(), name: request.table.as_str().into() };
+    let Negotiated { format, execution } = negotiate(&request, &target, &node, schema, settings)?;
     let affected = Affected {
         conditions: std::mem::take(&mut node.conditions),
         order: std::mem::take(&mut node.order),
@@ -123,18 +209,35 @@ fn plan_write(mut request: Request, schema: &SchemaCache) -> Result<WritePlan, E
         _ => Vec::new(),
     };
     let changes = changes(&node, &mutation);
-    let shape = write_shape(&request, kind, &node, &location);
+    let shape = write_shape(&request, kind, &node, &location, &format);
     let parts = WriteParts {
         node,
         affected,
         mutation,
-        format: request.format,
+        format: format.clone(),
         returns: request.preferences.returns,
         missing: request.preferences.missing,
         location,
     };
     let statement = write_statement(parts);
-    Ok(WritePlan { statement, shape, changes, schema: request.schema, table: request.table })
+    let ending = request.preferences.ending.unwrap_or(settings.api.transaction_end.default);
+    let zone = request.preferences.zone;
+    let plan = WritePlan { statement, shape, changes, ending, zone, schema: request.schema, table: request.table };
+    Ok(match execution {
+        Some(execution) => explained(plan, format, &execution),
+        None => plan,
+    })
+}
+
+/// The same write, asked for its execution plan. With `analyze` it is carried out, and the lines do not say how many rows
+/// it changed.
+fn explained(plan: WritePlan, format: Format, execution: &Execution) -> WritePlan {
+    WritePlan {
+        statement: plan.statement.explained(&execution.explain()),
+        shape: WriteShape::Call(ReadShape::of_plan(format, execution.content_type())),
+        changes: Changes::Ask,
+        ..plan
+    }
 }
 
 fn primary_key(node: &Node<'_>) -> Vec<String> {
@@ -192,8 +295,8 @@ fn changes(node: &Node<'_>, mutation: &Mutation) -> Changes {
     }
 }
 
-fn node<'a>(request: &'a Request, schema: &'a SchemaCache) -> Result<Node<'a>, Error> {
-    let twig = Twig::read(&request.query.select, &request.query.scopes)?;
+fn node<'a>(request: &'a Request, schema: &'a SchemaCache, settings: &Settings) -> Result<Node<'a>, Error> {
+    let twig = Twig::read(&request.query.select, &request.query.scopes, settings.api.aggregates)?;
     let mut node = Graft { schema, name: &request.schema }.root(&request.table, twig)?;
     node.range = request.range;
     Ok(node)
@@ -213,25 +316,33 @@ fn check_columns(node: &Node<'_>, payload: &Payload) -> Result<(), Error> {
     }
 }
 
-fn write_shape(request: &Request, kind: WriteKind, node: &Node<'_>, location: &[&str]) -> WriteShape {
+fn write_shape(request: &Request, kind: WriteKind, node: &Node<'_>, location: &[&str], format: &Format) -> WriteShape {
     let preferences = &request.preferences;
-    let keyless = request.query.conflict.is_none() && primary_key(node).is_empty();
+    let kinds = kinds(request, kind, node);
     WriteShape::Rows(RowsShape {
         kind,
-        format: request.format,
+        format: format.clone(),
         returns: preferences.returns,
         count: preferences.count,
         merges: preferences.resolution == Some(Resolution::MergeDuplicates),
+        max_affected: preferences.max_affected(kinds),
         profile: request.profile.clone(),
-        applied: preferences.applied(match kind {
-            WriteKind::Insert if keyless => Kinds::KeylessInserts,
-            WriteKind::Insert => Kinds::Inserts,
-            WriteKind::Update => Kinds::Updates,
-            WriteKind::Put | WriteKind::Delete => Kinds::Others,
-        }),
+        applied: preferences.applied(kinds),
         table: request.table.clone(),
         location: location.iter().map(|column| (*column).to_owned()).collect(),
     })
+}
+
+/// Which preferences can apply.
+fn kinds(request: &Request, kind: WriteKind, node: &Node<'_>) -> Kinds {
+    let keyless = request.query.conflict.is_none() && primary_key(node).is_empty();
+    match kind {
+        WriteKind::Insert if keyless => Kinds::KeylessInserts,
+        WriteKind::Insert => Kinds::Inserts,
+        WriteKind::Update => Kinds::Updates,
+        WriteKind::Put => Kinds::Puts,
+        WriteKind::Delete => Kinds::Deletes,
+    }
 }
 
 fn location(request: &Request) -> String {

@@ -1,5 +1,7 @@
 //! A request in PostgREST's terms: everything that its line, headers and body say, read but not yet looked up.
 
+mod root;
+mod resource;
 mod call;
 mod payload;
 mod csv;
@@ -10,11 +12,13 @@ mod range;
 mod target;
 
 pub(super) use call::{Arguments, Call};
-pub(super) use media::{Format, Nulls};
+pub(super) use media::{Accepts, Execution, Format, Negotiated, Nulls, Producer, Selection};
 pub(super) use payload::Payload;
-pub(super) use prefer::{Count, Kinds, Missing, Preferences, Resolution, Return};
+pub(super) use prefer::{Count, Kinds, Missing, Parameters, Preferences, Resolution, Return};
 pub(super) use query::{Query, Scope, encode};
 pub(super) use range::Range;
+pub(super) use resource::ResourceRequest;
+pub(super) use root::RootRequest;
 
 use super::{Error, Inbound, Settings};
 use call::Posted;
@@ -31,7 +35,7 @@ pub(super) struct Request {
     pub(super) query: Query,
     pub(super) range: Range,
     pub(super) preferences: Preferences,
-    pub(super) format: Format,
+    pub(super) accepts: Accepts,
     pub(super) action: Action,
 }
 
@@ -58,8 +62,8 @@ pub(super) enum Body {
 impl Request {
     /// Reads a request. Of several things wrong with it, the first in PostgREST's order is reported.
     pub(super) fn read(inbound: &Inbound<'_>, settings: &Settings) -> Result<Self, Error> {
-        let method = Method::read(inbound.method)?;
         let (kind, table) = target::named(inbound.path)?;
+        let method = Method::read(inbound.method, kind)?;
         let gives = match (kind, method) {
             (target::Kind::Function, Method::Get | Method::Head) => Gives::Arguments,
             _ => Gives::Filters,
@@ -76,9 +80,9 @@ impl Request {
             target::Kind::Table => Self::action(method, inbound, &query)?,
             target::Kind::Function => Action::Call(Self::call(method, inbound, &query, arguments)?),
         };
-        let preferences = Preferences::read(inbound.headers)?;
-        let format = media::negotiate(inbound.headers)?;
-        Ok(Self { schema, profile, table, query, range, preferences, format, action })
+        let preferences = Preferences::read(inbound.headers, settings.api)?;
+        let accepts = Accepts::read(inbound.headers);
+        Ok(Self { schema, profile, table, query, range, preferences, accepts, action })
     }
 
     fn action(method: Method, inbound: &Inbound<'_>, query: &Query) -> Result<Action, Error> {

@@ -1,16 +1,24 @@
 //! The schema cache: what the exposed schemas hold, and what an answer about it depends on.
 
 mod load;
+mod media;
 mod routine;
 mod relationship;
 mod graph;
+mod effects;
 mod opacity;
 mod expression;
+mod body;
+mod term;
 mod target_list;
+mod node_tree;
+mod claims_read;
 mod equality;
 
+pub use claims_read::ClaimsRead;
 pub use equality::Equality;
 pub use load::load_schema;
+pub(super) use media::{Handler, Maker};
 #[cfg(test)]
 pub(super) use relationship::Function;
 pub(super) use relationship::Rows;
@@ -24,6 +32,7 @@ use std::fmt;
 use std::hash::Hash;
 use std::sync::Arc;
 
+use media::Handlers;
 use relationship::Shown;
 use xxhash_rust::xxh3::Xxh3;
 
@@ -69,16 +78,24 @@ impl fmt::Display for TableId {
 pub struct Dependencies {
     /// every table in the closure, sorted; a materialized view stands for itself
     pub tables: Vec<TableId>,
+    /// the claims that row-level security or a function reads
+    pub claims: ClaimsRead,
     /// why the answer must not be cached, if so
     pub opaque: Option<Opaque>,
 }
 
 impl Dependencies {
+    /// Nothing but a reason not to cache.
+    pub(super) fn opaque(reason: Opaque) -> Self {
+        Self { opaque: Some(reason), ..Self::default() }
+    }
+
     /// Takes in what another part of the same answer depends on.
     pub(super) fn add(&mut self, other: Self) {
         self.tables.extend(other.tables);
         self.tables.sort();
         self.tables.dedup();
+        self.claims.merge(other.claims);
         self.opaque = self.opaque.take().or(other.opaque);
     }
 }
@@ -104,6 +121,8 @@ pub enum Opaque {
     CurrentTime,
     /// a cast whose result may depend on more than the value
     Cast,
+    /// not rows are asked for, but how they would be found
+    ExecutionPlan,
 }
 
 impl Opaque {
@@ -119,6 +138,7 @@ impl Opaque {
             Self::RowLevelSecurity => "row-level-security",
             Self::CurrentTime => "current-time",
             Self::Cast => "cast",
+            Self::ExecutionPlan => "execution-plan",
         }
     }
 }
@@ -237,6 +257,7 @@ pub struct SchemaCache {
     relationships: BTreeMap<TableId, Vec<Relationship>>,
     /// by schema and name, every overload
     routines: BTreeMap<Arc<str>, BTreeMap<Arc<str>, Vec<Routine>>>,
+    handlers: Handlers,
     fingerprint: u128,
 }
 
@@ -249,6 +270,7 @@ pub(super) struct Parts {
     pub(super) shown: Vec<Shown>,
     pub(super) computed: Vec<Computed>,
     pub(super) routines: Vec<Routine>,
+    pub(super) handlers: Handlers,
     /// what the answers depend on beside the shape of the relations: privileges, policies, functions
     pub(super) definitions: Vec<String>,
 }
@@ -269,8 +291,9 @@ impl SchemaCache {
             routines.entry(schema).or_default().entry(name).or_default().push(routine);
         }
         let mut hasher = Xxh3::new();
-        (&by_schema, &relationships, &routines, parts.definitions).hash(&mut hasher);
-        Self { fingerprint: hasher.digest128(), relations: by_schema, relationships, routines }
+        (&by_schema, &relationships, &routines, &parts.handlers, parts.definitions).hash(&mut hasher);
+        let handlers = parts.handlers;
+        Self { fingerprint: hasher.digest128(), relations: by_schema, relationships, routines, handlers }
     }
 
     /// The relation of that name.
@@ -298,6 +321,11 @@ impl SchemaCache {
     /// The functions of that name.
     pub(super) fn routines(&self, schema: &str, name: &str) -> &[Routine] {
         self.routines.get(schema).and_then(|routines| routines.get(name)).map_or(&[], Vec::as_slice)
+    }
+
+    /// What makes a media type of the rows of a relation or of the result of a function; of anything, if none is named.
+    pub(super) fn handler(&self, target: Option<&TableId>, media: &str) -> Option<&Handler> {
+        self.handlers.get(target, media)
     }
 
     /// The names of the schema's functions.

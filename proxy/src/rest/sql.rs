@@ -7,10 +7,11 @@ mod call;
 mod read;
 mod body;
 mod query;
+mod list;
 mod condition;
 mod source;
 
 pub(super) use body::Outcome;
 pub(super) use call::{CallParts, Given, call_statement};
-pub(super) use read::read_statement;
+pub(super) use read::{Counted, estimate_statement, read_statement};
 pub(super) use write::{Affected, Conflict, Mutation, WriteParts, write_statement};

@@ -12,9 +12,24 @@ use tokio_postgres::types::{Format, IsNull, ToSql, Type};
 pub struct Statement {
     pub sql: Arc<str>,
     pub params: Vec<TextParam>,
+    pub yields: Yields,
+}
+
+/// What running a statement brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Yields {
+    /// one row: an answer and what belongs to it
+    Answer,
+    /// the lines of an execution plan
+    Lines,
 }
 
 impl Statement {
+    /// The statement that gives its plan; `explain` is what stands in front of it.
+    pub(super) fn explained(self, explain: &str) -> Self {
+        Self { sql: format!("{explain}{}", self.sql).into(), yields: Yields::Lines, ..self }
+    }
+
     /// The parameters as tokio-postgres takes them.
     pub fn params(&self) -> impl ExactSizeIterator<Item = &(dyn ToSql + Sync)> + Clone {
         self.params.iter().map(|param| param as &(dyn ToSql + Sync))
@@ -102,7 +117,7 @@ impl SqlWriter {
     }
 
     pub(super) fn finish(self) -> Statement {
-        Statement { sql: self.text.into(), params: self.params }
+        Statement { sql: self.text.into(), params: self.params, yields: Yields::Answer }
     }
 }
 

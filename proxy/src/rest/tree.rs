@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::ast::{Condition, EmbedForm, Field, Filter, Join, Operation, OrderTerm, Truth};
+use super::ast::{Aggregate, Condition, EmbedForm, Field, Filter, Join, Operation, OrderTerm, Truth};
 use super::request::Range;
 use super::schema::{Dependencies, Link, Opaque, Relation, Relationship, TypeFamily};
 
@@ -43,7 +43,17 @@ pub(super) struct Branch<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Output<'a> {
     Star,
-    Column { field: &'a Field, alias: Option<&'a str>, cast: Option<&'a str> },
+    Column {
+        field: &'a Field,
+        alias: Option<&'a str>,
+        cast: Option<&'a str>,
+        aggregate: Option<&'a Aggregate>,
+    },
+    /// how many rows there are
+    Count {
+        alias: Option<&'a str>,
+        cast: Option<&'a str>,
+    },
 }
 
 impl<'a> Node<'a> {
@@ -57,6 +67,28 @@ impl<'a> Node<'a> {
         self.branch.as_ref().is_some_and(|branch| branch.relationship.is_to_one())
     }
 
+    /// Whether its columns stand beside its parent's.
+    pub(super) fn is_spread(&self) -> bool {
+        self.branch.as_ref().is_some_and(|branch| branch.form == EmbedForm::Spread)
+    }
+
+    /// Whether it selects nothing: then it only restricts its parent, and has no key in it.
+    pub(super) fn is_silent(&self) -> bool {
+        self.select.is_empty() && self.children.is_empty()
+    }
+
+    /// Whether a column of it is a list in its parent: there may be many of it.
+    pub(super) fn is_spread_as_lists(&self) -> bool {
+        self.is_spread() && !self.is_to_one() && !self.is_silent()
+    }
+
+    /// Whether it, or what is spread into it, aggregates. Of a spread resource it is the parent's rows that are grouped.
+    pub(super) fn aggregates(&self) -> bool {
+        let own =
+            |output: &Output<'_>| matches!(output, Output::Count { .. } | Output::Column { aggregate: Some(_), .. });
+        self.select.iter().any(own) || self.children.iter().any(|child| child.is_spread() && child.aggregates())
+    }
+
     /// Keeps it and everything below it to `rows_max` rows each.
     pub(super) fn limit_rows(&mut self, rows_max: Option<u64>) {
         self.range = self.range.at_most(rows_max);
@@ -67,7 +99,7 @@ impl<'a> Node<'a> {
     pub(super) fn dependencies(&self) -> Dependencies {
         let mut all = match self.known {
             Some(relation) => relation.reads.clone(),
-            None => Dependencies { tables: Vec::new(), opaque: Some(Opaque::UnknownRelation) },
+            None => Dependencies::opaque(Opaque::UnknownRelation),
         };
         if let Some(relation) = self.known {
             all.opaque = all.opaque.or_else(|| self.opacity(relation));
@@ -83,7 +115,7 @@ impl<'a> Node<'a> {
             Link::OneToMany(_) | Link::ManyToOne(_) | Link::OneToOne(_) => {}
             Link::ManyToMany(_) => all.add(match branch.junction {
                 Some(relation) => relation.reads.clone(),
-                None => Dependencies { tables: Vec::new(), opaque: Some(Opaque::UnknownRelation) },
+                None => Dependencies::opaque(Opaque::UnknownRelation),
             }),
             // The function may read anything.
             Link::Computed(function) => {
@@ -100,8 +132,9 @@ impl<'a> Node<'a> {
         for output in &self.select {
             match output {
                 Output::Star => return None,
-                Output::Column { field, .. } => columns.insert(field.column.as_str()),
-            };
+                Output::Column { field, .. } => drop(columns.insert(field.column.as_str())),
+                Output::Count { .. } => {}
+            }
         }
         for branch in self.children.iter().filter_map(|child| child.branch.as_ref()) {
             columns.extend(branch.relationship.own_columns()?);
@@ -113,9 +146,10 @@ impl<'a> Node<'a> {
     fn opacity(&self, relation: &Relation) -> Option<Opaque> {
         let selected = self.select.iter().find_map(|output| match output {
             Output::Star => None,
-            Output::Column { field, cast, .. } => {
-                unknown(relation, field).or_else(|| cast.and_then(|cast| opacity_of_cast(relation, field, cast)))
-            }
+            Output::Column { field, cast, aggregate, .. } => unknown(relation, field)
+                .or_else(|| cast.and_then(|cast| opacity_of_cast(relation, field, cast)))
+                .or_else(|| aggregate.and_then(|aggregate| opacity_of_aggregate(relation, field, *cast, aggregate))),
+            Output::Count { cast, .. } => cast.and_then(opacity_of_pure_cast),
         });
         // A term about an embedded resource can only name what that one selects.
         let own_terms = self.order.iter().filter(|term| term.relation.is_none());
@@ -240,4 +274,24 @@ fn opacity_of_cast(relation: &Relation, field: &Field, cast: &str) -> Option<Opa
     };
     let pure = PURE.contains(&cast.as_str()) || TIMES.contains(&cast.as_str()) && is_time();
     (!pure).then_some(Opaque::Cast)
+}
+
+/// As `opacity_of_cast`, of a value that is no date.
+fn opacity_of_pure_cast(cast: &str) -> Option<Opaque> {
+    (!PURE.contains(&cast.to_ascii_lowercase().as_str())).then_some(Opaque::Cast)
+}
+
+/// Aggregates of built-in types are PostgreSQL's own. For a type of the user's there may be one of the user's, which reads
+/// what it likes.
+fn opacity_of_aggregate(
+    relation: &Relation,
+    field: &Field,
+    cast: Option<&str>,
+    aggregate: &Aggregate,
+) -> Option<Opaque> {
+    let own_type = relation.column(&field.column).is_some_and(|column| column.sql_type.contains('.'));
+    if own_type && field.path.is_empty() && cast.is_none() {
+        return Some(Opaque::Function("aggregate".into()));
+    }
+    aggregate.cast.as_deref().and_then(opacity_of_pure_cast)
 }

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use cache_core::{
-    cache::{FillTicket, Stored},
+    cache::{FillTicket, Found, Lookup, Sought, Stored, Wanted},
     clock::Moment,
     collapse::{Joined, Wait, Waiter},
     entry::Entry,
-    outcome::CollapseEnd,
+    freshness::{Directives, Right},
+    outcome::{CollapseEnd, LeaseResult, Tier, TierResult},
 };
 
 use super::{Question, Serve};
@@ -17,26 +18,73 @@ use crate::{
     reply::{Forward, StoredResponse},
 };
 
-/// Registrations of a fill's templates at most: more than one only if a new epoch begins meanwhile.
-const REGISTRATIONS_MAX: usize = 3;
-
 /// What a fill brought.
 #[derive(Clone)]
 pub(super) struct Filled {
     pub(super) entry: Arc<Entry<StoredResponse>>,
-    /// `None` if it was not meant to be stored
-    pub(super) stored: Option<Stored>,
+    pub(super) whence: Whence,
     /// whether another request asked for it
     pub(super) collapsed: bool,
+}
+
+/// Where it was.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whence {
+    /// in Postgres
+    Origin {
+        /// `None` if it was not meant to be stored
+        stored: Option<Stored>,
+        /// what L2 said before, if it was asked
+        l2: Option<TierResult>,
+    },
+    /// in a tier after all: another fill, here or on a peer, was faster
+    Tier {
+        /// which tier
+        tier: Tier,
+        /// by which right it may answer
+        right: Right,
+        /// what came of the fill lease, if it was asked for
+        lease: Option<LeaseResult>,
+    },
+}
+
+/// What the leader of a fill does first.
+#[derive(Debug, Clone, Copy)]
+enum First {
+    /// look into L2, and ask the peers
+    Seek(Wanted),
+    /// nothing: whatever is stored was refused already
+    AskOrigin,
+}
+
+/// Whether an answer is meant to be stored.
+#[derive(Debug, Clone, Copy)]
+enum Keep {
+    Yes,
+    No,
 }
 
 /// How a fill ends, for all who wait for it.
 pub(super) type End = Result<Filled, Error>;
 
 impl Serve {
-    /// Fills, or waits for the fill that is under way (C7).
-    pub(super) async fn fill(self: &Arc<Self>, question: &Arc<Question>) -> End {
-        let (waiter, collapsed) = self.join(question).await;
+    /// Fills, or waits for the fill that is under way, here or on a peer (C7).
+    pub(super) async fn fill(self: &Arc<Self>, question: &Arc<Question>, directives: &Directives) -> End {
+        let plain = *directives == Directives::default();
+        let first = if plain { First::Seek(Wanted::AnyAnswer) } else { First::AskOrigin };
+        let filled = self.fill_together(question, first).await?;
+        let Whence::Tier { tier, .. } = filled.whence else { return Ok(filled) };
+        // Who joined a fill that ended with a stored entry may have asked for a younger one.
+        match self.cache.judge(filled.entry.clone(), tier, directives, self.cache.clock().now()) {
+            Lookup::Missing(missing) if !plain => {
+                self.fill_alone(question, question.session.clone(), Forward::Missing(missing.because)).await
+            }
+            Lookup::Missing(_) | Lookup::Found(_) => Ok(filled),
+        }
+    }
+
+    async fn fill_together(self: &Arc<Self>, question: &Arc<Question>, first: First) -> End {
+        let (waiter, collapsed) = self.join(question, first).await;
         // Whoever began the fill has no other answer to hope for, and waits as long as a request may take.
         let budget = self.config.limits.request_deadline;
         let patience = if collapsed { self.config.collapse.wait_max } else { budget };
@@ -60,7 +108,7 @@ impl Serve {
     pub(super) fn revalidate(self: &Arc<Self>, question: &Arc<Question>) {
         let (serve, question) = (self.clone(), question.clone());
         // Whoever comes next finds the new entry; nobody waits for this one.
-        self.tasks.spawn(async move { drop(serve.join(&question).await) });
+        self.tasks.spawn(async move { drop(serve.join(&question, First::Seek(Wanted::FreshAnswer)).await) });
     }
 
     /// Fills past all others: for a request that must not get what was read before it came.
@@ -70,59 +118,79 @@ impl Serve {
         session: Arc<Session>,
         why: Forward,
     ) -> End {
-        let ticket = self.ticket(question).await;
+        let ticket = self.cache.begin_on(&question.key, &question.dependence).await;
         let (serve, question) = (self.clone(), question.clone());
-        let store = matches!(why, Forward::NoCache | Forward::Token);
-        let fill = async move { serve.ask(&question, &session, ticket, store).await };
+        let keep =
+            if matches!(why, Forward::NoCache | Forward::Token | Forward::Missing(_)) { Keep::Yes } else { Keep::No };
+        let fill = async move { serve.ask(&question, &session, ticket, keep, None).await };
         // Spawned: a query that was sent is worth its answer, even if the client has gone.
         self.tasks.spawn(fill).await.unwrap_or(Err(Error::Abandoned))
     }
 
     /// A seat at the fill of this question, which is begun if nobody has; and whether somebody had.
-    async fn join(self: &Arc<Self>, question: &Arc<Question>) -> (Waiter<End>, bool) {
-        let ticket = self.ticket(question).await;
+    async fn join(self: &Arc<Self>, question: &Arc<Question>, first: First) -> (Waiter<End>, bool) {
+        let ticket = self.cache.begin_on(&question.key, &question.dependence).await;
         let now: Moment = ticket.began();
         match self.fills.join(&question.key, now, self.cache.joinable(&ticket)) {
             Joined::Waiter(waiter) => (waiter, true),
             Joined::Leader(leader, waiter) => {
                 let (serve, question) = (self.clone(), question.clone());
-                self.tasks
-                    .spawn(async move { leader.end(serve.ask(&question, &question.session, ticket, true).await) });
+                self.tasks.spawn(async move { leader.end(serve.lead(&question, ticket, first).await) });
                 (waiter, false)
             }
         }
     }
 
-    /// The right to store the answer (C1). Whoever announces learns the question's templates first; where that fails, the
-    /// answer depends on any row of its tables.
-    async fn ticket(&self, question: &Question) -> FillTicket {
-        let (key, slots) = (&question.key, &question.slots);
-        if question.templates.is_empty() {
-            return self.cache.begin(key.clone(), slots.clone());
+    /// What the leader of a fill does on behalf of all.
+    async fn lead(&self, question: &Question, ticket: FillTicket, first: First) -> End {
+        let (ticket, l2) = match first {
+            First::AskOrigin => (ticket, None),
+            First::Seek(wanted) => match self.cache.seek(&question.key, &question.dependence, wanted).await {
+                Sought::Found { found, lease } => return Ok(self.sought(found, lease)),
+                Sought::Missing { ticket, l2, lease } => {
+                    l2.inspect(|l2| self.metrics.tier_lookup(Tier::L2, *l2));
+                    lease.inspect(|lease| self.metrics.fill_lease(*lease));
+                    (ticket, l2)
+                }
+            },
+        };
+        self.ask(question, &question.session, ticket, Keep::Yes, l2).await
+    }
+
+    fn sought(&self, found: Found<StoredResponse>, lease: Option<LeaseResult>) -> Filled {
+        let Found { entry, tier, right } = found;
+        if tier == Tier::L2 {
+            let fresh = matches!(right, Right::Fresh { .. });
+            self.metrics.tier_lookup(tier, if fresh { TierResult::Hit } else { TierResult::Expired });
         }
-        for _ in 0..REGISTRATIONS_MAX {
-            let Ok(epoch) = self.cache.register(&question.templates).await else { break };
-            if let Some(ticket) = self.cache.begin_in(epoch, key.clone(), slots.clone()) {
-                return ticket;
-            }
-        }
-        self.cache.begin(key.clone(), self.cache.slots(question.coarse_tags()))
+        lease.inspect(|lease| self.metrics.fill_lease(*lease));
+        Filled { entry, whence: Whence::Tier { tier, right, lease }, collapsed: false }
     }
 
     /// Asks Postgres, within the budget of one request, and stores the answer.
-    async fn ask(&self, question: &Question, session: &Session, ticket: FillTicket, store: bool) -> End {
+    async fn ask(
+        &self,
+        question: &Question,
+        session: &Session,
+        ticket: FillTicket,
+        keep: Keep,
+        l2: Option<TierResult>,
+    ) -> End {
         let budget = self.config.limits.request_deadline;
-        let reading = self.origin.read(session, &question.plan.statement);
+        let reading = self.origin.read(session, &question.plan.statement, question.plan.estimate.as_ref());
         let answer = tokio::time::timeout(budget, reading).await.map_err(|_| Error::Deadline { budget })??;
+        // What a function says of the answer is said to this request alone: a cookie must not reach another (C6).
+        let keep = if answer.said.is_nothing() { keep } else { Keep::No };
         let rendered = question.plan.shape.answer(answer)?;
         let response = StoredResponse::new(rendered.status, rendered.headers.into_vec(), rendered.body);
         let lifetimes = question.lifetimes(rand::random());
-        let (entry, stored) = if store {
-            let (entry, stored) = self.cache.store(ticket, response, lifetimes);
-            (entry, Some(stored))
-        } else {
-            (self.cache.pass(ticket, response), None)
+        let (entry, stored) = match keep {
+            Keep::Yes => {
+                let (entry, stored) = self.cache.store(ticket, response, lifetimes);
+                (entry, Some(stored))
+            }
+            Keep::No => (self.cache.pass(ticket, response), None),
         };
-        Ok(Filled { entry, stored, collapsed: false })
+        Ok(Filled { entry, whence: Whence::Origin { stored, l2 }, collapsed: false })
     }
 }

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use cache_core::{
     clock::Clock,
+    dependence::Dependence,
     entry::Lifetimes,
     key::CacheKey,
     tag::{Slots, Tag},
-    template::Template,
 };
 use http::{HeaderValue, request::Parts};
 use moka::sync::Cache;
@@ -30,17 +30,15 @@ pub(super) struct Question {
     /// as whom Postgres is asked when the answer is stored
     pub(super) session: Arc<Session>,
     principal: Principal,
-    /// of what the answer depends on, as exactly as the templates allow
-    pub(super) slots: Slots,
-    /// what has to be registered for these slots to hear of every change; none if they need nothing
-    pub(super) templates: Box<[Template]>,
-    url: Tag,
+    pub(super) dependence: Dependence,
     /// `Content-Location` of the reply
     pub(super) location: Option<HeaderValue>,
     /// why the cache has no part in it, if so
     pub(super) bypass: Option<Forward>,
     /// the coverage of the change feed by which `bypass` was judged
     pub(super) coverage: u64,
+    /// the schema that it was planned by
+    pub(super) fingerprint: u128,
     lifetimes: Lifetimes,
     jitter_percent: u32,
 }
@@ -64,7 +62,7 @@ impl Question {
         principal: Principal,
         url: Tag,
         context: &Context<'_>,
-        slots: impl FnOnce(Vec<Tag>) -> Slots,
+        slots: impl Fn(Vec<Tag>) -> Slots,
     ) -> Self {
         let policy = strictest(context.policies, std::iter::once(&plan.target).chain(&plan.reads.tables));
         let bypass = match &plan.reads.opaque {
@@ -82,21 +80,28 @@ impl Question {
         } else {
             (Footprint::default(), Box::default())
         };
+        let slots_of = |footprint| slots(key::tags_of_read(url, &plan.reads.tables, footprint).collect());
+        let claims = principal.excerpt(&plan.reads.claims);
+        let session = Session::new(
+            principal.role.clone(),
+            principal.caller,
+            &plan.target.schema,
+            &context.database.extra_search_path,
+        )
+        .in_zone(plan.zone);
         Self {
-            key: key::cache(context.namespace, context.fingerprint, &principal, &plan),
-            session: Arc::new(Session::new(
-                principal.role.clone(),
-                principal.caller,
-                &plan.target.schema,
-                &context.database.extra_search_path,
-            )),
-            slots: slots(key::tags_of_read(url, &plan.reads.tables, &footprint).collect()),
-            templates,
-            url,
+            key: key::cache(context.namespace, context.fingerprint, &principal, claims.as_deref(), &plan),
+            // It is told what is in the key and nothing else, so nothing else can be in the answer.
+            session: Arc::new(match claims {
+                Some(claims) => session.of_claims(claims),
+                None => session,
+            }),
+            dependence: Dependence::exactly(slots_of(&footprint), templates, slots_of(&Footprint::default())),
             // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
             location: HeaderValue::try_from(&plan.location).ok().filter(|location| !location.is_empty()),
             bypass,
             coverage: context.coverage.generation(),
+            fingerprint: context.fingerprint,
             lifetimes: Lifetimes {
                 fresh_for: policy.ttl,
                 stale_while_revalidate_for: policy.stale_while_revalidate,
@@ -106,11 +111,6 @@ impl Question {
             plan,
             principal,
         }
-    }
-
-    /// The tags of the answer where nobody knows its templates: any row of its tables matters.
-    pub(super) fn coarse_tags(&self) -> Vec<Tag> {
-        key::tags_of_read(self.url, &self.plan.reads.tables, &Footprint::default()).collect()
     }
 
     /// Whether whoever asked still may: a question is remembered under the bytes of the token.
@@ -163,8 +163,10 @@ impl Questions {
                 let statement = &question.plan.statement;
                 let params: usize = statement.params.iter().map(|param| param.0.as_deref().map_or(0, str::len)).sum();
                 let claims = question.principal.claims.len();
-                let slots = size_of::<u32>() * question.slots.iter().count();
-                let texts = claims + raw.len() + statement.sql.len() + question.key.canonical().len() + params + slots;
+                let slots = size_of::<u32>() * question.dependence.exact().len();
+                let estimate = question.plan.estimate.as_ref().map_or(0, |estimate| estimate.statement.sql.len());
+                let statements = statement.sql.len() + params + estimate;
+                let texts = claims + raw.len() + statements + question.key.canonical().len() + slots;
                 u32::try_from(texts + OVERHEAD_BYTES).unwrap_or(u32::MAX)
             })
             .build();

@@ -3,14 +3,20 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cache_core::{coherence::Kind, error::RedisError, outcome::Source, tag::Tag};
+use cache_core::{
+    backplane::ECHO_PATIENCE,
+    coherence::{Echo, Kind, Token, WriteId},
+    error::RedisError,
+    outcome::Source,
+    tag::Tag,
+};
 use http::{HeaderValue, request::Parts};
 
 use super::{Question, Serve};
 use crate::{
     error::Error,
     key,
-    origin::{RequestSettings, Session, Uncommitted, Written},
+    origin::{Place, RequestSettings, Session, Signature, Signed, Uncommitted, Written},
     reply::{self, Forward, Reply, StoredResponse, TRANSOM_TOKEN},
     rest::{self, Changes, Plan, Rendered, TableId, WritePlan},
 };
@@ -36,6 +42,7 @@ impl Serve {
         }
         let request = RequestSettings::new(parts, self.written_path(parts), principal.claims);
         let session = Session::new(principal.role, principal.caller, &plan.schema, &database.extra_search_path)
+            .in_zone(plan.zone)
             .of_request(request);
         let serve = self.clone();
         let written = async move { serve.write_and_announce(&session, &plan).await };
@@ -53,14 +60,21 @@ impl Serve {
     async fn write_and_announce(&self, session: &Session, plan: &WritePlan) -> Result<Reply, Error> {
         let budget = self.config.limits.request_deadline;
         let accept = |answer| plan.shape.answer(answer).map_err(Error::from);
-        let writing = self.origin.write(session, &plan.statement, &plan.changes, accept);
+        let name = WriteId::random();
+        // Before the commit: whoever leads the change feed may be faster than this node.
+        let echo = self.cache.expect(name);
+        let sign = |changed: &[TableId]| {
+            let place = self.signed_for_feed(changed)?;
+            Some(Signature { write: name, place })
+        };
+        let writing = self.origin.write(session, &plan.statement, &plan.changes, plan.ending, accept, &sign);
         let Ok(end) = tokio::time::timeout(budget, writing).await else {
             // Given up at an unknown point, so perhaps during the commit.
             self.announce_all_that_may_change(&plan.changes).await;
             return Err(Error::Deadline { budget });
         };
         match end {
-            Ok(Written { accepted, changed }) => Ok(self.written(accepted, &changed).await),
+            Ok(written) => Ok(self.written(written, echo).await),
             Err(Uncommitted { error, maybe_changed }) => {
                 self.announce(&maybe_changed).await;
                 Err(error)
@@ -68,9 +82,29 @@ impl Serve {
         }
     }
 
-    async fn written(&self, rendered: Rendered, changed: &[TableId]) -> Reply {
-        let token = self.announce(changed).await;
-        let mut reply = reply::to_write(rendered.status, rendered.headers, rendered.body);
+    /// Where a write leaves its name, if the change feed announces whatever changed in these tables, and soon. Without a lease
+    /// nobody vouches for it: it or Redis is away, and waiting would be in vain.
+    fn signed_for_feed(&self, changed: &[TableId]) -> Option<Place> {
+        let coverage = self.feed.coverage();
+        let is_announced = coverage.size().is_some()
+            && coverage.covers(changed)
+            && self.cache.coherence().lease_held(self.cache.clock().now());
+        self.feed.signs().filter(|_| is_announced)
+    }
+
+    /// What changed is announced by the change feed, row by row; or by this node, table by table, if the feed does not
+    /// know of it or takes too long.
+    async fn written(&self, written: Written<Rendered>, mut echo: Echo) -> Reply {
+        let Written { accepted: Rendered { status, headers, body }, changed, signed } = written;
+        let heard = match signed {
+            Signed::Yes => echo.wait(ECHO_PATIENCE).await,
+            Signed::No => None,
+        };
+        let token = match heard {
+            Some(token) => header_of(token),
+            None => self.announce(&changed).await,
+        };
+        let mut reply = reply::to_write(status, headers, body);
         if let Some(token) = token {
             reply.response.headers_mut().insert(TRANSOM_TOKEN, token);
         }
@@ -85,7 +119,7 @@ impl Serve {
         }
     }
 
-    /// Announces that rows of these tables changed.
+    /// Announces that rows of these tables changed, whichever: what is read by a template does not carry the tag of any row.
     async fn announce(&self, changed: &[TableId]) -> Option<HeaderValue> {
         self.announce_tags(changed.iter().flat_map(key::some_rows).collect()).await
     }
@@ -99,8 +133,12 @@ impl Serve {
         let announced = self.cache.announce(tags, Kind::Change).await;
         let token = announced.inspect_err(unannounced).ok()?;
         self.metrics.announced(Source::Write);
-        HeaderValue::from_str(&token.to_string()).ok()
+        header_of(token)
     }
+}
+
+fn header_of(token: Token) -> Option<HeaderValue> {
+    HeaderValue::from_str(&token.to_string()).ok()
 }
 
 fn unannounced(error: &RedisError) {

@@ -26,6 +26,13 @@ impl<const N: usize> Counters<N> {
     }
 }
 
+/// A counter without labels.
+pub(super) fn counter(registry: &Registry, name: &str, help: &str) -> IntCounter {
+    let counter = IntCounter::new(name, help).expect("our own names are well formed");
+    registry.register(Box::new(counter.clone())).expect("each family is registered once");
+    counter
+}
+
 /// Counters by the values of two labels.
 pub(super) struct Grid<const N: usize, const M: usize>([[IntCounter; M]; N]);
 

@@ -38,14 +38,16 @@ pub enum RequestOutcome {
     Bypass,
     /// by changing data
     Write,
+    /// by saying what a page may send
+    Preflight,
     /// with an error made by the proxy or by Postgres
     Error,
 }
 
 impl RequestOutcome {
     /// Every outcome, in declaration order.
-    pub const ALL: [Self; 7] =
-        [Self::HitL1, Self::HitL2, Self::Stale, Self::Miss, Self::Bypass, Self::Write, Self::Error];
+    pub const ALL: [Self; 8] =
+        [Self::HitL1, Self::HitL2, Self::Stale, Self::Miss, Self::Bypass, Self::Write, Self::Preflight, Self::Error];
 
     /// The name used in labels and logs.
     #[must_use]
@@ -57,7 +59,34 @@ impl RequestOutcome {
             Self::Miss => "miss",
             Self::Bypass => "bypass",
             Self::Write => "write",
+            Self::Preflight => "preflight",
             Self::Error => "error",
+        }
+    }
+}
+
+/// How it ended that the schema was read again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reload {
+    /// it is another one
+    Changed,
+    /// it is the same
+    Unchanged,
+    /// it could not be read
+    Failed,
+}
+
+impl Reload {
+    /// Every end, in declaration order.
+    pub const ALL: [Self; 3] = [Self::Changed, Self::Unchanged, Self::Failed];
+
+    /// The name used in labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
         }
     }
 }
@@ -71,11 +100,13 @@ pub enum Operation {
     Write,
     /// describe its schema
     Schema,
+    /// answer a read again, for the auditor
+    Audit,
 }
 
 impl Operation {
     /// Every operation, in declaration order.
-    pub const ALL: [Self; 3] = [Self::Read, Self::Write, Self::Schema];
+    pub const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Schema, Self::Audit];
 
     /// The name used in labels and logs.
     #[must_use]
@@ -84,6 +115,36 @@ impl Operation {
             Self::Read => "read",
             Self::Write => "write",
             Self::Schema => "schema",
+            Self::Audit => "audit",
+        }
+    }
+}
+
+/// Why a hit that was to be audited was not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AuditSkip {
+    /// too many were waiting
+    QueueFull,
+    /// requests needed the connections to Postgres
+    PoolBusy,
+    /// Postgres did not answer, or not with an answer to the question
+    Failed,
+    /// the rows differ, and the question leaves open which ones it wants
+    Undetermined,
+}
+
+impl AuditSkip {
+    /// Every reason, in declaration order.
+    pub const ALL: [Self; 4] = [Self::QueueFull, Self::PoolBusy, Self::Failed, Self::Undetermined];
+
+    /// The name used in labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue-full",
+            Self::PoolBusy => "pool-busy",
+            Self::Failed => "failed",
+            Self::Undetermined => "undetermined",
         }
     }
 }

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use cache_core::coherence::Break;
-use cache_core::outcome::{CollapseEnd, ResyncReason, Source, StaleReason, Tier, TierResult};
+use cache_core::outcome::{CollapseEnd, LeaseResult, ResyncReason, Source, StaleReason, Tier, TierResult};
 use http::StatusCode;
-use prometheus::{Gauge, Histogram, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
-use super::family::{Counters, Grid, Histograms, Requests, histogram};
-use super::labels::{Operation, RequestOutcome, Route};
+use super::family::{Counters, Grid, Histograms, Requests, counter, histogram};
+use super::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
 
 /// What a node counts.
 pub struct Metrics {
@@ -20,11 +20,16 @@ pub struct Metrics {
     origin_duration: Histograms<{ Operation::ALL.len() }>,
     slow_queries: Counters<{ Operation::ALL.len() }>,
     collapsed: Counters<{ CollapseEnd::ALL.len() }>,
+    fill_leases: Counters<{ LeaseResult::ALL.len() }>,
     announcements: Counters<{ Source::ALL.len() }>,
     announce_delay: Histogram,
     feed_epochs: Counters<{ Break::ALL.len() }>,
     resyncs: Counters<{ ResyncReason::ALL.len() }>,
     stale_served: Counters<{ StaleReason::ALL.len() }>,
+    audit_reads: IntCounter,
+    audit_stale: IntCounter,
+    audit_skipped: Counters<{ AuditSkip::ALL.len() }>,
+    schema_reloads: Counters<{ Reload::ALL.len() }>,
     gauges: GaugeHandles,
 }
 
@@ -92,6 +97,13 @@ impl Metrics {
                 "end",
                 CollapseEnd::ALL.map(CollapseEnd::as_str),
             ),
+            fill_leases: Counters::new(
+                r,
+                "transom_fill_lease_total",
+                "Fills that asked whether a peer was filling, by what came of it",
+                "result",
+                LeaseResult::ALL.map(LeaseResult::as_str),
+            ),
             announcements: Counters::new(
                 r,
                 "transom_announcements_total",
@@ -125,6 +137,26 @@ impl Metrics {
                 "reason",
                 StaleReason::ALL.map(StaleReason::as_str),
             ),
+            audit_reads: counter(r, "transom_audit_reads_total", "Reads of the auditor, to compare hits with Postgres"),
+            audit_stale: counter(
+                r,
+                "transom_audit_stale_total",
+                "Hits that Postgres contradicts, with no announcement within max_staleness",
+            ),
+            audit_skipped: Counters::new(
+                r,
+                "transom_audit_skipped_total",
+                "Hits that were to be audited and were not, by why",
+                "reason",
+                AuditSkip::ALL.map(AuditSkip::as_str),
+            ),
+            schema_reloads: Counters::new(
+                r,
+                "transom_schema_reloads_total",
+                "Times the schema was read again, by what came of it",
+                "result",
+                Reload::ALL.map(Reload::as_str),
+            ),
             gauges: GaugeHandles::new(r),
             registry,
         }
@@ -154,6 +186,26 @@ impl Metrics {
     /// A request waited for somebody else's fill.
     pub fn collapsed(&self, end: CollapseEnd) {
         self.collapsed.count(end as usize);
+    }
+
+    /// A fill asked whether a peer was filling.
+    pub fn fill_lease(&self, result: LeaseResult) {
+        self.fill_leases.count(result as usize);
+    }
+
+    /// The auditor asked Postgres again.
+    pub fn audit_read(&self) {
+        self.audit_reads.inc();
+    }
+
+    /// The auditor found a hit that was wrong.
+    pub fn audit_stale(&self) {
+        self.audit_stale.inc();
+    }
+
+    /// The auditor left a hit alone.
+    pub fn audit_skipped(&self, why: AuditSkip) {
+        self.audit_skipped.count(why as usize);
     }
 
     /// This node announced a change.
@@ -194,6 +246,11 @@ impl Metrics {
     /// An entry that is not fresh was served.
     pub fn stale_served(&self, reason: StaleReason) {
         self.stale_served.count(reason as usize);
+    }
+
+    /// The schema was read again.
+    pub fn schema_reload(&self, result: Reload) {
+        self.schema_reloads.count(result as usize);
     }
 
     /// Everything in the text format of Prometheus.
@@ -289,6 +346,10 @@ mod tests {
             "transom_pool_connections{state=\"idle\"} 0",
             "transom_pool_connections{state=\"in_use\"} 0",
             "transom_collapsed_total{end=\"impatient\"} 0",
+            "transom_fill_lease_total{result=\"waited-hit\"} 0",
+            "transom_audit_reads_total 0",
+            "transom_audit_stale_total 0",
+            "transom_audit_skipped_total{reason=\"queue-full\"} 0",
             "transom_announcements_total{source=\"purge\"} 0",
             "transom_coherence_watermark 0",
             "transom_lease_held 0",
@@ -298,6 +359,7 @@ mod tests {
             "transom_announce_delay_seconds_count 0",
             "transom_resyncs_total{reason=\"epoch\"} 0",
             "transom_stale_served_total{reason=\"stale-if-error\"} 0",
+            "transom_schema_reloads_total{result=\"failed\"} 0",
         ] {
             assert!(text.contains(series), "{series} is missing in\n{text}");
         }
@@ -312,11 +374,16 @@ mod tests {
         metrics.request(Route::Rest, StatusCode::from_u16(999).unwrap(), RequestOutcome::Error, fast);
         metrics.tier_lookup(Tier::L2, TierResult::Incoherent);
         metrics.collapsed(CollapseEnd::Shared);
+        metrics.fill_lease(LeaseResult::Voided);
+        metrics.audit_read();
+        metrics.audit_stale();
+        metrics.audit_skipped(AuditSkip::PoolBusy);
         metrics.announced(Source::Write);
         metrics.announce_delay(fast);
         metrics.feed_epoch(Break::Database);
         metrics.resync(ResyncReason::Gap);
         metrics.stale_served(StaleReason::RequestAllows);
+        metrics.schema_reload(Reload::Changed);
         assert!(!metrics.origin(Operation::Read, Duration::from_millis(100)));
         assert!(metrics.origin(Operation::Write, Duration::from_millis(101)));
         let feed_lag = Some(Duration::from_millis(250));
@@ -329,9 +396,14 @@ mod tests {
             "transom_request_duration_seconds_bucket{outcome=\"hit_l1\",le=\"0.0001\"} 1",
             "transom_tier_lookups_total{result=\"incoherent\",tier=\"l2\"} 1",
             "transom_collapsed_total{end=\"shared\"} 1",
+            "transom_fill_lease_total{result=\"voided\"} 1",
+            "transom_audit_reads_total 1",
+            "transom_audit_stale_total 1",
+            "transom_audit_skipped_total{reason=\"pool-busy\"} 1",
             "transom_announcements_total{source=\"write\"} 1",
             "transom_resyncs_total{reason=\"gap\"} 1",
             "transom_stale_served_total{reason=\"max-stale\"} 1",
+            "transom_schema_reloads_total{result=\"changed\"} 1",
             "transom_origin_duration_seconds_count{operation=\"read\"} 1",
             "transom_slow_queries_total{operation=\"read\"} 0",
             "transom_slow_queries_total{operation=\"write\"} 1",
@@ -353,7 +425,10 @@ mod tests {
         assert!(TierResult::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(RequestOutcome::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(Route::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(Reload::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(Operation::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(LeaseResult::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(AuditSkip::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(CollapseEnd::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(ResyncReason::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(StaleReason::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));

@@ -8,6 +8,9 @@ use crate::{Folder, Reply, eventually, free_port, resp};
 
 const READY_WITHIN: Duration = Duration::from_secs(40);
 
+/// As whom a replica follows its master, so that the master can refuse it alone.
+const FOLLOWER: [&str; 2] = ["follower", "secret"];
+
 /// A pair of servers under one Sentinel.
 #[derive(Debug)]
 pub struct RedisSentinel {
@@ -36,8 +39,9 @@ impl RedisSentinel {
         );
         let file = folder.write("sentinel.conf", configuration);
         crate::process::give_to_server_user(folder.path());
-        let mut command = unprivileged("redis-sentinel");
-        command.arg(file);
+        // What the program `redis-sentinel` is, under the name that every package of Redis has.
+        let mut command = unprivileged("redis-server");
+        command.arg(file).arg("--sentinel");
         let mut sentinel = Process::start("sentinel", command, &folder, Signal::Kill);
         eventually("the sentinel knows the replica", READY_WITHIN, || {
             sentinel.expect_running();
@@ -70,24 +74,80 @@ impl RedisSentinel {
     /// If the Sentinel refuses for too long.
     pub async fn fail_over(&mut self) {
         self.sentinel.expect_running();
+        let master = self.master().await;
         // Right after the start it may say that no replica is good enough yet.
         eventually("the sentinel begins the failover", READY_WITHIN, || {
             resp::command(self.port, &["SENTINEL", "FAILOVER", "pillar"])
         })
         .await;
-        self.replica_leads().await;
+        self.replica_leads(1 - master).await;
     }
 
     /// Kills the master and waits until the Sentinel has made the replica the master.
     pub async fn crash_master(&mut self) {
-        self.servers[0].kill();
-        self.replica_leads().await;
+        let master = self.master().await;
+        self.servers[master].kill();
+        self.replica_leads(1 - master).await;
     }
 
-    async fn replica_leads(&self) {
-        eventually("the replica is master", READY_WITHIN, async || {
-            self.servers[1].command(&["INFO", "replication"]).await.ok()?.text()?.contains("role:master").then_some(())
+    /// From now on the replica hears nothing of what the master is told, and stays good enough to become the master for
+    /// some seconds.
+    ///
+    /// # Panics
+    /// If a server does not answer.
+    pub async fn lag_replica(&self) {
+        let [name, password] = FOLLOWER;
+        let at = self.master().await;
+        let (master, replica) = (&self.servers[at], &self.servers[1 - at]);
+        for (server, words) in [
+            (master, &["ACL", "SETUSER", name, "off", &format!(">{password}"), "~*", "&*", "+@all"][..]),
+            (replica, &["CONFIG", "SET", "masteruser", name, "masterauth", password][..]),
+            (master, &["CLIENT", "KILL", "TYPE", "replica"][..]),
+        ] {
+            server.command(words).await.expect("both servers answer");
+        }
+    }
+
+    /// Starts the server that was killed again, and waits until it follows the other one.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn revive(&mut self) {
+        let killed = 1 - self.master().await;
+        self.servers[killed].restart().await;
+        // The Sentinel would see to it after ten seconds; and on a busy machine it may change its mind meanwhile.
+        eventually("the replica follows", READY_WITHIN, async || {
+            let master = self.master().await;
+            let (leads, replica) = (self.servers[master].port().to_string(), &self.servers[1 - master]);
+            let [name, password] = FOLLOWER;
+            let allow = ["ACL", "SETUSER", name, "on", &format!(">{password}"), "~*", "&*", "+@all"];
+            self.servers[master].command(&allow).await.ok()?;
+            let info = replica.command(&["INFO", "replication"]).await.ok()?.text()?;
+            if !info.contains(&format!("master_port:{leads}\r")) {
+                replica.command(&["REPLICAOF", "127.0.0.1", &leads]).await.ok()?;
+            }
+            info.contains("master_link_status:up").then_some(())
         })
         .await;
+    }
+
+    /// Which server the Sentinel takes for the master.
+    async fn master(&self) -> usize {
+        eventually("the sentinel knows the master", READY_WITHIN, async || {
+            let asked = resp::command(self.port, &["SENTINEL", "GET-MASTER-ADDR-BY-NAME", "pillar"]).await.ok()?;
+            let Reply::Array(address) = asked else { return None };
+            let port: u16 = address.get(1)?.text()?.parse().ok()?;
+            self.servers.iter().position(|server| server.port() == port)
+        })
+        .await
+    }
+
+    async fn replica_leads(&self, number: usize) {
+        let replica = &self.servers[number];
+        eventually("the replica is master", READY_WITHIN, async || {
+            replica.command(&["INFO", "replication"]).await.ok()?.text()?.contains("role:master").then_some(())
+        })
+        .await;
+        eventually("the sentinel says so", READY_WITHIN, async || self.master().await == number).await;
     }
 }

@@ -23,7 +23,7 @@ async fn what_another_release_stored_is_absent() {
     let nodes = Node::three(&redis).await;
     nodes[0].fill("row", "value");
     nodes[1].l2_has("row", "value").await;
-    let name = format!("transom:test:e:{:032x}", key("row").digest());
+    let name = format!("transom:test:e:{{{:032x}}}", key("row").digest());
     // The version follows the magic of four bytes.
     redis.command(&["SETRANGE", &name, "4", "\u{63}"]).await.unwrap();
     assert_eq!(nodes[2].l2("row").await, Err(TierResult::Absent));

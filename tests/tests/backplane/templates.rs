@@ -198,6 +198,7 @@ async fn a_node_without_peers_keeps_the_same_promises() {
         slots: SlotCount::DEFAULT,
         max_staleness: MAX_STALENESS,
         redis_timeout: REDIS_TIMEOUT,
+        fill_lease_for: Duration::ZERO,
     };
     let cache = TwoTier::<Text>::alone(limits, Clock::start());
     let edition = cache.templates().await.unwrap().edition;

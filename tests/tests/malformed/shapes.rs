@@ -90,7 +90,7 @@ fn values_never_reach_the_text_of_a_statement() {
         database.execute(super::SCHEMA).await;
         load_schema(&database.client().await, &["public".to_owned()]).await.expect("the catalogs can be read")
     });
-    let planner = Planner { schema, settings: Settings { schemas: vec!["public".to_owned()], max_rows: None } };
+    let planner = Planner { schema, settings: Settings { schemas: vec!["public".to_owned()], ..Settings::default() } };
     let config = Config { failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let shape = proptest::collection::vec(proptest::sample::select(PARAMETERS), 1..6);

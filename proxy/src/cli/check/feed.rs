@@ -4,6 +4,7 @@ use tokio_postgres::Client;
 
 use super::finding::Finding;
 use crate::config::{Config, Feed};
+use crate::feed::ddl::{self, Trigger};
 use crate::feed::setup::{self, Identity, LeftOut, Plan};
 use crate::feed::{self, Choice, Coverage, Kind, Precision, Report, ability, report, slot_name, trigger};
 use crate::origin::describe;
@@ -49,6 +50,7 @@ async fn logical(client: &Client, config: &Config, why: &str) -> Result<Vec<Find
     let is_made = !plan.statements.iter().any(|statement| statement.starts_with("CREATE PUBLICATION"));
     let coverage = if is_made { Coverage::load(client).await? } else { Coverage::expected(published(&needed, &plan)) };
     findings.extend(report(&schema, &coverage).iter().map(precision));
+    findings.push(definitions(ddl::look(client, config.database.channel.as_deref()).await?));
     Ok(findings)
 }
 
@@ -98,6 +100,7 @@ async fn triggers(client: &Client, config: &Config, why: &str) -> Result<Vec<Fin
     // As it will be once what is said above is done.
     let coverage = Coverage::expected(published(&needed, &plan));
     findings.extend(report(&schema, &coverage).iter().map(precision));
+    findings.push(definitions(ddl::look(client, config.database.channel.as_deref()).await?));
     Ok(findings)
 }
 
@@ -135,6 +138,24 @@ fn log_bound(megabytes: i64) -> Finding {
         return Finding::warn(name, "unlimited", fix);
     }
     Finding::ok(name, format!("{megabytes} MB: a slot that is further behind is lost, which costs one cold cache"))
+}
+
+/// Who tells of changed definitions.
+fn definitions(trigger: Trigger) -> Finding {
+    let what = "definitions";
+    match trigger {
+        Trigger::Present => Finding::ok(what, "an event trigger tells every node at once when one changes"),
+        Trigger::Absent => Finding::warn(
+            what,
+            "no event trigger: nodes hear of ALTER, CREATE OR REPLACE, DROP and GRANT only by NOTIFY on db_channel or SIGUSR1",
+            "run `transom setup` as a superuser, or notify after every change of a view, function, policy or grant",
+        ),
+        Trigger::Outdated => Finding::warn(
+            what,
+            "the event trigger is disabled, or was made by another release or for another db_channel",
+            "run `transom setup` as a superuser",
+        ),
+    }
 }
 
 #[cfg(test)]

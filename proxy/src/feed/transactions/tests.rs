@@ -146,3 +146,28 @@ fn the_tags_are_those_that_a_reader_carries() {
     let tags = transactions.commit(100, 0).expect("it began").changed.tags();
     assert_eq!(tags, ["s.a(*)", "s.a(id=42)"].map(Tag::named));
 }
+
+#[test]
+fn a_commit_carries_the_last_name_that_was_left_in_it_and_no_other() {
+    let [forged, written] = [1, 2].map(WriteId::from_u128);
+    let mut transactions = Transactions::default();
+    transactions.sign(forged);
+    transactions.begin(7);
+    transactions.sign(forged);
+    transactions.sign(written);
+    assert_eq!(transactions.commit(100, 0).expect("it began").write, Some(written));
+    transactions.begin(8);
+    assert_eq!(transactions.commit(101, 0).expect("it began").write, None);
+}
+
+#[test]
+fn a_changed_definition_is_announced_as_everything_with_its_commit() {
+    let mut transactions = Transactions::default();
+    transactions.redefined();
+    assert!(!transactions.is_open(), "outside a transaction it means nothing");
+    transactions.begin(7);
+    messages(&mut transactions, &[known(1, "a")]);
+    transactions.redefined();
+    messages(&mut transactions, &[insert(1, "1")]);
+    assert_eq!(transactions.commit(100, 0).expect("it began").changed, Changed::Everything);
+}

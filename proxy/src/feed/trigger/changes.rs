@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cache_core::tag::Tag;
 use serde_json::Value;
 
-use super::{coverage::Kin, outbox::Record};
+use super::{coverage::Kin, outbox::What};
 use crate::{
     feed::{
         changed::{Changed, Extent},
@@ -21,11 +21,11 @@ type Image = BTreeMap<String, Value>;
 
 /// What these statements changed. Who writes to a table that has parts changes rows of theirs, and who writes to a part
 /// changes rows of the whole.
-pub(super) fn changes(records: Vec<Record>, kin: &Kin, templates: &TemplateSet) -> Changed {
+pub(super) fn changes(recorded: impl IntoIterator<Item = What>, kin: &Kin, templates: &TemplateSet) -> Changed {
     let mut changed = Changed::nothing();
     let mut writer = RowTagWriter::default();
-    for Record { schema, table, images, .. } in records {
-        let table = TableId { schema: schema.into(), name: table.into() };
+    for what in recorded {
+        let What::Rows { table, images } = what else { return Changed::Everything };
         // What cannot be read is no image.
         let images: Option<Vec<Image>> = images.and_then(|images| serde_json::from_str(&images).ok());
         for kin in kin.of(&table).chain([&table]) {
@@ -60,8 +60,6 @@ fn tags(
 
 #[cfg(test)]
 mod tests {
-    use std::time::UNIX_EPOCH;
-
     use cache_core::{
         coherence::Epoch,
         template::{Edition, Templates},
@@ -73,9 +71,8 @@ mod tests {
         TableId { schema: "s".into(), name: name.into() }
     }
 
-    fn record(name: &str, images: Option<&str>) -> Record {
-        let images = images.map(str::to_owned);
-        Record { schema: "s".to_owned(), table: name.to_owned(), images, recorded_at: UNIX_EPOCH }
+    fn record(name: &str, images: Option<&str>) -> What {
+        What::Rows { table: table(name), images: images.map(str::to_owned) }
     }
 
     fn by(columns: &[(&str, &str)]) -> TemplateSet {
@@ -86,7 +83,7 @@ mod tests {
         TemplateSet::of(&Templates { edition, known: columns.iter().map(template).collect() })
     }
 
-    fn tags_of(records: Vec<Record>, kin: &Kin, templates: &TemplateSet) -> BTreeSet<Tag> {
+    fn tags_of(records: Vec<What>, kin: &Kin, templates: &TemplateSet) -> BTreeSet<Tag> {
         changes(records, kin, templates).tags().into_iter().collect()
     }
 
@@ -110,6 +107,12 @@ mod tests {
         }
         let rows = tags_of(vec![record("b", Some(r#"[{"x": false}]"#))], &kin, &templates);
         assert_eq!(rows, named(&["s.b(*)"]), "nobody asks for it");
+    }
+
+    #[test]
+    fn a_definition_is_everything() {
+        let recorded = [record("a", Some("[]")), What::Definition, record("a", None)];
+        assert_eq!(changes(recorded, &Kin::default(), &by(&[])), Changed::Everything);
     }
 
     #[test]

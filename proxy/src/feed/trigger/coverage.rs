@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Ended, line::Line};
 use crate::{feed::coverage::Coverage, rest::TableId};
 
-/// Names the state of the triggers: it differs whenever one of them, its function, the name of its table or the
+/// Names the state of the triggers: it differs whenever one of them, its function, the names of its table and schema or the
 /// inheritance between tables does, also if that was changed and changed back; and when the recording had stopped.
 pub(super) const VERSION_SQL: &str = "\
 (SELECT 'trigger-' || md5(concat_ws(' ', (SELECT s.flips FROM transom.swept s), \
-(SELECT string_agg(concat_ws(':', t.oid, t.xmin, p.xmin, k.xmin, c.relnamespace, c.relpersistence, c.relname), ' ' ORDER BY t.oid) \
+(SELECT string_agg(concat_ws(':', t.oid, t.xmin, p.xmin, k.xmin, c.relnamespace::regnamespace, c.relpersistence, c.relname), ' ' ORDER BY t.oid) \
 FROM pg_trigger t JOIN pg_proc p ON p.oid = t.tgfoid JOIN pg_namespace n ON n.oid = p.pronamespace \
 JOIN pg_class c ON c.oid = t.tgrelid LEFT JOIN pg_proc k ON k.pronamespace = n.oid AND k.proname = 'keep' \
 WHERE n.nspname = 'transom'), \

@@ -5,8 +5,10 @@
 //! ```
 //!
 //! One row of the outbox per statement and table, and not per row. The functions run with the rights of whoever installed
-//! them: writers need no right to the schema `transom`, and get none. **They must never fail a write** for a reason of their
+//! them: writers need no right to the tables of `transom`, and get none. **They must never fail a write** for a reason of their
 //! own: what cannot be told of the rows is recorded as a change of the whole table.
+
+use crate::origin::SIGN_FUNCTION;
 
 /// The schema of all of it.
 pub(super) const SCHEMA: &str = "transom";
@@ -28,11 +30,12 @@ pub(super) const RECORDED_MAX: i64 = 250_000;
 /// transactions: a writer that decides by them decides by the present.
 pub(super) const TABLES: [&str; 9] = [
     "CREATE SCHEMA IF NOT EXISTS transom",
-    "REVOKE ALL ON SCHEMA transom FROM PUBLIC",
-    // Many rows that live for seconds: vacuum has to come by number, not by share.
+    // Whoever writes may sign; there is no other right in it.
+    "GRANT USAGE ON SCHEMA transom TO PUBLIC",
+    // A row without a table is a change of definition. Many rows that live for seconds: vacuum has to come by number, not by share.
     "CREATE TABLE IF NOT EXISTS transom.outbox (\
      xid xid8 NOT NULL DEFAULT pg_current_xact_id(), recorded_at timestamptz NOT NULL DEFAULT clock_timestamp(), \
-     schema_name name NOT NULL, table_name name NOT NULL, images jsonb) \
+     schema_name name, table_name name, images jsonb, write_id uuid) \
      WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 10000, autovacuum_vacuum_cost_delay = 0, \
      autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000)",
     "CREATE INDEX IF NOT EXISTS outbox_xid ON transom.outbox (xid)",
@@ -63,8 +66,31 @@ $transom$"
     )
 }
 
-/// The calls are made by the functions below alone. To use them a role would need the schema too, but defaults differ.
+/// The calls are made by the functions below, and by the event trigger, alone.
 pub(super) const KEEP_REVOKED: &str = "REVOKE ALL ON FUNCTION transom.keep(name, name, jsonb) FROM PUBLIC";
+
+/// What a write through a proxy calls right before its commit: it puts the name of the write on something that its own
+/// transaction recorded, and can do nothing else, so every role may. Such a transaction is never prepared, so that here
+/// somebody is always woken.
+pub(super) fn sign() -> String {
+    format!(
+        "CREATE OR REPLACE FUNCTION {SIGN_FUNCTION}(name uuid) RETURNS void LANGUAGE plpgsql SECURITY DEFINER \
+         SET search_path = pg_catalog, pg_temp AS $transom$
+BEGIN
+  UPDATE transom.outbox o SET write_id = $1
+    WHERE o.ctid = (SELECT n.ctid FROM transom.outbox n WHERE n.xid = pg_current_xact_id() LIMIT 1);
+  IF FOUND THEN
+    PERFORM pg_notify('{SCHEMA}', '');
+  END IF;
+END
+$transom$"
+    )
+}
+
+/// See [`sign`].
+pub(super) fn sign_granted() -> String {
+    format!("GRANT EXECUTE ON FUNCTION {SIGN_FUNCTION}(uuid) TO PUBLIC")
+}
 
 /// A column whose text may be compared.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,12 +7,17 @@
 
 use std::{sync::LazyLock, time::SystemTime};
 
+use cache_core::coherence::WriteId;
 use tokio_postgres::Row;
 
 use super::{Ended, coverage::VERSION_SQL, line::Line, objects::RECORDED_MAX};
-use crate::feed::snapshot::{SNAPSHOT_SQL, Snapshot};
+use crate::{
+    feed::snapshot::{SNAPSHOT_SQL, Snapshot},
+    rest::TableId,
+};
 
-/// Statements of one read at most; of more only the tables are read.
+/// Statements of one read at most; of more only the tables are read. Whose they were is of no interest by then: no write is
+/// waited for that long.
 const STATEMENTS_MAX: u32 = 4_096;
 
 /// A snapshot that saw nothing.
@@ -39,14 +44,26 @@ pub(super) struct Marks {
     pub(super) swept: u64,
 }
 
-/// A statement that changed a table.
+/// What was recorded.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Record {
-    pub(super) schema: String,
-    pub(super) table: String,
-    /// old and new rows; `None` is the whole table
-    pub(super) images: Option<String>,
+    pub(super) what: What,
+    /// the write through a proxy that it is part of, if that left its name here
+    pub(super) write: Option<WriteId>,
     pub(super) recorded_at: SystemTime,
+}
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum What {
+    /// rows of a table, by one statement
+    Rows {
+        table: TableId,
+        /// old and new rows; `None` is the whole table
+        images: Option<String>,
+    },
+    /// a definition: no table is what it was
+    Definition,
 }
 
 /// How much of what is read is asked about.
@@ -61,16 +78,17 @@ pub(super) enum Versioned {
 /// All in one snapshot. The last one saw everything of transactions below its `xmin`: the index skips them.
 static READ_SQL: LazyLock<String> = LazyLock::new(|| {
     format!(
-        "WITH fresh AS NOT MATERIALIZED (SELECT o.schema_name, o.table_name, o.images, o.recorded_at \
+        "WITH fresh AS NOT MATERIALIZED (SELECT o.schema_name, o.table_name, o.images, o.recorded_at, o.write_id \
          FROM transom.outbox o WHERE o.xid >= pg_snapshot_xmin($1::text::pg_snapshot) \
          AND NOT pg_visible_in_snapshot(o.xid, $1::text::pg_snapshot)), \
          many AS (SELECT count(*) > {STATEMENTS_MAX} AS are FROM (SELECT FROM fresh LIMIT {STATEMENTS_MAX} + 1) AS few), \
-         body AS (SELECT schema_name, table_name, images::text, recorded_at FROM fresh WHERE NOT (SELECT are FROM many) \
-         UNION ALL SELECT schema_name, table_name, NULL, min(recorded_at) FROM fresh \
+         body AS (SELECT schema_name, table_name, images::text, recorded_at, replace(write_id::text, '-', '') AS write \
+         FROM fresh WHERE NOT (SELECT are FROM many) \
+         UNION ALL SELECT schema_name, table_name, NULL, min(recorded_at), NULL FROM fresh \
          WHERE (SELECT are FROM many) GROUP BY 1, 2), \
          header AS (SELECT pg_current_snapshot()::text AS seen, {PLACE_SQL} AS place, {SWEPT_SQL} AS swept, \
          CASE WHEN $2 THEN {VERSION_SQL} ELSE '' END AS covers) \
-         SELECT h.seen, h.place, h.swept, h.covers, b.schema_name::text, b.table_name::text, b.images, b.recorded_at \
+         SELECT h.seen, h.place, h.swept, h.covers, b.schema_name::text, b.table_name::text, b.images, b.recorded_at, b.write \
          FROM header h LEFT JOIN body b ON true"
     )
 });
@@ -91,10 +109,18 @@ pub(super) async fn read(line: &Line, seen: &str, versioned: Versioned) -> Resul
     Ok(Batch { seen, snapshot, marks, covers, records })
 }
 
+/// `None` if nothing was recorded: then there is a header and no body.
 fn record(row: &Row) -> Result<Option<Record>, tokio_postgres::Error> {
-    let Some(schema) = row.try_get(4)? else { return Ok(None) };
-    let (table, images, recorded_at) = (row.try_get(5)?, row.try_get(6)?, row.try_get(7)?);
-    Ok(Some(Record { schema, table, images, recorded_at }))
+    let Some(recorded_at) = row.try_get(7)? else { return Ok(None) };
+    let names: (Option<&str>, Option<&str>) = (row.try_get(4)?, row.try_get(5)?);
+    let what = match names {
+        (Some(schema), Some(name)) => {
+            What::Rows { table: TableId { schema: schema.into(), name: name.into() }, images: row.try_get(6)? }
+        }
+        _ => What::Definition,
+    };
+    let write: Option<&str> = row.try_get(8)?;
+    Ok(Some(Record { what, write: write.and_then(|write| write.parse().ok()), recorded_at }))
 }
 
 /// What everybody sees from now on.

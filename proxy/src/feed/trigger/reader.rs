@@ -9,7 +9,7 @@ use std::{
 use cache_core::{
     cache::TwoTier,
     clock::Moment,
-    coherence::{Break, Stream},
+    coherence::{Break, Stream, WriteId},
     template::Templates,
 };
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep};
@@ -61,7 +61,7 @@ pub(super) struct Reader {
     /// where the log ended when it had been taken
     place: u64,
     announcer: Announcer,
-    writes: Writes,
+    templates: Known,
     /// what may be swept when it is old enough
     kept: VecDeque<Kept>,
     swept_at: Instant,
@@ -69,9 +69,9 @@ pub(super) struct Reader {
 
 /// The templates by which tags are written.
 #[derive(Default)]
-struct Writes(TemplateSet);
+struct Known(TemplateSet);
 
-impl Decoder for Writes {
+impl Decoder for Known {
     fn learn(&mut self, templates: &Templates) -> Gained {
         let before = std::mem::replace(&mut self.0, TemplateSet::of(templates));
         self.0.gained(&before)
@@ -113,7 +113,7 @@ impl Reader {
                 Ok(broken) => {
                     let stragglers = if broken.is_some() { open } else { BTreeSet::new() };
                     let mut reader = Self::new(parts, stream, marks.place, stragglers);
-                    reader.announcer.learn(&mut reader.writes).await;
+                    reader.announcer.learn(&mut reader.templates).await;
                     return Ok((reader, broken));
                 }
                 Err(error) => tracing::debug!(%error, "change feed: redis does not answer yet"),
@@ -125,7 +125,7 @@ impl Reader {
     fn new(parts: Parts, stream: Stream, place: u64, stragglers: BTreeSet<u64>) -> Self {
         Self {
             announcer: Announcer::new(parts.cache.clone(), parts.metrics.clone(), stragglers),
-            writes: Writes::default(),
+            templates: Known::default(),
             parts,
             stream,
             seen: NOTHING_SEEN.to_owned(),
@@ -144,7 +144,7 @@ impl Reader {
                 Occasion::Beat => self.beat(&proven).await,
                 Occasion::Woken => self.read_and_publish(Versioned::No).await.map(drop),
                 Occasion::Again => {
-                    self.announcer.publish(&mut self.writes).await;
+                    self.announcer.publish(&mut self.templates).await;
                     Ok(())
                 }
             };
@@ -183,7 +183,7 @@ impl Reader {
         if let Ok(sent_at) = sent_at
             && !self.announcer.owes()
         {
-            match self.announcer.vouch(&self.stream, sent_at, &mut self.writes).await {
+            match self.announcer.vouch(&self.stream, sent_at, &mut self.templates).await {
                 Told::Yes => proven(sent),
                 Told::NotYet => return Ok(()),
                 Told::Deposed => return Err(Ended::Deposed),
@@ -202,12 +202,14 @@ impl Reader {
         self.announcer.settle(&batch.snapshot);
         let Batch { seen, marks, covers, records, .. } = batch;
         let times: Vec<SystemTime> = records.iter().map(|record| record.recorded_at).collect();
-        self.announcer.owe(changes(records, &self.parts.kin, &self.writes.0));
+        let writes: Vec<WriteId> = records.iter().filter_map(|record| record.write).collect();
+        let recorded = records.into_iter().map(|record| record.what);
+        self.announcer.owe(changes(recorded, &self.parts.kin, &self.templates.0), writes);
         self.seen = seen;
         // The log was there before this snapshot was taken: what is swept of an older one, this one saw.
         self.stream.at = self.stream.at.max(self.place);
         self.place = marks.place;
-        if self.announcer.publish(&mut self.writes).await {
+        if self.announcer.publish(&mut self.templates).await {
             let age = |at: SystemTime| SystemTime::now().duration_since(at).unwrap_or_default();
             times.into_iter().for_each(|at| self.parts.metrics.announce_delay(age(at)));
         }

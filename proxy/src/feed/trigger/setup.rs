@@ -2,7 +2,7 @@
 
 use tokio_postgres::Client;
 
-use super::objects::{Column, KEEP_REVOKED, Kind, Recorded, TABLES, identifier, keep};
+use super::objects::{Column, KEEP_REVOKED, Kind, Recorded, TABLES, identifier, keep, sign, sign_granted};
 use crate::{
     feed::setup::{LeftOut, Plan, Why},
     rest::TableId,
@@ -55,8 +55,8 @@ struct Candidate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Installed {
     tables: bool,
-    /// the definition of the function that all call
-    keep: Option<String>,
+    /// the bodies of the functions that are not of one table
+    functions: Vec<String>,
 }
 
 fn decide(there: &Installed, candidates: Vec<Candidate>) -> Plan {
@@ -64,9 +64,10 @@ fn decide(there: &Installed, candidates: Vec<Candidate>) -> Plan {
     if !there.tables {
         plan.statements.extend(TABLES.map(str::to_owned));
     }
-    let keep = keep();
-    if !there.keep.as_ref().is_some_and(|body| keep.contains(body.as_str())) {
-        plan.statements.extend([keep, KEEP_REVOKED.to_owned()]);
+    for (function, rights) in [(keep(), KEEP_REVOKED.to_owned()), (sign(), sign_granted())] {
+        if !there.functions.iter().any(|body| function.contains(body.as_str())) {
+            plan.statements.extend([function, rights]);
+        }
     }
     for Candidate { id, recorded, owned, body } in candidates {
         if body.is_some_and(|body| body == recorded.body()) {
@@ -84,12 +85,12 @@ fn decide(there: &Installed, candidates: Vec<Candidate>) -> Plan {
 const INSTALLED_SQL: &str = "\
 SELECT to_regclass('transom.outbox') IS NOT NULL AND to_regclass('transom.swept') IS NOT NULL \
 AND to_regclass('transom.recorded') IS NOT NULL AND to_regclass('transom.swept_to') IS NOT NULL, \
-(SELECT p.prosrc FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
-WHERE n.nspname = 'transom' AND p.proname = 'keep')";
+ARRAY(SELECT p.prosrc FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace \
+WHERE n.nspname = 'transom' AND p.proname IN ('keep', 'sign_write'))";
 
 async fn installed(client: &Client) -> Result<Installed, tokio_postgres::Error> {
     let row = client.query_one(INSTALLED_SQL, &[]).await?;
-    Ok(Installed { tables: row.try_get(0)?, keep: row.try_get(1)? })
+    Ok(Installed { tables: row.try_get(0)?, functions: row.try_get(1)? })
 }
 
 /// Every table that is wanted, and every partition and child of one, because their rows change by themselves too. With the
@@ -150,7 +151,8 @@ mod tests {
     }
 
     fn sound() -> Installed {
-        Installed { tables: true, keep: Some(keep().split("$transom$").nth(1).expect("it has a body").to_owned()) }
+        let body = |function: String| function.split("$transom$").nth(1).expect("it has a body").to_owned();
+        Installed { tables: true, functions: vec![body(keep()), body(sign())] }
     }
 
     #[test]
@@ -158,8 +160,8 @@ mod tests {
         let body = candidate(1).recorded.body();
         let plan = decide(&sound(), vec![Candidate { body: Some(body), ..candidate(1) }]);
         assert_eq!(plan, Plan::default());
-        let plan = decide(&Installed { tables: false, keep: None }, Vec::new());
-        assert_eq!(plan.statements.len(), TABLES.len() + 2);
+        let plan = decide(&Installed { tables: false, functions: Vec::new() }, Vec::new());
+        assert_eq!(plan.statements.len(), TABLES.len() + 4);
     }
 
     #[test]

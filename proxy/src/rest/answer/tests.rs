@@ -2,7 +2,7 @@ use super::*;
 use crate::rest::request::Nulls;
 
 fn row(total: Option<i64>, page: i64) -> Answer {
-    Answer { total, page, body: Bytes::from_static(b"[1]"), location: None }
+    Answer { total, page, body: Bytes::from_static(b"[1]"), location: None, said: Said::default() }
 }
 
 fn header<'a>(rendered: &'a Rendered, name: &str) -> Option<&'a str> {
@@ -27,6 +27,7 @@ fn write_shape(kind: WriteKind, returns: Option<Return>) -> RowsShape {
         returns,
         count: Some(Count::Exact),
         merges: false,
+        max_affected: None,
         profile: Some("api".to_owned()),
         applied: "count=exact".to_owned(),
         table: "a b".to_owned(),

@@ -36,7 +36,7 @@ fn relation(name: &str, columns: &[&str], key: &[&str], told: &[&str]) -> Relati
         columns: columns.iter().map(column).collect(),
         primary_key: key.iter().map(|column| Arc::from(*column)).collect(),
         unique_keys: Vec::new(),
-        reads: Dependencies { tables: vec![id(name)], opaque: None },
+        reads: Dependencies { tables: vec![id(name)], ..Dependencies::default() },
         traced: Some(Traced { columns: told.iter().map(|column| Arc::from(*column)).collect(), ..Traced::default() }),
         changes_of_insert: Changes::Ask,
         changes_of_update: Changes::Ask,
@@ -91,7 +91,7 @@ fn footprint(table: &str, query: &str) -> String {
     let headers = HeaderMap::new();
     let inbound =
         Inbound { method: &Method::GET, path: table, query: Some(query), headers: &headers, body: &Bytes::new() };
-    let settings = Settings { schemas: vec!["api".to_owned()], max_rows: Some(1000) };
+    let settings = Settings { schemas: vec!["api".to_owned()], max_rows: Some(1000), ..Settings::default() };
     let Plan::Read(plan) = plan(&inbound, &schema(), &settings).unwrap() else { panic!("a read") };
     let mut texts = Vec::new();
     for table in &plan.reads.tables {

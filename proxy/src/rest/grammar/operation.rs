@@ -28,8 +28,20 @@ pub(super) fn operation(cursor: &mut Cursor<'_>, place: Place) -> Parsed<(Polari
         cursor.literal("not", "\"not\"")?;
         name::delimiter(cursor)
     })?;
+    if is_not_null(cursor) {
+        let polarity = if negated.is_some() { Polarity::Plain } else { Polarity::Negated };
+        return Ok((polarity, Operation::Is(Truth::Null)));
+    }
     let polarity = if negated.is_some() { Polarity::Negated } else { Polarity::Plain };
     Ok((polarity, positive(cursor, place)?))
+}
+
+/// Reads `is.not_null`, which later versions have for `not.is.null`. Whole or not at all: it must not move the position at
+/// which 12.0.2 complains about another word.
+fn is_not_null(cursor: &mut Cursor<'_>) -> bool {
+    const WORDS: &str = "is.not_null";
+    let found = cursor.rest().get(..WORDS.len()).is_some_and(|text| text.eq_ignore_ascii_case(WORDS));
+    found && cursor.keyword(WORDS, OPERATOR).is_ok()
 }
 
 fn positive(cursor: &mut Cursor<'_>, place: Place) -> Parsed<Operation> {

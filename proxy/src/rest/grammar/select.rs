@@ -3,7 +3,7 @@
 use super::NESTING_MAX;
 use super::cursor::{Cursor, Failed, Parsed, Spacing};
 use super::name;
-use crate::rest::ast::{Embed, EmbedForm, Field, Join, SelectItem};
+use crate::rest::ast::{Aggregate, AggregateFunction, Embed, EmbedForm, Field, Join, SelectItem};
 
 /// Items with commas between them; none at all if the text does not begin with one.
 pub(super) fn forest(cursor: &mut Cursor<'_>, depth: usize) -> Parsed<Vec<SelectItem>> {
@@ -71,24 +71,23 @@ fn column(cursor: &mut Cursor<'_>) -> Parsed<SelectItem> {
         return Ok(SelectItem::Star);
     }
     let count = cursor.optional(|cursor| {
-        alias(cursor)?;
+        let alias = alias(cursor)?;
         cursor.literal("count()", "\"count()\"")?;
-        cast(cursor)?;
-        end(cursor)
+        let cast = cast(cursor)?;
+        end(cursor)?;
+        Ok(SelectItem::Count { alias, cast })
     })?;
-    if count.is_some() {
-        return Ok(SelectItem::Aggregate);
+    if let Some(count) = count {
+        return Ok(count);
     }
     let alias = alias(cursor)?;
     let field: Field = name::field(cursor)?;
     let field_cast = cast(cursor)?;
-    let aggregate = aggregate(cursor)?;
-    cast(cursor)?;
+    let function = aggregate(cursor)?;
+    let aggregate_cast = cast(cursor)?;
     end(cursor)?;
-    Ok(match aggregate {
-        Some(()) => SelectItem::Aggregate,
-        None => SelectItem::Column { field, alias, cast: field_cast },
-    })
+    let aggregate = function.map(|function| Aggregate { function, cast: aggregate_cast });
+    Ok(SelectItem::Column { field, alias, cast: field_cast, aggregate })
 }
 
 /// `alias:`, where a second colon would make it a cast.
@@ -107,16 +106,20 @@ fn cast(cursor: &mut Cursor<'_>) -> Parsed<Option<String>> {
     name::identifier(cursor).map(Some)
 }
 
-/// Aggregates are read so that they can be refused by name: PostgREST has them off by default.
-fn aggregate(cursor: &mut Cursor<'_>) -> Parsed<Option<()>> {
+fn aggregate(cursor: &mut Cursor<'_>) -> Parsed<Option<AggregateFunction>> {
+    const KNOWN: [(&str, &str, AggregateFunction); 5] = [
+        ("sum", "\"sum\"", AggregateFunction::Sum),
+        ("avg", "\"avg\"", AggregateFunction::Avg),
+        ("count", "\"count\"", AggregateFunction::Count),
+        ("max", "\"max\"", AggregateFunction::Max),
+        ("min", "\"min\"", AggregateFunction::Min),
+    ];
     cursor.optional(|cursor| {
         cursor.literal(".", "\".\"")?;
-        let known =
-            [("sum", "\"sum\""), ("avg", "\"avg\""), ("count", "\"count\""), ("max", "\"max\""), ("min", "\"min\"")];
-        if !known.iter().any(|(word, expected)| cursor.literal(word, expected).is_ok()) {
-            return Err(Failed::Mismatch);
-        }
-        cursor.literal("()", "\"()\"")
+        let mut found = KNOWN.iter().filter(|(word, expected, _)| cursor.literal(word, expected).is_ok());
+        let Some((.., function)) = found.next() else { return Err(Failed::Mismatch) };
+        cursor.literal("()", "\"()\"")?;
+        Ok(*function)
     })
 }
 

@@ -23,7 +23,7 @@ fn filters_fail_at_the_column_of_postgrest() {
         ("in.1,2", 4),
         ("in.(1,2", 8),
         ("is.nul", 7),
-        ("is.not_null", 5),
+        ("is.not_nul", 5),
         ("fts(english.x", 12),
         ("fts", 4),
         ("eq(foo).{1}", 4),
@@ -124,6 +124,15 @@ fn values_in_trees_may_be_quoted_or_arrays() {
             Operation::In(vec!["p,q".into(), "r".into()]),
         ]
     );
+}
+
+/// 12.0.2 refuses it; later versions have it.
+#[test]
+fn what_is_not_null_is_negated_null() {
+    for value in ["is.not_null", "is.NOT_NULL"] {
+        assert_eq!(parse_filter("id", value).unwrap(), parse_filter("id", "not.is.null").unwrap(), "{value}");
+    }
+    assert_eq!(parse_filter("id", "not.is.not_null").unwrap(), parse_filter("id", "is.null").unwrap());
 }
 
 #[test]

@@ -2,12 +2,13 @@
 //! cache.
 
 use super::super::Error;
-use super::super::ast::{Condition, Embed, EmbedForm, Join, OrderTerm, SelectItem};
+use super::super::ast::{Condition, Embed, Join, OrderTerm, SelectItem};
 use super::super::grammar::EmbedPath;
 use super::super::relation_hint::{closest, describe};
 use super::super::request::{Range, Scope};
 use super::super::schema::{Link, Relationship, SchemaCache};
 use super::super::tree::{Branch, Node, Output};
+use crate::config::Permission;
 
 /// Bounds the number of embedded resources of one request.
 const EMBEDS_MAX: usize = 256;
@@ -23,13 +24,20 @@ pub(super) struct Twig<'a> {
     children: Vec<Twig<'a>>,
 }
 
+/// What a request may have of some things, and how much of that it had.
+struct Bounds {
+    aggregates: Permission,
+    embeds: usize,
+}
+
 impl<'a> Twig<'a> {
     /// Reads `select` and hangs each scope on the resource that its path names.
     pub(super) fn read(
         select: &'a [SelectItem],
         scopes: impl IntoIterator<Item = (&'a EmbedPath, &'a Scope)>,
+        aggregates: Permission,
     ) -> Result<Self, Error> {
-        let mut root = Self::of_select(None, select, &mut 0)?;
+        let mut root = Self::of_select(None, select, &mut Bounds { aggregates, embeds: 0 })?;
         for (path, scope) in scopes {
             let twig = path.iter().try_fold(&mut root, |twig, name| {
                 let found = twig.children.iter_mut().find(|child| child.is_named(name));
@@ -46,7 +54,7 @@ impl<'a> Twig<'a> {
         Ok(root)
     }
 
-    fn of_select(embed: Option<&'a Embed>, select: &'a [SelectItem], embeds: &mut usize) -> Result<Self, Error> {
+    fn of_select(embed: Option<&'a Embed>, select: &'a [SelectItem], bounds: &mut Bounds) -> Result<Self, Error> {
         let mut twig = Self {
             embed,
             select: Vec::new(),
@@ -58,16 +66,26 @@ impl<'a> Twig<'a> {
         for item in select {
             match item {
                 SelectItem::Star => twig.select.push(Output::Star),
-                SelectItem::Column { field, alias, cast } => {
-                    twig.select.push(Output::Column { field, alias: alias.as_deref(), cast: cast.as_deref() });
+                SelectItem::Column { aggregate: Some(_), .. } | SelectItem::Count { .. }
+                    if bounds.aggregates == Permission::Refused =>
+                {
+                    return Err(Error::AggregatesNotAllowed);
                 }
-                SelectItem::Aggregate => return Err(Error::AggregatesNotAllowed),
+                SelectItem::Column { field, alias, cast, aggregate } => twig.select.push(Output::Column {
+                    field,
+                    alias: alias.as_deref(),
+                    cast: cast.as_deref(),
+                    aggregate: aggregate.as_ref(),
+                }),
+                SelectItem::Count { alias, cast } => {
+                    twig.select.push(Output::Count { alias: alias.as_deref(), cast: cast.as_deref() });
+                }
                 SelectItem::Embed(embed) => {
-                    *embeds += 1;
-                    if *embeds > EMBEDS_MAX {
+                    bounds.embeds += 1;
+                    if bounds.embeds > EMBEDS_MAX {
                         return Err(Error::Limit { what: "the number of embedded resources", limit: EMBEDS_MAX });
                     }
-                    twig.children.push(Self::of_select(Some(embed), &embed.select, embeds)?);
+                    twig.children.push(Self::of_select(Some(embed), &embed.select, bounds)?);
                 }
             }
         }
@@ -236,7 +254,8 @@ fn check_order(node: &Node<'_>) -> Result<(), Error> {
 fn check_spread(node: &Node<'_>) -> Result<(), Error> {
     for child in &node.children {
         let Some(branch) = &child.branch else { continue };
-        if branch.form == EmbedForm::Spread && !child.is_to_one() {
+        // 12.0.2 spreads nothing of which there may be many. Later versions make lists, and do not aggregate in them.
+        if child.is_spread_as_lists() && child.aggregates() {
             let origin = branch.relationship.table.name.to_string();
             return Err(Error::SpreadNotToOne { origin, target: branch.label.to_owned() });
         }

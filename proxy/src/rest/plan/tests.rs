@@ -34,7 +34,7 @@ fn schema() -> SchemaCache {
         ],
         primary_key: vec!["id".into()],
         unique_keys: Vec::new(),
-        reads: Dependencies { tables: vec![table("flights")], opaque: None },
+        reads: Dependencies { tables: vec![table("flights")], ..Dependencies::default() },
         traced: None,
         changes_of_insert: known,
         changes_of_update: Changes::Ask,
@@ -47,7 +47,8 @@ fn plan_of(method: &Method, path: &str, query: &str, headers: &[(&str, &str)], b
         headers.iter().map(|(name, value)| (HeaderName::try_from(*name).unwrap(), value.parse().unwrap())).collect();
     let body = Bytes::copy_from_slice(body.as_bytes());
     let inbound = Inbound { method, path, query: Some(query), headers: &headers, body: &body };
-    let settings = Settings { schemas: vec!["api".to_owned(), "other".to_owned()], max_rows: Some(1000) };
+    let settings =
+        Settings { schemas: vec!["api".to_owned(), "other".to_owned()], max_rows: Some(1000), ..Settings::default() };
     plan(&inbound, &schema(), &settings)
 }
 
@@ -88,7 +89,10 @@ fn statements_read_like_those_of_postgrest() {
          WHERE NOT \"api\".\"flights\".\"id\" = ANY($3) \
          ORDER BY \"api\".\"flights\".\"data\"->$4 DESC NULLS LAST LIMIT $5::bigint OFFSET $6::bigint) \
          SELECT null::bigint AS total_result_set, pg_catalog.count(_transom_row) AS page_total, \
-         coalesce(json_agg(_transom_row), '[]')::text AS body FROM (SELECT * FROM _transom_source) _transom_row"
+         coalesce(json_agg(_transom_row), '[]')::text AS body, \
+         nullif(current_setting('response.headers', true), '') AS response_headers, \
+         nullif(current_setting('response.status', true), '') AS response_status \
+         FROM (SELECT * FROM _transom_source) _transom_row"
     );
     let delete = write(&Method::DELETE, "carrier=eq.UA&order=at&limit=1&select=id", "return=representation", "");
     assert_eq!(
@@ -98,7 +102,9 @@ fn statements_read_like_those_of_postgrest() {
          DELETE FROM \"api\".\"flights\" USING _transom_affected \
          WHERE \"api\".\"flights\".\"id\" = _transom_affected.\"id\" RETURNING \"api\".\"flights\".\"id\") \
          SELECT null::bigint AS total_result_set, pg_catalog.count(_transom_row) AS page_total, \
-         coalesce(json_agg(_transom_row), '[]')::text AS body, null::text[] AS location \
+         coalesce(json_agg(_transom_row), '[]')::text AS body, \
+         nullif(current_setting('response.headers', true), '') AS response_headers, \
+         nullif(current_setting('response.status', true), '') AS response_status, null::text[] AS location \
          FROM (SELECT \"flights\".\"id\" FROM _transom_source AS \"flights\") _transom_row"
     );
 }
@@ -119,7 +125,7 @@ fn spellings_of_one_request_have_one_plan() {
 
 #[test]
 fn what_is_not_in_the_schema_cache_is_left_to_postgres_and_never_cached() {
-    assert_eq!(read("id=eq.1").reads, Dependencies { tables: vec![table("flights")], opaque: None });
+    assert_eq!(read("id=eq.1").reads, Dependencies { tables: vec![table("flights")], ..Dependencies::default() });
     for (query, opaque) in [
         ("full_name=eq.x", Opaque::UnknownColumn),
         ("select=full_name", Opaque::UnknownColumn),
@@ -190,7 +196,8 @@ fn put_names_one_row_by_its_primary_key() {
     ] {
         assert_eq!(code(&Method::PUT, "flights", query), expected, "{query}");
     }
-    let row = |page| Answer { total: Some(1), page, body: Bytes::new(), location: None };
+    let row =
+        |page| Answer { total: Some(1), page, body: Bytes::new(), said: crate::rest::Said::default(), location: None };
     assert_eq!(put.shape.answer(row(0)), Err(Error::PutMismatch));
     assert_eq!(put.shape.answer(row(1)).unwrap().status.as_u16(), 204);
 }

@@ -90,6 +90,7 @@ impl Arguments {
     /// The whole body as one value.
     pub(in crate::rest) fn whole(&self) -> String {
         match self {
+            Self::Body(Posted::Json(payload)) if payload.json.is_empty() => "{}".to_owned(),
             Self::Body(Posted::Json(payload)) => payload.json.clone(),
             Self::Body(Posted::Raw(_, value)) => value.clone(),
             Self::Query(_) | Self::Body(Posted::Form(_)) => self.json(|_| false),

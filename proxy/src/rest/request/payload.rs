@@ -24,7 +24,7 @@ impl Payload {
     pub(super) fn read(headers: &HeaderMap, body: &Bytes, listed: Option<&[String]>) -> Result<Self, Error> {
         match content_type(headers)?.as_str() {
             "application/json" => Self::of_json(body, listed),
-            "application/x-www-form-urlencoded" => Self::of_form(body, listed),
+            "application/x-www-form-urlencoded" => Self::of_form(body),
             "text/csv" => Self::of_csv(body),
             other => Err(Error::InvalidBody(format!("Content-Type not acceptable: {other}"))),
         }
@@ -33,9 +33,6 @@ impl Payload {
     /// With `columns=` the objects may differ, and PostgreSQL is left to judge the JSON.
     fn of_json(body: &Bytes, listed: Option<&[String]>) -> Result<Self, Error> {
         let json = text(body.to_vec())?;
-        if json.trim().is_empty() {
-            return Err(invalid_json());
-        }
         match listed {
             Some(columns) => Ok(Self::new(json, columns.iter().cloned().collect())),
             None => Self::of_uniform_json(json),
@@ -59,13 +56,11 @@ impl Payload {
         Ok(Self::new(rows.to_string(), header.into_iter().collect()))
     }
 
-    fn of_form(body: &Bytes, listed: Option<&[String]>) -> Result<Self, Error> {
+    /// Its keys are the columns, whatever `columns=` lists.
+    fn of_form(body: &Bytes) -> Result<Self, Error> {
         let object: serde_json::Map<_, _> =
             form_pairs(body)?.into_iter().map(|(key, value)| (key, value.into())).collect();
-        let columns = match listed {
-            Some(columns) => columns.iter().cloned().collect(),
-            None => object.keys().cloned().collect(),
-        };
+        let columns = object.keys().cloned().collect();
         Ok(Self::new(serde_json::Value::Object(object).to_string(), columns))
     }
 
@@ -171,5 +166,7 @@ mod tests {
         let payload = Payload::read(&headers, &Bytes::from_static(b"name=a+b%26&qty=2"), None).unwrap();
         assert_eq!(payload.json, r#"{"name":"a b&","qty":"2"}"#);
         assert_eq!(payload.columns, ["name", "qty"]);
+        let listed = Payload::read(&headers, &Bytes::from_static(b"qty=2"), Some(&["name".to_owned()]));
+        assert_eq!(listed.unwrap().columns, ["qty"]);
     }
 }

@@ -17,11 +17,13 @@ pub(super) enum Method {
 }
 
 impl Method {
-    pub(super) fn read(method: &http::Method) -> Result<Self, Error> {
+    /// Judged before everything else that the request says, as in PostgREST.
+    pub(super) fn read(method: &http::Method, kind: Kind) -> Result<Self, Error> {
         match method.as_str() {
             "GET" => Ok(Self::Get),
             "HEAD" => Ok(Self::Head),
             "POST" => Ok(Self::Post),
+            _ if kind == Kind::Function => Err(Error::FunctionMethod(method.to_string())),
             "PATCH" => Ok(Self::Patch),
             "DELETE" => Ok(Self::Delete),
             "PUT" => Ok(Self::Put),
@@ -81,4 +83,17 @@ pub(super) fn schema(
 pub(super) fn text(bytes: Vec<u8>) -> Result<String, Error> {
     let text = String::from_utf8(bytes).map_err(|_| Error::Text("not UTF-8"))?;
     if text.contains('\0') { Err(Error::Text("0x00")) } else { Ok(text) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_refuses_methods_in_its_own_words() {
+        assert_eq!(Method::read(&http::Method::TRACE, Kind::Function), Err(Error::FunctionMethod("TRACE".to_owned())));
+        let refused = Method::read(&http::Method::TRACE, Kind::Table);
+        assert_eq!(refused, Err(Error::UnsupportedMethod("TRACE".to_owned())));
+        assert_eq!(Method::read(&http::Method::POST, Kind::Function), Ok(Method::Post));
+    }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::effects::Effects;
 use super::expression::References;
 use super::opacity::Objects;
 use super::{Changes, Column, Dependencies, Fill, Logged, Opaque, RelationKind, TableId, Traced};
@@ -67,10 +68,21 @@ pub(super) enum SideEffects {
 impl Graph {
     /// Everything that the rows of a relation depend on.
     pub(super) fn closure(&self, relation: u32) -> Dependencies {
+        self.closure_from(Effects { relations: BTreeSet::from([relation]), ..Effects::default() })
+    }
+
+    /// Everything that the result of a function depends on, if the arguments that are given are constants; the others have
+    /// `defaults`.
+    pub(super) fn closure_of_function(&self, function: u32, defaults: Option<&str>) -> Dependencies {
+        let mut call = References { functions: BTreeSet::from([function]), ..References::default() };
+        defaults.into_iter().for_each(|tree| call.add_tree(tree));
+        self.closure_from(self.objects.effects_of(&call))
+    }
+
+    fn closure_from(&self, start: Effects) -> Dependencies {
         let mut tables = BTreeSet::new();
-        let mut opaque = None;
-        let mut seen = BTreeSet::from([relation]);
-        let mut open = vec![relation];
+        let Effects { mut opaque, mut claims, relations: mut seen } = start;
+        let mut open: Vec<u32> = seen.iter().copied().collect();
         while let Some(current) = open.pop() {
             let Some(node) = self.nodes.get(&current) else {
                 // A sequence, or a table created after the nodes were read.
@@ -80,10 +92,13 @@ impl Graph {
             if node.kind != RelationKind::View {
                 tables.insert(node.id.clone());
             }
-            opaque = opaque.or_else(|| self.opacity_of(node));
-            open.extend(node.neighbors().filter(|next| seen.insert(*next)));
+            let effects = self.effects_of(node);
+            opaque = opaque.or(effects.opaque);
+            claims.merge(effects.claims);
+            let neighbors = node.descendants.iter().copied().chain(effects.relations);
+            open.extend(neighbors.filter(|next| seen.insert(*next)));
         }
-        Dependencies { tables: tables.into_iter().collect(), opaque }
+        Dependencies { tables: tables.into_iter().collect(), claims, opaque }
     }
 
     /// How changes of single rows of a relation can be followed, given its columns: only of a table whose rows are its own
@@ -93,9 +108,8 @@ impl Graph {
         let partitions = self.partitions(node)?;
         let members = || std::iter::once(&node).chain(&partitions);
         let guards: BTreeSet<TableId> = members()
-            .filter(|member| member.row_security == RowSecurity::On)
-            .flat_map(|member| &member.policies.relations)
-            .flat_map(|mentioned| self.closure(*mentioned).tables)
+            .flat_map(|member| self.guards_of(member).relations)
+            .flat_map(|mentioned| self.closure(mentioned).tables)
             .collect();
         if members().any(|member| guards.contains(&member.id)) {
             return None;
@@ -154,18 +168,34 @@ impl Graph {
         }
     }
 
-    fn opacity_of(&self, node: &Node) -> Option<Opaque> {
-        if node.kind == RelationKind::ForeignTable {
-            return Some(Opaque::ForeignTable);
+    /// What the policies that guard the rows of a relation depend on, with all relations that they and their functions read.
+    /// Every policy counts, whomever it is for: who owns a view decides which ones do, and so do the roles that a role is a
+    /// member of.
+    fn guards_of(&self, node: &Node) -> Effects {
+        match node.row_security {
+            RowSecurity::On => self.objects.effects_of(&node.policies),
+            RowSecurity::Off => Effects::default(),
         }
+    }
+
+    /// What a relation depends on beside its own rows and those of its descendants: what a view shows (a materialized one
+    /// has rows of its own), and what guards the rows.
+    fn effects_of(&self, node: &Node) -> Effects {
+        let mut effects = match node.kind {
+            RelationKind::View => self.objects.effects_of(&node.definition),
+            _ => Effects::default(),
+        };
+        let guards = self.guards_of(node);
+        effects.opaque = guards.opaque.map(|_| Opaque::RowLevelSecurity).or(effects.opaque);
+        effects.claims.merge(guards.claims);
+        effects.relations.extend(guards.relations);
         if node.durability == Durability::Unlogged {
-            return Some(Opaque::UnloggedTable);
+            effects.opaque = Some(Opaque::UnloggedTable);
         }
-        let guarded = node.row_security == RowSecurity::On && self.objects.opacity_of(&node.policies).is_some();
-        if guarded {
-            return Some(Opaque::RowLevelSecurity);
+        if node.kind == RelationKind::ForeignTable {
+            effects.opaque = Some(Opaque::ForeignTable);
         }
-        if node.kind == RelationKind::View { self.objects.opacity_of(&node.definition) } else { None }
+        effects
     }
 }
 
@@ -175,16 +205,6 @@ impl Identity {
             Self::Row => true,
             Self::Columns(columns) => columns.iter().any(|one| **one == *column),
         }
-    }
-}
-
-impl Node {
-    /// The relations whose rows show through this one. A materialized view shows its own.
-    fn neighbors(&self) -> impl Iterator<Item = u32> {
-        let shown = (self.kind == RelationKind::View).then_some(&self.definition.relations);
-        let guards = (self.row_security == RowSecurity::On).then_some(&self.policies.relations);
-        let mentioned = shown.into_iter().chain(guards).flatten();
-        self.descendants.iter().chain(mentioned).copied()
     }
 }
 

@@ -1,6 +1,8 @@
 //! Reading the schema cache from PostgreSQL's catalogs.
 
 mod keys;
+mod objects;
+mod media;
 mod routines;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,7 +13,6 @@ use tokio_postgres::{Client, Error, Row};
 use super::equality::{Collation, Equality, TypeKind};
 use super::expression::References;
 use super::graph::{Durability, Graph, Identity, Node, RowSecurity, SideEffects};
-use super::opacity::{Function, Objects, Origin, Volatility};
 use super::relationship::{self, Computed, Rows, Shown};
 use super::target_list::{self, origins};
 use super::{Column, Fill, ForeignKey, Opaque, Parts, Relation, RelationKind, SchemaCache, TableId, TypeFamily};
@@ -29,7 +30,7 @@ pub async fn load_schema(client: &Client, schemas: &[String]) -> Result<SchemaCa
 }
 
 async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error> {
-    let (graph, lineage, mut definitions) = load_graph(client).await?;
+    let (graph, lineage, mut definitions) = load_graph(client, schemas).await?;
     let mut columns = load_columns(client, schemas).await?;
     let shown = load_shown(client, &graph, &lineage, schemas).await?;
     let mut keys = keys::load_keys(client).await?;
@@ -58,10 +59,12 @@ async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error>
     }
     let foreign_keys = load_foreign_keys(client, &graph).await?;
     let computed = load_computed(client, &graph).await?;
-    let routines = routines::load_routines(client, schemas).await?;
+    let routines = routines::load_routines(client, &graph, schemas).await?;
+    let (handlers, versions) = media::load_handlers(client, schemas).await?;
+    definitions.extend(versions);
     let rows = client.query(PRIVILEGES, &[]).await?;
     definitions.extend(rows.iter().map(|row| row.get::<_, String>(0)));
-    Ok(SchemaCache::new(Parts { relations, foreign_keys, shown, computed, routines, definitions }))
+    Ok(SchemaCache::new(Parts { relations, foreign_keys, shown, computed, routines, handlers, definitions }))
 }
 
 const RELATIONS: &str = "\
@@ -90,7 +93,7 @@ WHERE p.polcmd IN ('r', '*') ORDER BY 1, 2";
 /// The origins of the columns of each view.
 type Lineage = BTreeMap<u32, Vec<target_list::Origin>>;
 
-async fn load_graph(client: &Client) -> Result<(Graph, Lineage, Vec<String>), Error> {
+async fn load_graph(client: &Client, schemas: &[String]) -> Result<(Graph, Lineage, Vec<String>), Error> {
     let mut nodes = BTreeMap::new();
     let mut definitions = Vec::new();
     let mut lineage = Lineage::new();
@@ -113,7 +116,7 @@ async fn load_graph(client: &Client) -> Result<(Graph, Lineage, Vec<String>), Er
         }
         definitions.push(tree);
     }
-    let objects = load_objects(client, &all, &mut definitions).await?;
+    let objects = objects::load_objects(client, all, schemas, &mut definitions).await?;
     Ok((Graph { nodes, objects }, lineage, definitions))
 }
 
@@ -204,44 +207,6 @@ fn relation_kind(code: &str) -> Option<RelationKind> {
         "f" => Some(RelationKind::ForeignTable),
         _ => None,
     }
-}
-
-/// An aggregate is immutable in the catalog whatever its parts do, so a user's aggregate counts as volatile.
-const FUNCTIONS: &str = "\
-SELECT p.oid, p.proname::text, \
-CASE WHEN p.prokind = 'a' AND p.oid >= 16384 THEN 'v' ELSE p.provolatile::text END, p.oid < 16384, p.xmin::text \
-FROM pg_proc p WHERE p.oid = ANY ($1) ORDER BY p.oid";
-
-async fn load_objects(
-    client: &Client,
-    references: &References,
-    definitions: &mut Vec<String>,
-) -> Result<Objects, Error> {
-    let ids = |set: &BTreeSet<u32>| set.iter().copied().collect::<Vec<u32>>();
-    let operators = "SELECT oid, oprcode::oid FROM pg_operator WHERE oid = ANY ($1)";
-    let operators = pairs(&client.query(operators, &[&ids(&references.operators)]).await?);
-    let type_inputs = "SELECT oid, typinput::oid FROM pg_type WHERE oid = ANY ($1)";
-    let type_inputs = pairs(&client.query(type_inputs, &[&ids(&references.input_types)]).await?);
-    let mut used = ids(&references.functions);
-    used.extend(operators.values().chain(type_inputs.values()));
-    let mut functions = BTreeMap::new();
-    for row in client.query(FUNCTIONS, &[&used]).await? {
-        let volatility = match row.get(2) {
-            "i" => Volatility::Immutable,
-            "s" => Volatility::Stable,
-            _ => Volatility::Volatile,
-        };
-        let origin = if row.get(3) { Origin::Builtin } else { Origin::User };
-        let name: Arc<str> = row.get::<_, &str>(1).into();
-        // A function that is replaced keeps its id, but not the transaction that wrote its row.
-        definitions.push(format!("{name} {volatility:?} {}", row.get::<_, &str>(4)));
-        functions.insert(row.get(0), Function { name, volatility, origin });
-    }
-    Ok(Objects { functions, operators, type_inputs })
-}
-
-fn pairs(rows: &[Row]) -> BTreeMap<u32, u32> {
-    rows.iter().map(|row| (row.get(0), row.get(1))).collect()
 }
 
 const COLUMNS: &str = "\
@@ -349,9 +314,10 @@ async fn load_computed(client: &Client, graph: &Graph) -> Result<Vec<Computed>, 
     Ok(computed)
 }
 
-/// Who may do what, beside the privileges on relations: an answer depends on it, though the planner does not.
+/// Who may do what, beside the privileges on relations, and who connects to what: an answer depends on it, though the
+/// planner does not.
 const PRIVILEGES: &str = "\
-SELECT 'role ' || concat_ws(' ', r.rolname, r.rolsuper, r.rolinherit, r.rolbypassrls, r.rolconfig::text) FROM pg_roles r \
+SELECT concat_ws(' ', 'connection', session_user, current_database()) UNION ALL SELECT 'role ' || concat_ws(' ', r.rolname, r.rolsuper, r.rolinherit, r.rolbypassrls, r.rolconfig::text) FROM pg_roles r \
 UNION ALL SELECT 'member ' || concat_ws(' ', m.roleid, m.member) FROM pg_auth_members m \
 UNION ALL SELECT 'setting ' || concat_ws(' ', s.setdatabase, s.setrole, s.setconfig::text) FROM pg_db_role_setting s \
 UNION ALL SELECT 'schema ' || concat_ws(' ', n.oid, n.nspname, n.nspowner, n.nspacl::text) FROM pg_namespace n \

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::Opaque;
 use super::expression::References;
 
 /// A function as `pg_proc` has it.
@@ -12,6 +11,18 @@ pub(super) struct Function {
     pub(super) name: Arc<str>,
     pub(super) volatility: Volatility,
     pub(super) origin: Origin,
+    pub(super) body: Body,
+}
+
+/// What is known of what a function does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Body {
+    /// nothing; if it is declared immutable that is believed
+    Unknown,
+    /// nothing, but whatever it is declared, its text mentions settings
+    Suspicious,
+    /// What it mentions. The last of the terms is what it returns.
+    Known(References),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,7 +49,7 @@ pub(super) struct Objects {
 }
 
 /// Object ids below this belong to the system (`FirstNormalObjectId`).
-const FIRST_USER_OID: u32 = 16384;
+pub(super) const FIRST_USER_OID: u32 = 16384;
 
 /// Stable functions whose result depends on their arguments and on settings that are the same for every request of a
 /// role: time zone, date style, locale, text search configuration. They are stable rather than immutable only because
@@ -56,6 +67,7 @@ const HARMLESS: &[&str] = &[
     "convert",
     "convert_from",
     "convert_to",
+    "current_database",
     "date_out",
     "date_part",
     "date_trunc",
@@ -118,47 +130,8 @@ const HARMLESS: &[&str] = &[
     "websearch_to_tsquery",
 ];
 
-impl Objects {
-    /// The first reason why something that mentions `references` must not be cached.
-    pub(super) fn opacity_of(&self, references: &References) -> Option<Opaque> {
-        if references.session_value {
-            return Some(Opaque::Function("current_*".into()));
-        }
-        if references.sample {
-            return Some(Opaque::Function("tablesample".into()));
-        }
-        if references.relations.iter().any(|id| *id < FIRST_USER_OID) {
-            return Some(Opaque::SystemCatalog);
-        }
-        let behind = |map: &BTreeMap<u32, u32>, id: &u32| map.get(id).copied().unwrap_or(*id);
-        let operators = references.operators.iter().map(|id| behind(&self.operators, id));
-        let inputs = references.input_types.iter().map(|id| behind(&self.type_inputs, id));
-        references
-            .functions
-            .iter()
-            .copied()
-            .chain(operators)
-            .chain(inputs)
-            .find_map(|id| self.opacity_of_function(id))
-            .map(Opaque::Function)
-    }
-
-    /// The name of the function if calling it makes the result depend on more than its arguments and tables.
-    fn opacity_of_function(&self, id: u32) -> Option<Arc<str>> {
-        let Some(function) = self.functions.get(&id) else {
-            // It was dropped meanwhile, or this version of PostgreSQL writes its trees in another way.
-            return Some("unknown function".into());
-        };
-        let harmless = match (function.origin, function.volatility) {
-            (_, Volatility::Immutable) => true,
-            (Origin::Builtin, Volatility::Stable) => is_harmless(&function.name),
-            (Origin::Builtin | Origin::User, _) => false,
-        };
-        (!harmless).then(|| Arc::clone(&function.name))
-    }
-}
-
-fn is_harmless(name: &str) -> bool {
+/// Whether a stable function that is built in depends on its arguments alone, as far as requests can tell.
+pub(super) fn is_harmless(name: &str) -> bool {
     // Comparisons between dates and timestamps with time zone depend on the time zone alone.
     const OPERATORS: [&str; 7] = ["_eq_", "_ne_", "_lt_", "_le_", "_gt_", "_ge_", "_cmp_"];
     let is_time = |name: &str| matches!(name, "date" | "timestamp" | "timestamptz");
@@ -196,12 +169,5 @@ mod tests {
         for harmless in ["to_char", "date_lt_timestamptz", "timestamptz_cmp_date", "timestamptz", "array_in"] {
             assert!(is_harmless(harmless), "{harmless}");
         }
-    }
-
-    #[test]
-    fn an_unknown_function_is_not_trusted() {
-        let mut references = References::default();
-        references.functions.insert(99_999);
-        assert!(matches!(Objects::default().opacity_of(&references), Some(Opaque::Function(_))));
     }
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::TableId;
 use super::relationship::Rows;
+use super::{Dependencies, TableId};
 
 /// A function of an exposed schema, one of its overloads.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -12,6 +12,8 @@ pub(in crate::rest) struct Routine {
     pub(in crate::rest) parameters: Vec<Parameter>,
     pub(in crate::rest) returns: Returns,
     pub(in crate::rest) volatility: Volatility,
+    /// what its result depends on beside the arguments, if these are constants
+    pub(in crate::rest) reads: Dependencies,
     /// changes when the function or its privileges do
     pub(in crate::rest) version: String,
 }

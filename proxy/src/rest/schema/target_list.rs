@@ -1,5 +1,7 @@
 //! Which columns of tables a view shows, found in the text of its expression tree (`pg_node_tree`).
 
+use super::node_tree::Tokens;
+
 /// A column of a view that is a column of another relation and nothing else.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Origin {
@@ -50,40 +52,6 @@ impl Entry {
     fn origin(self) -> Option<Origin> {
         let (position, relation, column) = (self.position?, self.relation?, self.column?);
         (relation != 0 && column > 0).then_some(Origin { position, relation, column })
-    }
-}
-
-/// Words and brackets. What a backslash precedes is part of a word.
-struct Tokens<'t> {
-    rest: &'t str,
-}
-
-impl<'t> Tokens<'t> {
-    fn number<T: std::str::FromStr>(&mut self) -> Option<T> {
-        self.next()?.parse().ok()
-    }
-}
-
-impl<'t> Iterator for Tokens<'t> {
-    type Item = &'t str;
-
-    fn next(&mut self) -> Option<&'t str> {
-        let rest = self.rest.trim_ascii_start();
-        let bracket = |byte: u8| matches!(byte, b'(' | b')' | b'{' | b'}');
-        let mut escaped = false;
-        let end = rest.bytes().position(|byte| {
-            let ends = !escaped && (bracket(byte) || byte.is_ascii_whitespace());
-            escaped = !escaped && byte == b'\\';
-            ends
-        });
-        let end = match end {
-            Some(0) => 1,
-            Some(end) => end,
-            None => rest.len(),
-        };
-        let (token, rest) = rest.split_at_checked(end)?;
-        self.rest = rest;
-        (!token.is_empty()).then_some(token)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The expression that makes the body of an answer out of the rows of a query.
 
 use crate::rest::request::{Body, Format, Nulls};
+use crate::rest::schema::{Maker, TableId};
 use crate::rest::statement::SqlWriter;
 
 /// What the rows of a statement stand for: those of a table, or the result of a function.
@@ -14,16 +15,20 @@ pub(in crate::rest) enum Outcome {
 
 /// The name of the rows that `body` aggregates, unlikely to be that of a column.
 pub(super) const ROWS: &str = "_transom_row";
+/// What functions say of the answer in settings of the transaction
+/// (<https://docs.postgrest.org/en/v12/references/transactions.html#response-headers>). It comes behind what calls them.
+pub(super) const SAID: &str = "nullif(current_setting('response.headers', true), '') AS response_headers, \
+     nullif(current_setting('response.status', true), '') AS response_status";
 /// The name of the common table expression behind them.
 pub(super) const SOURCE: &str = "_transom_source";
 
 /// Writes the body as text: a list of rows.
-pub(super) fn write_body(sql: &mut SqlWriter, format: Format, body: Body) {
+pub(super) fn write_body(sql: &mut SqlWriter, format: &Format, body: Body) {
     write_body_of(sql, Outcome::Table, format, body);
 }
 
 /// Writes the body as text, in the form that the result of a function has.
-pub(super) fn write_body_of(sql: &mut SqlWriter, outcome: Outcome, format: Format, body: Body) {
+pub(super) fn write_body_of(sql: &mut SqlWriter, outcome: Outcome, format: &Format, body: Body) {
     if body == Body::Omitted {
         sql.push("''::text");
         return;
@@ -38,8 +43,16 @@ pub(super) fn write_body_of(sql: &mut SqlWriter, outcome: Outcome, format: Forma
             );
             return;
         }
-        Format::Array(nulls) => (nulls, matches!(outcome, Outcome::Scalar | Outcome::Composite)),
-        Format::Singular(nulls) => (nulls, true),
+        Format::GeoJson => {
+            sql.push(
+                "json_build_object('type', 'FeatureCollection', 'features', \
+                 coalesce(json_agg(ST_AsGeoJSON(_transom_row)::json), '[]'))",
+            );
+            return;
+        }
+        Format::Custom(handler) => return write_made(sql, outcome, &handler.maker),
+        Format::Array(nulls) => (*nulls, matches!(outcome, Outcome::Scalar | Outcome::Composite)),
+        Format::Singular(nulls) => (*nulls, true),
     };
     let value = match (outcome, format) {
         // Of a set of values the one that is asked for comes as an object, as in PostgREST.
@@ -53,4 +66,27 @@ pub(super) fn write_body_of(sql: &mut SqlWriter, outcome: Outcome, format: Forma
     let (only, none) = if single { ("->0", "'null'") } else { ("", "'[]'") };
     sql.push("coalesce(").push(strip).push("json_agg(").push(value).push(")").push(only).push(stripped);
     sql.push(", ").push(none).push(")::text");
+}
+
+/// Writes what something in the database makes of the rows.
+fn write_made(sql: &mut SqlWriter, outcome: Outcome, maker: &Maker) {
+    let call = |sql: &mut SqlWriter, function: &TableId| {
+        sql.ident(&function.schema).push(".").ident(&function.name).push("(").push(ROWS);
+    };
+    match (maker, outcome) {
+        // There is one value, which an aggregate has to pick beside another that counts.
+        (Maker::Itself, _) => drop(sql.push("(array_agg(").push(ROWS).push(".pgrst_scalar))[1]")),
+        (Maker::OfAny(function) | Maker::OfRows(function, _), Outcome::Scalar | Outcome::Scalars) => {
+            call(sql, function);
+            sql.push(".pgrst_scalar)");
+        }
+        (Maker::OfAny(function), _) => {
+            call(sql, function);
+            sql.push(")");
+        }
+        (Maker::OfRows(function, relation), _) => {
+            call(sql, function);
+            sql.push("::").ident(&relation.schema).push(".").ident(&relation.name).push(")");
+        }
+    }
 }

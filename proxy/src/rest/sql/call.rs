@@ -1,8 +1,9 @@
 //! The statement of a function call.
 
-use super::body::{Outcome, ROWS, SOURCE, write_body_of};
+use super::body::{Outcome, ROWS, SAID, SOURCE, write_body_of};
 use super::query::{write_count_over, write_query_over};
-use crate::rest::request::{Body, Count, Format};
+use super::read::Counted;
+use crate::rest::request::{Body, Format};
 use crate::rest::schema::{Parameter, Routine};
 use crate::rest::statement::{SqlWriter, Statement};
 use crate::rest::tree::Node;
@@ -37,14 +38,14 @@ pub(in crate::rest) struct CallParts<'a> {
     pub(in crate::rest) outcome: Outcome,
     pub(in crate::rest) format: Format,
     pub(in crate::rest) body: Body,
-    pub(in crate::rest) count: Option<Count>,
+    pub(in crate::rest) counted: Counted,
 }
 
-/// Returns one row: `total_result_set bigint` (null unless counted), `page_total bigint`, `body text`.
+/// Returns one row as a read does.
 ///
 /// The names `pgrst_call` and `pgrst_scalar` are PostgREST's: they show in CSV and in PostgreSQL's complaints.
 pub(in crate::rest) fn call_statement(parts: CallParts<'_>) -> Statement {
-    let CallParts { routine, node, given, outcome, format, body, count } = parts;
+    let CallParts { routine, node, given, outcome, format, body, counted } = parts;
     let mut sql = SqlWriter::default();
     sql.push("WITH ").push(SOURCE).push(" AS (SELECT ");
     let scalar = matches!(outcome, Outcome::Scalar | Outcome::Scalars);
@@ -67,18 +68,18 @@ pub(in crate::rest) fn call_statement(parts: CallParts<'_>) -> Statement {
     sql.ident(&routine.id.schema).push(".").ident(&routine.id.name).push("(");
     write_passing(&mut sql, &given);
     sql.push(if scalar { ") AS pgrst_scalar) pgrst_call)" } else { ") pgrst_call)" });
-    if count.is_some() {
+    if counted != Counted::Not {
         sql.push(", _transom_count AS (");
         write_count_over(&mut sql, node, SOURCE);
         sql.push(")");
     }
-    sql.push(match count {
-        Some(_) => " SELECT (SELECT pg_catalog.count(*) FROM _transom_count)",
-        None => " SELECT null::bigint",
+    sql.push(match counted {
+        Counted::All | Counted::UpTo(_) => " SELECT (SELECT pg_catalog.count(*) FROM _transom_count)",
+        Counted::Not => " SELECT null::bigint",
     });
     sql.push(" AS total_result_set, pg_catalog.count(").push(ROWS).push(") AS page_total, ");
-    write_body_of(&mut sql, outcome, format, body);
-    sql.push(" AS body FROM (");
+    write_body_of(&mut sql, outcome, &format, body);
+    sql.push(" AS body, ").push(SAID).push(" FROM (");
     write_query_over(&mut sql, node, SOURCE);
     sql.push(") ").push(ROWS);
     sql.finish()

@@ -32,7 +32,8 @@ pub(super) fn write_conditions(sql: &mut SqlWriter, source: Source<'_>, conditio
 fn write_condition(sql: &mut SqlWriter, source: Source<'_>, condition: &Condition, presence: Presence) {
     match condition {
         Condition::Filter(filter) => match tested_embed(source.embeds(), filter) {
-            Some((node, _)) if presence == Presence::Sought => {
+            // A row of lists is there even if they are empty.
+            Some((node, _)) if presence == Presence::Sought || node.is_spread_as_lists() => {
                 let absent = filter.polarity == Polarity::Plain;
                 sql.push(if absent { "NOT EXISTS (" } else { "EXISTS (" });
                 write_count(sql, node, Some(source));
@@ -59,7 +60,7 @@ fn write_condition(sql: &mut SqlWriter, source: Source<'_>, condition: &Conditio
 
 fn write_filter(sql: &mut SqlWriter, source: Source<'_>, filter: &Filter) {
     write_polarity(sql, filter.polarity);
-    source.write_field(sql, &filter.field);
+    write_subject(sql, source, filter);
     match &filter.operation {
         Operation::Compare { operator, quantifier, value } => {
             sql.push(" ").push(operator_sql(*operator)).push(" ");
@@ -96,6 +97,21 @@ fn write_filter(sql: &mut SqlWriter, source: Source<'_>, filter: &Filter) {
             }
             sql.bind(value.clone()).push(")");
         }
+    }
+}
+
+/// Writes what is compared. Of JSON it is the texts in it that are searched: 12.0.2 has no such operator.
+fn write_subject(sql: &mut SqlWriter, source: Source<'_>, filter: &Filter) {
+    match &filter.operation {
+        Operation::FullText { language, .. } if source.is_json(&filter.field) => {
+            sql.push("to_tsvector(");
+            if let Some(language) = language {
+                sql.bind(language.clone()).push(", ");
+            }
+            source.write_field(sql, &filter.field);
+            sql.push(")");
+        }
+        _ => source.write_field(sql, &filter.field),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The query of a node and of everything embedded in it, and the query that counts its rows.
 
 use super::condition::{Presence, write_conditions};
+use super::list::{column_names, write_list};
 use super::source::Source;
-use crate::rest::ast::{EmbedForm, Join};
+use crate::rest::ast::Join;
 use crate::rest::request::Range;
 use crate::rest::schema::{Link, Pairs};
 use crate::rest::statement::SqlWriter;
@@ -12,11 +13,12 @@ use crate::rest::tree::{Branch, Node};
 pub(super) fn write_query(sql: &mut SqlWriter, node: &Node<'_>, parent: Option<Source<'_>>) {
     let source = Source::of(node);
     sql.push("SELECT ");
-    write_list(sql, source, node);
+    let groups = write_list(sql, source, node);
     sql.push(" FROM ");
     write_from(sql, node, parent);
     write_joins(sql, source);
     write_restrictions(sql, source, node, parent, Presence::Joined);
+    groups.write(sql);
     source.write_order(sql, node.order);
     write_range(sql, node.range);
 }
@@ -25,10 +27,11 @@ pub(super) fn write_query(sql: &mut SqlWriter, node: &Node<'_>, parent: Option<S
 pub(super) fn write_query_over(sql: &mut SqlWriter, node: &Node<'_>, rows: &str) {
     let source = Source::computed(node);
     sql.push("SELECT ");
-    write_list(sql, source, node);
+    let groups = write_list(sql, source, node);
     sql.push(" FROM ").push(rows).push(" AS ").ident(source.bare_name());
     write_joins(sql, source);
     write_restrictions(sql, source, node, None, Presence::Joined);
+    groups.write(sql);
     source.write_order(sql, node.order);
     write_range(sql, node.range);
 }
@@ -55,37 +58,6 @@ pub(super) fn write_range(sql: &mut SqlWriter, range: Range) {
     }
     sql.push(" LIMIT ").bind(range.limit.map(|limit| limit.to_string())).push("::bigint");
     sql.push(" OFFSET ").bind(range.offset.to_string()).push("::bigint");
-}
-
-/// Whether a node selects nothing: then it only restricts its parent, and has no key in it.
-fn is_silent(node: &Node<'_>) -> bool {
-    node.select.is_empty() && node.children.is_empty()
-}
-
-/// Writes the list behind `SELECT`: the columns, then what is embedded.
-fn write_list(sql: &mut SqlWriter, source: Source<'_>, node: &Node<'_>) {
-    if is_silent(node) {
-        source.write_star(sql);
-        return;
-    }
-    source.write_outputs(sql, &node.select);
-    let shown = node.children.iter().filter(|child| !is_silent(child));
-    let shown: Vec<_> = shown.filter_map(|child| Some((child, child.branch.as_ref()?))).collect();
-    if !node.select.is_empty() && !shown.is_empty() {
-        sql.push(", ");
-    }
-    sql.join(shown, ", ", |sql, (child, branch)| match (branch.form, child.is_to_one()) {
-        (EmbedForm::Spread, _) => {
-            sql.ident(&branch.handle).push(".*");
-        }
-        (EmbedForm::Nested, true) => {
-            sql.push("row_to_json(").ident(&branch.handle).push(".*) AS ").ident(branch.label);
-        }
-        (EmbedForm::Nested, false) => {
-            sql.push("COALESCE(").ident(&branch.handle).push(".").ident(&branch.handle).push(", '[]') AS ");
-            sql.ident(branch.label);
-        }
-    });
 }
 
 /// Writes what stands behind `FROM`.
@@ -118,17 +90,33 @@ fn write_joins(sql: &mut SqlWriter, source: Source<'_>) {
         sql.push(" JOIN LATERAL (");
         if child.is_to_one() {
             write_query(sql, child, Some(source));
+        } else if child.is_spread_as_lists() {
+            write_lists(sql, child, branch, source);
         } else {
             sql.push("SELECT json_agg(").ident(&branch.handle).push(") AS ").ident(&branch.handle).push(" FROM (");
             write_query(sql, child, Some(source));
             sql.push(") AS ").ident(&branch.handle);
         }
         sql.push(") AS ").ident(&branch.handle).push(" ON ");
-        if branch.join == Join::Inner && !child.is_to_one() {
+        if branch.join == Join::Inner && !child.is_to_one() && !child.is_spread_as_lists() {
             sql.ident(&branch.handle).push(" IS NOT NULL");
         } else {
             sql.push("TRUE");
         }
+    }
+}
+
+/// Writes the query of a resource of which there may be many: one row with a list for each column, or, if there has to be one
+/// and is none, no row.
+fn write_lists(sql: &mut SqlWriter, child: &Node<'_>, branch: &Branch<'_>, parent: Source<'_>) {
+    sql.push("SELECT ").join(column_names(child), ", ", |sql, name| {
+        sql.push("COALESCE(json_agg(").ident(&branch.handle).push(".").ident(&name).push("), '[]') AS ").ident(&name);
+    });
+    sql.push(" FROM (");
+    write_query(sql, child, Some(parent));
+    sql.push(") AS ").ident(&branch.handle);
+    if branch.join == Join::Inner {
+        sql.push(" HAVING COUNT(*) > 0");
     }
 }
 

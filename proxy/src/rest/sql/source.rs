@@ -63,6 +63,17 @@ impl<'a> Source<'a> {
         sql.push(".").ident(column);
     }
 
+    /// Whether a field is JSON, as far as it is known.
+    pub(super) fn is_json(self, field: &Field) -> bool {
+        match field.path.last() {
+            Some(step) => step.arrow == Arrow::Json,
+            None => self
+                .known
+                .and_then(|relation| relation.column(&field.column))
+                .is_some_and(|column| column.family == TypeFamily::Json),
+        }
+    }
+
     /// Writes a field. A path into a column that is not JSON goes through its JSON form.
     pub(super) fn write_field(self, sql: &mut SqlWriter, field: &Field) {
         let column = self.known.and_then(|relation| relation.column(&field.column));
@@ -81,12 +92,14 @@ impl<'a> Source<'a> {
     pub(super) fn write_outputs(self, sql: &mut SqlWriter, outputs: &[Output<'_>]) {
         sql.join(outputs, ", ", |sql, output| match *output {
             Output::Star => self.write_star(sql),
-            Output::Column { field, alias, cast } => {
+            Output::Column { field, alias, cast, .. } => {
                 self.write_cast(sql, field, cast);
                 if let Some(name) = alias.or_else(|| implied_name(field, cast)) {
                     sql.push(" AS ").ident(name);
                 }
             }
+            // Whatever aggregates is written by `list`.
+            Output::Count { .. } => {}
         });
     }
 
@@ -95,19 +108,9 @@ impl<'a> Source<'a> {
         sql.push(".*");
     }
 
-    fn write_cast(self, sql: &mut SqlWriter, field: &Field, cast: Option<&str>) {
-        let Some(cast) = cast else { return self.write_field(sql, field) };
-        sql.push("CAST(");
-        self.write_field(sql, field);
-        sql.push(" AS ");
-        // A type may be several words, so it cannot be quoted; the grammar lets only letters, digits, `_`, `$` and
-        // spaces through, and this repeats it, because it is the one place where such text enters the SQL.
-        sql.join(cast.split_whitespace(), " ", |sql, word| {
-            let safe: String =
-                word.chars().filter(|found| found.is_alphanumeric() || matches!(found, '_' | '$')).collect();
-            sql.push(&safe);
-        });
-        sql.push(")");
+    /// Writes a field as the type that is asked for.
+    pub(super) fn write_cast(self, sql: &mut SqlWriter, field: &Field, cast: Option<&str>) {
+        write_as(sql, cast, |sql| self.write_field(sql, field));
     }
 
     /// Writes ` ORDER BY ...`, or nothing.
@@ -137,6 +140,21 @@ impl<'a> Source<'a> {
     }
 }
 
+/// Writes a value, cast if a type is asked for.
+pub(super) fn write_as(sql: &mut SqlWriter, cast: Option<&str>, write: impl FnOnce(&mut SqlWriter)) {
+    let Some(cast) = cast else { return write(sql) };
+    sql.push("CAST(");
+    write(sql);
+    sql.push(" AS ");
+    // A type may be several words, so it cannot be quoted; the grammar lets only letters, digits, `_`, `$` and
+    // spaces through, and this repeats it, because it is the one place where such text enters the SQL.
+    sql.join(cast.split_whitespace(), " ", |sql, word| {
+        let safe: String = word.chars().filter(|found| found.is_alphanumeric() || matches!(found, '_' | '$')).collect();
+        sql.push(&safe);
+    });
+    sql.push(")");
+}
+
 fn write_path(sql: &mut SqlWriter, field: &Field) {
     for step in &field.path {
         sql.push(match step.arrow {
@@ -152,7 +170,7 @@ fn write_path(sql: &mut SqlWriter, field: &Field) {
 
 /// The name that PostgREST gives a column without an alias: the last key of its JSON path; if the path has none, that of
 /// the column.
-fn implied_name<'a>(field: &'a Field, cast: Option<&str>) -> Option<&'a str> {
+pub(super) fn implied_name<'a>(field: &'a Field, cast: Option<&str>) -> Option<&'a str> {
     if field.path.is_empty() && cast.is_none() {
         return None;
     }

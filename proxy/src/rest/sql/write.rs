@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::body::{ROWS, SOURCE, write_body};
+use super::body::{ROWS, SAID, SOURCE, write_body};
 use super::condition::{Presence, write_conditions, write_where};
 use super::query::{write_query_over, write_range};
 use super::source::Source;
@@ -51,7 +51,8 @@ pub(in crate::rest) struct WriteParts<'a> {
 }
 
 /// Returns one row: `total_result_set bigint` (how many rows were new, if conflicts are resolved), `page_total bigint`, `body
-/// text`, and `location text[]`: the values of the key columns if exactly one row was inserted and its location is wanted.
+/// text`, what the transaction says of the answer, and `location text[]`: the values of the key columns if exactly one row
+/// was inserted and its location is wanted.
 pub(in crate::rest) fn write_statement(parts: WriteParts<'_>) -> Statement {
     let WriteParts { node, affected, mutation, format, returns, missing, location } = parts;
     let mut sql = SqlWriter::default();
@@ -69,14 +70,14 @@ pub(in crate::rest) fn write_statement(parts: WriteParts<'_>) -> Statement {
             write_returned(&mut sql, source, &node, returns, &location);
             sql.push(" FROM ");
             source.write_name(&mut sql);
-            return finish(sql.push(" WHERE false"), &node, format, returns, &location, NOT_COUNTED);
+            return finish(sql.push(" WHERE false"), &node, &format, returns, &location, NOT_COUNTED);
         }
         Mutation::Update(payload) => write_update(&mut sql, &node, &affected, payload, missing),
         Mutation::Delete => write_delete(&mut sql, &node, &affected),
     }
     sql.push(" RETURNING ");
     write_returned(&mut sql, source, &node, returns, &location);
-    finish(&mut sql, &node, format, returns, &location, if resolves { INSERTED } else { NOT_COUNTED })
+    finish(&mut sql, &node, &format, returns, &location, if resolves { INSERTED } else { NOT_COUNTED })
 }
 
 const NOT_COUNTED: &str = "null::bigint";
@@ -92,7 +93,7 @@ const COUNT_DOWN: &str = "set_config('transom.inserted', \
 fn finish(
     sql: &mut SqlWriter,
     node: &Node<'_>,
-    format: Format,
+    format: &Format,
     returns: Option<Return>,
     location: &[&str],
     inserted: &str,
@@ -104,7 +105,7 @@ fn finish(
         .push(") AS page_total, ");
     let represented = returns == Some(Return::Representation);
     write_body(sql, format, if represented { Body::Sent } else { Body::Omitted });
-    sql.push(" AS body, ");
+    sql.push(" AS body, ").push(SAID).push(", ");
     if location.is_empty() {
         sql.push("null::text[]");
     } else {

@@ -22,6 +22,10 @@ fn routine(name: &str, parameters: &[(&str, &str, Need)], value: Value, rows: Ro
         parameters: parameters.iter().map(parameter).collect(),
         returns: Returns { value, rows },
         volatility,
+        reads: match volatility {
+            Volatility::Immutable => Dependencies::default(),
+            Volatility::Stable | Volatility::Volatile => Dependencies::opaque(Opaque::Function(name.into())),
+        },
         version: String::new(),
     }
 }
@@ -50,7 +54,7 @@ fn ask(method: &Method, path: &str, query: &str, content_type: &str, body: &str)
     let headers = HeaderMap::from_iter([content_type]);
     let body = Bytes::copy_from_slice(body.as_bytes());
     let inbound = Inbound { method, path, query: Some(query), headers: &headers, body: &body };
-    plan(&inbound, &schema(), &Settings { schemas: vec!["api".to_owned()], max_rows: None })
+    plan(&inbound, &schema(), &Settings { schemas: vec!["api".to_owned()], ..Settings::default() })
 }
 
 fn get(path: &str, query: &str) -> ReadPlan {
@@ -77,7 +81,9 @@ fn arguments_are_bound_and_the_statement_depends_on_their_names_alone() {
          LATERAL (SELECT \"api\".\"add\"(\"a\" := _transom_arguments.\"a\", \"b\" := _transom_arguments.\"b\") \
          AS pgrst_scalar) pgrst_call) SELECT null::bigint AS total_result_set, \
          pg_catalog.count(_transom_row) AS page_total, \
-         coalesce(json_agg(_transom_row.pgrst_scalar)->0, 'null')::text AS body \
+         coalesce(json_agg(_transom_row.pgrst_scalar)->0, 'null')::text AS body, \
+         nullif(current_setting('response.headers', true), '') AS response_headers, \
+         nullif(current_setting('response.status', true), '') AS response_status \
          FROM (SELECT \"add\".* FROM _transom_source AS \"add\") _transom_row"
     );
     assert_eq!(first.params[0].0.as_deref(), Some(r#"{"a":"1","b":"2"}"#));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tokio_postgres::{Client, Error, Row};
 
 use crate::rest::schema::TableId;
+use crate::rest::schema::graph::Graph;
 use crate::rest::schema::relationship::Rows;
 use crate::rest::schema::routine::{Need, Parameter, Returns, Routine, Value, Volatility};
 
@@ -16,7 +17,7 @@ ON base.typtype = 'd' AND b.oid = base.typbasetype) \
 SELECT n.nspname::text, p.proname::text, coalesce(a.names, '{}'), coalesce(a.types, '{}'), coalesce(a.variadic, '{}'), \
 p.pronargdefaults::int, p.proretset, \
 t.typtype = 'c' OR coalesce(p.proargmodes::text[] && '{t,b,o}', false), coalesce(c.relname, t.typname)::text, \
-p.provolatile::text, concat_ws(' ', p.oid, p.xmin, p.proacl::text) \
+p.provolatile::text, p.oid, p.proargdefaults::text, concat_ws(' ', p.oid, p.xmin, p.proacl::text) \
 FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace JOIN base ON base.top = p.prorettype AND base.typtype <> 'd' \
 JOIN pg_type t ON t.oid = base.oid LEFT JOIN pg_class c ON c.oid = t.typrelid LEFT JOIN LATERAL (\
 SELECT array_agg(coalesce(u.name, '') ORDER BY u.pos) AS names, \
@@ -31,11 +32,11 @@ WITH ORDINALITY AS u(type, name, mode, pos) WHERE coalesce(u.mode, 'i') IN ('i',
 WHERE p.prokind = 'f' AND n.nspname = ANY ($1) AND t.oid NOT IN ('trigger'::regtype, 'event_trigger'::regtype) \
 AND (coalesce(a.unnamed, 0) = 0 OR p.pronargs = 1 AND a.whole) ORDER BY 1, 2, p.pronargs, p.oid";
 
-pub(super) async fn load_routines(client: &Client, schemas: &[String]) -> Result<Vec<Routine>, Error> {
-    Ok(client.query(ROUTINES, &[&schemas]).await?.iter().map(routine).collect())
+pub(super) async fn load_routines(client: &Client, graph: &Graph, schemas: &[String]) -> Result<Vec<Routine>, Error> {
+    Ok(client.query(ROUTINES, &[&schemas]).await?.iter().map(|row| routine(row, graph)).collect())
 }
 
-fn routine(row: &Row) -> Routine {
+fn routine(row: &Row, graph: &Graph) -> Routine {
     Routine {
         id: TableId { schema: row.get::<_, &str>(0).into(), name: row.get::<_, &str>(1).into() },
         parameters: parameters(row),
@@ -45,7 +46,8 @@ fn routine(row: &Row) -> Routine {
             "s" => Volatility::Stable,
             _ => Volatility::Volatile,
         },
-        version: row.get(10),
+        reads: graph.closure_of_function(row.get(10), row.get(11)),
+        version: row.get(12),
     }
 }
 

@@ -1,0 +1,219 @@
+//! The fill lease: at most one node of a cluster asks the origin for a key (C7).
+//!
+//! ```text
+//! claim ── entry in L2 ──────────> it answers
+//!       ── nothing ──────────────> granted: ask the origin, store, give back (one script, in this order)
+//!       ── a peer has the lease ─> taken: come again in a moment, and claim again
+//!       ── ..outdated by then ───> voided: granted over its head
+//! ```
+//!
+//! A claim is a look into L2 and an attempt at the lease in one round trip, so a miss costs no more than before, and
+//! whoever waits needs no message that could be lost. The lease says when its fill began (epoch and `as_of`, as in an
+//! entry): a node that knows of a later announcement on the key's slots neither waits for that fill nor is held up by it.
+//! A holder that dies is survived by its lease for `fill_lease_for`.
+//!
+//! Nothing here is needed for coherence: a lease that is lost, or given twice, costs one more query.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::{Buf, BufMut, Bytes};
+use fred::types::{Value as RedisValue, scripts::Script};
+use tokio::runtime::Handle;
+use tokio_util::task::TaskTracker;
+
+use crate::{
+    codec,
+    coherence::{Seq, Stamp},
+    entry::{Entry, Value},
+    error::RedisError,
+    key::CacheKey,
+    outcome::TierResult,
+    tag::Slots,
+    tier::{L2, L2Answer},
+};
+
+/// The leases of a namespace, each under `transom:<namespace>:l:{<digest>}`.
+pub(crate) struct Leases {
+    l2: Arc<L2>,
+    claim: Script,
+    store: Script,
+    release: Script,
+    lease_for: Duration,
+    /// leases on their way back
+    tasks: TaskTracker,
+}
+
+/// What came of a claim.
+pub(crate) enum Claimed<V> {
+    /// there is an entry that was not refused before
+    Entry(Entry<V>, Checksum),
+    /// this node fills
+    Granted {
+        /// to be kept until the fill is over
+        lease: FillLease,
+        /// why what is in L2 does not answer
+        l2: TierResult,
+        /// whether a peer had it, whose fill is outdated
+        over: Over,
+    },
+    /// a peer fills
+    Taken(Holder),
+}
+
+/// Whether a lease was granted over the head of a peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Over {
+    Nobody,
+    OutdatedPeer,
+}
+
+/// Names one stored entry.
+pub(crate) type Checksum = [u8; 8];
+
+/// Who has a lease, and since when in the history of announcements.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Holder(Bytes);
+
+impl Holder {
+    /// By what the holder's fill is judged: it is worth waiting for as long as its entry would be coherent.
+    pub(crate) fn stamp(&self, slots: &Slots) -> Stamp {
+        let mut text = self.0.clone();
+        let (epoch, as_of) = (text.try_get_u64_le().unwrap_or_default(), text.try_get_u64_le().unwrap_or_default());
+        Stamp::from_parts(epoch, Seq(as_of), slots.clone())
+    }
+}
+
+impl Leases {
+    pub(crate) fn new(l2: Arc<L2>, lease_for: Duration, tasks: TaskTracker) -> Self {
+        Self {
+            l2,
+            claim: Script::from_lua(include_str!("lease/claim.lua")),
+            store: Script::from_lua(include_str!("lease/store.lua")),
+            release: Script::from_lua(include_str!("lease/release.lua")),
+            lease_for,
+            tasks,
+        }
+    }
+
+    /// How long a lease lasts; so long does anybody wait for one.
+    pub(crate) fn lease_for(&self) -> Duration {
+        self.lease_for
+    }
+
+    /// Looks into L2, and takes the lease if there is no entry worth reading. `newest` is the last announcement that
+    /// touched the key's slots as far as this node knows; `refused` an entry that it need not be shown again.
+    ///
+    /// # Errors
+    /// If Redis does not answer; the breaker knows by then.
+    pub(crate) async fn claim<V: Value>(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        stamp: &Stamp,
+        newest: Seq,
+        refused: Option<Checksum>,
+    ) -> Result<Claimed<V>, RedisError> {
+        let written = lease_text(stamp);
+        let args: Vec<RedisValue> = vec![
+            RedisValue::Bytes(Bytes::copy_from_slice(&codec::head())),
+            RedisValue::Bytes(Bytes::copy_from_slice(&stamp.epoch.to_le_bytes())),
+            newest.0.to_string().into(),
+            RedisValue::Bytes(refused.map_or_else(Bytes::new, |checksum| Bytes::copy_from_slice(&checksum))),
+            RedisValue::Bytes(written.clone()),
+            self.lease_for.as_millis().max(1).to_string().into(),
+        ];
+        let keys = vec![self.l2.name(key), self.l2.lease_name(key)];
+        let (word, what): (String, Bytes) = self.l2.run(&self.claim, keys, args).await?;
+        let granted = |over| {
+            let lease = FillLease { leases: self.clone(), key: key.clone(), written, held: Held::Yes };
+            let l2 = if &*what == b"absent" { TierResult::Absent } else { TierResult::Incoherent };
+            Claimed::Granted { lease, l2, over }
+        };
+        match word.as_str() {
+            "granted" => Ok(granted(Over::Nobody)),
+            "voided" => Ok(granted(Over::OutdatedPeer)),
+            "taken" => Ok(Claimed::Taken(Holder(what))),
+            "entry" => match (codec::checksum(&what), self.l2.read(key, what)) {
+                (Some(checksum), L2Answer::Found(entry)) => Ok(Claimed::Entry(entry, checksum)),
+                _ => Err(RedisError::Protocol("an entry that cannot be read".to_owned())),
+            },
+            _ => Err(RedisError::Protocol(format!("the claim {word:?}"))),
+        }
+    }
+}
+
+/// The duty to fill for the whole cluster. Given back with the store, or by dropping it.
+pub(crate) struct FillLease {
+    leases: Arc<Leases>,
+    key: CacheKey,
+    /// as it stands in Redis
+    written: Bytes,
+    held: Held,
+}
+
+#[derive(PartialEq, Eq)]
+enum Held {
+    Yes,
+    /// given back, or left to its expiry
+    No,
+}
+
+impl FillLease {
+    /// Stores the entry in L2 and gives the lease back, in this order. Failure is the breaker's business, and the lease
+    /// expires.
+    pub(crate) async fn store<V: Value>(mut self, entry: &Entry<V>) {
+        self.held = Held::No;
+        let l2 = &self.leases.l2;
+        let (bytes, keep) = l2.written(&self.key, entry);
+        let keys = vec![l2.name(&self.key), l2.lease_name(&self.key)];
+        let args = vec![RedisValue::Bytes(bytes), keep.to_string().into(), RedisValue::Bytes(self.written.clone())];
+        drop(l2.run::<u64>(&self.leases.store, keys, args).await);
+    }
+}
+
+impl Drop for FillLease {
+    /// The fill ended without an entry for the peers: they need not wait until the lease expires.
+    fn drop(&mut self) {
+        if self.held == Held::No || Handle::try_current().is_err() {
+            return;
+        }
+        let (leases, name, written) = (self.leases.clone(), self.leases.l2.lease_name(&self.key), self.written.clone());
+        self.leases.tasks.spawn(async move {
+            drop(leases.l2.run::<u64>(&leases.release, vec![name], vec![RedisValue::Bytes(written)]).await);
+        });
+    }
+}
+
+impl std::fmt::Debug for FillLease {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FillLease({:?})", self.key)
+    }
+}
+
+/// What stands in Redis: when the fill began, and whose it is. A name is used once, so that no late answer of a fill that
+/// lost its lease takes away that of another.
+fn lease_text(stamp: &Stamp) -> Bytes {
+    let mut text = Vec::with_capacity(32);
+    text.put_u64_le(stamp.epoch);
+    text.put_u64_le(stamp.as_of.0);
+    text.put_u128_le(rand::random());
+    text.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_is_judged_by_what_it_wrote() {
+        let slots = Slots::from_raw([7]);
+        let stamp = Stamp::from_parts(3, Seq(9), slots.clone());
+        assert_eq!(Holder(lease_text(&stamp)).stamp(&slots), stamp);
+        assert_ne!(lease_text(&stamp), lease_text(&stamp), "no two leases have the same owner");
+    }
+
+    #[test]
+    fn a_lease_that_is_none_is_outdated() {
+        let nonsense = Holder(Bytes::from_static(b"short")).stamp(&Slots::default());
+        assert_eq!((nonsense.epoch, nonsense.as_of), (0, Seq(0)));
+    }
+}

@@ -1,0 +1,179 @@
+//! Cross-origin requests, answered as PostgREST 12.0.2 does (<https://docs.postgrest.org/en/v12/references/api/cors.html>):
+//! every origin may ask unless a setting names those that may. An answer is dressed here, after it left the cache, so no
+//! entry carries what one origin was told to another.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use http::{HeaderMap, HeaderValue, Method, Request, header};
+use pin_project_lite::pin_project;
+use tower::{Layer, Service};
+
+use crate::reply::{self, Reply};
+
+/// What a page may read of an answer beside what it always may: PostgREST's list, and Transom's own.
+const EXPOSED: HeaderValue = HeaderValue::from_static(
+    "Content-Encoding, Content-Location, Content-Range, Content-Type, Date, Location, Server, Transfer-Encoding, \
+     Range-Unit, Cache-Status, Age, ETag, Preference-Applied, Transom-Token",
+);
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PATCH, PUT, DELETE, OPTIONS, HEAD");
+/// How long a browser may remember the answer to a preflight.
+const MAX_AGE: HeaderValue = HeaderValue::from_static("86400");
+const ANY: HeaderValue = HeaderValue::from_static("*");
+/// What a page may always send, named for browsers that ask about it all the same.
+const SIMPLE: [&str; 3] = ["Accept", "Accept-Language", "Content-Language"];
+
+/// Makes a [`Cors`].
+#[derive(Clone)]
+pub(crate) struct CorsLayer {
+    /// the origins that may ask; `None`: all
+    origins: Option<Arc<[String]>>,
+}
+
+impl CorsLayer {
+    pub(crate) fn new(origins: Option<&[String]>) -> Self {
+        Self { origins: origins.map(Into::into) }
+    }
+}
+
+impl<S> Layer<S> for CorsLayer {
+    type Service = Cors<S>;
+
+    fn layer(&self, inner: S) -> Cors<S> {
+        Cors { inner, origins: self.origins.clone() }
+    }
+}
+
+/// See the module.
+#[derive(Clone)]
+pub(crate) struct Cors<S> {
+    inner: S,
+    origins: Option<Arc<[String]>>,
+}
+
+impl<S, B> Service<Request<B>> for Cors<S>
+where
+    S: Service<Request<B>, Response = Reply>,
+{
+    type Response = Reply;
+    type Error = S::Error;
+    type Future = CorsFuture<S::Future>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let origin = request.headers().get(header::ORIGIN).and_then(|origin| self.judge(origin));
+        match preflight(&request).zip(origin.clone()) {
+            Some((asked, origin)) => CorsFuture::Preflight { reply: Some(asked.reply(&origin)) },
+            None => CorsFuture::Passed { inner: self.inner.call(request), origin },
+        }
+    }
+}
+
+impl<S> Cors<S> {
+    /// What the origin is told, if it may ask. The others get the answer all the same, and their browsers keep it from them.
+    fn judge(&self, origin: &HeaderValue) -> Option<Told> {
+        match &self.origins {
+            None => Some(Told::Any),
+            Some(origins) if origins.iter().any(|one| one.as_bytes() == origin.as_bytes()) => {
+                Some(Told::Alone(origin.clone()))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
+/// What an origin is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    /// that everybody may ask
+    Any,
+    /// that it may, with its cookies
+    Alone(HeaderValue),
+}
+
+impl Told {
+    fn tell(&self, headers: &mut HeaderMap) {
+        match self {
+            Self::Any => {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, ANY);
+            }
+            Self::Alone(origin) => {
+                headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+                headers.insert(header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true"));
+                headers.append(header::VARY, HeaderValue::from_static("Origin"));
+            }
+        }
+    }
+}
+
+/// A browser's question whether a page may send a request.
+struct Preflight {
+    /// the headers that the page wants to send
+    headers: Option<HeaderValue>,
+}
+
+/// The preflight in a request, if it is one: `OPTIONS` with the method that will follow.
+fn preflight<B>(request: &Request<B>) -> Option<Preflight> {
+    let headers = request.headers();
+    let asks = *request.method() == Method::OPTIONS && headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    asks.then(|| Preflight { headers: headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS).cloned() })
+}
+
+impl Preflight {
+    /// Answered here: Postgres has no say in it.
+    fn reply(self, origin: &Told) -> Reply {
+        let mut reply = reply::to_preflight();
+        let headers = reply.response.headers_mut();
+        origin.tell(headers);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_METHODS, METHODS);
+        headers.insert(header::ACCESS_CONTROL_ALLOW_HEADERS, self.allowed_headers());
+        headers.insert(header::ACCESS_CONTROL_MAX_AGE, MAX_AGE);
+        reply
+    }
+
+    /// Whatever the page wants to send.
+    fn allowed_headers(&self) -> HeaderValue {
+        let asked = self.headers.as_ref().and_then(|asked| asked.to_str().ok()).unwrap_or_default();
+        let names = asked.split(',').map(str::trim).filter(|name| !name.is_empty());
+        let all: Vec<&str> = std::iter::once("Authorization").chain(names).chain(SIMPLE).collect();
+        HeaderValue::try_from(all.join(", ")).unwrap_or(ANY)
+    }
+}
+
+pin_project! {
+    #[project = CorsFutureProjection]
+    pub(crate) enum CorsFuture<F> {
+        Preflight { reply: Option<Reply> },
+        Passed { #[pin] inner: F, origin: Option<Told> },
+    }
+}
+
+impl<F, E> Future for CorsFuture<F>
+where
+    F: Future<Output = Result<Reply, E>>,
+{
+    type Output = Result<Reply, E>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project() {
+            CorsFutureProjection::Preflight { reply } => {
+                Poll::Ready(Ok(reply.take().expect("a future is not polled after it is ready")))
+            }
+            CorsFutureProjection::Passed { inner, origin } => {
+                let mut reply = ready!(inner.poll(cx))?;
+                if let Some(origin) = origin {
+                    let headers = reply.response.headers_mut();
+                    origin.tell(headers);
+                    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+                }
+                Poll::Ready(Ok(reply))
+            }
+        }
+    }
+}
