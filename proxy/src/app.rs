@@ -212,7 +212,7 @@ async fn prepare(config: Config) -> Result<Serve, StartError> {
             metrics.feed_kind(kind.as_str());
             tracing::info!(kind = kind.as_str(), %why, "change feed");
             let needed = feed::setup::needed(&schema);
-            Feed::start(kind, &config, cache.clone(), metrics.clone(), needed, origin.aside())
+            Feed::start(kind, &config, cache.clone(), metrics.clone(), needed)
         }
     };
     await_lease(&cache).await;

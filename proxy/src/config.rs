@@ -117,17 +117,6 @@ pub struct Database {
     pub startup_retry_wait: Duration,
     /// queries that take longer are logged and counted
     pub slow_query: Duration,
-    /// whether there is more than the pool takes
-    pub spare: Spare,
-}
-
-/// Whether the server has connections besides those of the pool.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Spare {
-    /// every server has
-    Connections,
-    /// the embedded one of the demo serves one at a time
-    None,
 }
 
 /// How a node uses Redis.

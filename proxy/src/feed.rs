@@ -61,13 +61,7 @@ use self::{
     leader::{Leader, Parts},
     slot::Slot,
 };
-use crate::{
-    config::{Config, Spare},
-    origin::{Aside, Place},
-    reply::StoredResponse,
-    rest::TableId,
-    telemetry::Metrics,
-};
+use crate::{config::Config, origin::Place, reply::StoredResponse, rest::TableId, telemetry::Metrics};
 
 /// The publication that the feed reads.
 pub const PUBLICATION: &str = "transom";
@@ -92,8 +86,6 @@ pub fn slot_name(config: &Config) -> Option<String> {
 /// The feed of one node.
 pub struct Feed {
     kind: Option<Kind>,
-    /// where writes leave their names
-    signs: Option<Place>,
     state: Arc<Mutex<State>>,
     covering: Covering,
     endpoints: Vec<Endpoint>,
@@ -107,7 +99,6 @@ impl Feed {
     pub fn off() -> Self {
         Self {
             kind: None,
-            signs: None,
             state: Arc::new(Mutex::new(State::Off)),
             covering: Covering::default(),
             endpoints: Vec::new(),
@@ -124,19 +115,19 @@ impl Feed {
         cache: Arc<TwoTier<StoredResponse>>,
         metrics: Arc<Metrics>,
         needed: Vec<TableId>,
-        aside: Aside,
     ) -> Self {
         let state = Arc::new(Mutex::new(State::Down { reason: "starting".to_owned() }));
         let covering = Covering::default();
         let endpoints = Endpoint::all(&config.database.connection);
         let needed = Needed::new(needed);
         let (told, covered, wanted) = (state.clone(), covering.clone(), needed.clone());
-        let (signs, task) = match kind {
+        let is_shared = config.redis.is_some();
+        let task = match kind {
             Kind::Logical => {
                 let runner = Runner {
                     endpoints: endpoints.clone(),
                     namespace: config.namespace.clone(),
-                    kind: if config.redis.is_some() { SlotKind::Lasting } else { SlotKind::OfSession },
+                    kind: if is_shared { SlotKind::Lasting } else { SlotKind::OfSession },
                     cache,
                     metrics,
                     needed: wanted,
@@ -144,27 +135,22 @@ impl Feed {
                     covering: covered,
                     spoiled: 0,
                 };
-                (Some(Place::Log), tokio::spawn(runner.run()))
+                tokio::spawn(runner.run())
             }
             Kind::Trigger => {
-                let endpoints = endpoints.clone();
-                let (signs, way, turns) = match (config.database.spare, &config.redis) {
-                    (Spare::Connections, Some(_)) => {
-                        let turns = trigger::Turns::one(&config.namespace);
-                        (Some(Place::Outbox), trigger::Way::Own(endpoints), turns)
-                    }
-                    (Spare::Connections, None) => {
-                        (Some(Place::Outbox), trigger::Way::Own(endpoints), trigger::Turns::Each)
-                    }
-                    // Then nobody else is there. Nor is it woken: a write would wait for nothing.
-                    (Spare::None, _) => (None, trigger::Way::Pool(aside), trigger::Turns::Each),
+                let runner = trigger::Runner {
+                    endpoints: endpoints.clone(),
+                    turns: if is_shared { trigger::Turns::one(&config.namespace) } else { trigger::Turns::Each },
+                    cache,
+                    metrics,
+                    needed: wanted,
+                    state: told,
+                    covering: covered,
                 };
-                let (state, covering) = (told, covered);
-                let runner = trigger::Runner { way, turns, cache, metrics, needed: wanted, state, covering };
-                (signs, tokio::spawn(runner.run()))
+                tokio::spawn(runner.run())
             }
         };
-        Self { kind: Some(kind), signs, state, covering, endpoints, needed, task: Mutex::new(Some(task)) }
+        Self { kind: Some(kind), state, covering, endpoints, needed, task: Mutex::new(Some(task)) }
     }
 
     /// Which kind it is of, if there is one.
@@ -173,10 +159,13 @@ impl Feed {
         self.kind
     }
 
-    /// Where a write leaves its name, so that whoever announces it says whose it was; `None` if nobody would soon.
+    /// Where a write leaves its name, so that whoever announces it says whose it was.
     #[must_use]
-    pub fn signs(&self) -> Option<Place> {
-        self.signs
+    pub fn reads(&self) -> Option<Place> {
+        self.kind.map(|kind| match kind {
+            Kind::Logical => Place::Log,
+            Kind::Trigger => Place::Outbox,
+        })
     }
 
     /// What it does at the moment.

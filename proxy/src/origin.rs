@@ -1,6 +1,5 @@
 //! Postgres: the only truth. Reads and writes run in one transaction each, as the requesting role.
 
-mod aside;
 mod connection;
 mod health;
 mod retry;
@@ -16,12 +15,6 @@ use std::{
 use bb8::{Pool, RunError};
 use tokio::sync::watch;
 
-pub use self::{
-    aside::{Aside, AsideError},
-    health::Health,
-    session::{RequestSettings, Session, Told},
-    signature::{LOG_PREFIX, Place, SIGN_FUNCTION, Sign, Signature, Signed},
-};
 use self::{
     connection::{Connection, Manager},
     health::Watchman,
@@ -29,6 +22,11 @@ use self::{
     session::quoted,
     signature::Unsigned,
     transaction::{Access, Transaction},
+};
+pub use self::{
+    health::Health,
+    session::{RequestSettings, Session, Told},
+    signature::{LOG_PREFIX, Place, SIGN_FUNCTION, Sign, Signature, Signed},
 };
 use crate::{
     config::{Database, Ending},
@@ -123,7 +121,7 @@ impl Origin {
         response_bytes_max: usize,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let manager = Manager::new(database.connection.clone(), database.spare);
+        let manager = Manager::new(database.connection.clone());
         let (watchman, health) = Watchman::new(manager.clone());
         let pool = Pool::builder()
             .max_size(database.pool_max)
@@ -321,12 +319,6 @@ impl Origin {
         access: Access,
     ) -> Transaction<'c> {
         Transaction::new(connection, session, access, self.statement_timeout, self.pre_request.as_deref())
-    }
-
-    /// A way to the pool for somebody who asks on the side.
-    #[must_use]
-    pub fn aside(&self) -> Aside {
-        Aside::new(self.pool.clone())
     }
 
     /// Asks Postgres whether it is there. `None`: no answer within `patience`, which may be a busy pool as well.

@@ -205,7 +205,9 @@ async fn by_triggers_a_changed_definition_is_announced_with_its_commit() {
     all_say(&nodes, "/names", r#"[{"carrier":"UA","name":"x"}]"#).await;
     // Who changes definitions need not be able to see what is recorded.
     database
-        .execute("grant create on schema public to web_anon; set role web_anon; create table theirs (id int primary key)")
+        .execute(
+            "grant create on schema public to web_anon; set role web_anon; create table theirs (id int primary key)",
+        )
         .await;
     let recorded = "select count(*) > 1 from transom.outbox where table_name is null";
     assert_eq!(database.value(recorded).await.as_deref(), Some("t"));

@@ -17,9 +17,7 @@ use super::settings::{Preset, SETTINGS, Setting, setting};
 use super::tables::{self, TablePolicy};
 use super::tokens::{self, Encoding, TokenKey, Tokens};
 use super::written::{Source, Written};
-use super::{
-    Audit, Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, Spare, view,
-};
+use super::{Audit, Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, view};
 use crate::telemetry::logs::Format;
 
 /// Builds the settings as used, or says everything that is wrong.
@@ -84,7 +82,6 @@ fn assemble(
             startup_retries: v.small("startup_retries"),
             startup_retry_wait: v.duration("startup_retry_wait"),
             slow_query: v.duration("slow_query"),
-            spare: Spare::Connections,
         },
         tokens: Tokens { keys, audience: v.optional_text("jwt_aud"), role_claim: v.claim_path("jwt_role_claim_key") },
         redis: v

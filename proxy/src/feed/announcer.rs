@@ -55,7 +55,15 @@ pub(super) struct Announcer {
 
 impl Announcer {
     pub(super) fn new(cache: Arc<TwoTier<StoredResponse>>, metrics: Arc<Metrics>, stragglers: BTreeSet<u64>) -> Self {
-        Self { cache, metrics, owed: Changed::nothing(), writes: Vec::new(), edition: None, stragglers, refused_since: None }
+        Self {
+            cache,
+            metrics,
+            owed: Changed::nothing(),
+            writes: Vec::new(),
+            edition: None,
+            stragglers,
+            refused_since: None,
+        }
     }
 
     /// Adds what is to be announced, and whose writes are in it.

@@ -37,11 +37,7 @@ use super::{
     endpoint::Endpoint,
     state::State,
 };
-use crate::{
-    origin::{Aside, describe},
-    reply::StoredResponse,
-    telemetry::Metrics,
-};
+use crate::{origin::describe, reply::StoredResponse, telemetry::Metrics};
 
 /// How often a node that follows looks, and one whose session ended tries again.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -105,17 +101,10 @@ impl Turns {
     }
 }
 
-/// Where to connect.
-pub(super) enum Way {
-    /// sessions of its own, to these servers
-    Own(Vec<Endpoint>),
-    /// by way of the pool; there is only one connection
-    Pool(Aside),
-}
-
 /// The one task of the feed.
 pub(super) struct Runner {
-    pub(super) way: Way,
+    /// sessions of its own, to these servers
+    pub(super) endpoints: Vec<Endpoint>,
     pub(super) turns: Turns,
     pub(super) cache: Arc<TwoTier<StoredResponse>>,
     pub(super) metrics: Arc<Metrics>,
@@ -128,28 +117,15 @@ impl Runner {
     /// Leads or follows forever.
     pub(super) async fn run(self) {
         loop {
-            let ended = match &self.way {
-                Way::Pool(aside) => self.attend(Line::Pool(aside.clone())).await,
-                Way::Own(endpoints) => self.attend_first(endpoints).await,
-            };
-            let Err(ended) = ended;
-            self.down(&ended);
-            sleep(LOOK_EVERY).await;
+            for endpoint in &self.endpoints {
+                let Err(ended) = match Line::open(endpoint).await {
+                    Ok(line) => self.attend(line).await,
+                    Err(ended) => Err(ended),
+                };
+                self.down(&ended);
+                sleep(LOOK_EVERY).await;
+            }
         }
-    }
-
-    /// Attends to the first server that lets it.
-    async fn attend_first(&self, endpoints: &[Endpoint]) -> Result<Infallible, Ended> {
-        let mut last = Ended::Absent;
-        for endpoint in endpoints {
-            let Err(ended) = match Line::open(endpoint).await {
-                Ok(line) => self.attend(line).await,
-                Err(ended) => Err(ended),
-            };
-            self.down(&ended);
-            last = ended;
-        }
-        Err(last)
     }
 
     fn down(&self, ended: &Ended) {

@@ -1,30 +1,19 @@
 //! One connection with its prepared statements.
 
-use std::{
-    num::NonZeroUsize,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use bb8_postgres::PostgresConnectionManager;
 use lru::LruCache;
 use tokio_postgres::{Client, Config, Error, NoTls, Statement};
 
-use crate::config::Spare;
-
 /// Prepared statements kept per connection; Postgres holds a plan for each.
 const STATEMENTS_MAX: NonZeroUsize = NonZeroUsize::new(256).expect("256 is not zero");
 /// A host that does not even refuse is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the only connection of a server is kept, before others that wait for it have their turn.
-const TURN: Duration = Duration::from_millis(250);
 
 /// Makes connections for the pool.
 #[derive(Clone)]
-pub(super) struct Manager {
-    inner: PostgresConnectionManager<NoTls>,
-    spare: Spare,
-}
+pub(super) struct Manager(PostgresConnectionManager<NoTls>);
 
 /// A connection to Postgres.
 pub(super) struct Connection {
@@ -33,18 +22,17 @@ pub(super) struct Connection {
     /// between the start and the end of a transaction; a connection that comes back to the pool like this was dropped
     /// by a request that went away, and whatever state it is in, nobody else must get it
     in_transaction: bool,
-    made_at: Instant,
 }
 
 impl Manager {
-    pub(super) fn new(mut config: Config, spare: Spare) -> Self {
+    pub(super) fn new(mut config: Config) -> Self {
         if config.get_application_name().is_none() {
             config.application_name("transom");
         }
         if config.get_connect_timeout().is_none() {
             config.connect_timeout(CONNECT_TIMEOUT);
         }
-        Self { inner: PostgresConnectionManager::new(config, NoTls), spare }
+        Self(PostgresConnectionManager::new(config, NoTls))
     }
 }
 
@@ -53,18 +41,16 @@ impl bb8::ManageConnection for Manager {
     type Error = Error;
 
     async fn connect(&self) -> Result<Connection, Error> {
-        let client = self.inner.connect().await?;
-        let statements = LruCache::new(STATEMENTS_MAX);
-        Ok(Connection { client, statements, in_transaction: false, made_at: Instant::now() })
+        let client = self.0.connect().await?;
+        Ok(Connection { client, statements: LruCache::new(STATEMENTS_MAX), in_transaction: false })
     }
 
     async fn is_valid(&self, connection: &mut Connection) -> Result<(), Error> {
-        self.inner.is_valid(&mut connection.client).await
+        self.0.is_valid(&mut connection.client).await
     }
 
     fn has_broken(&self, connection: &mut Connection) -> bool {
-        let is_over = self.spare == Spare::None && connection.made_at.elapsed() > TURN;
-        connection.in_transaction || connection.client.is_closed() || is_over
+        connection.in_transaction || connection.client.is_closed()
     }
 }
 

@@ -89,7 +89,7 @@ impl Serve {
         let is_announced = coverage.size().is_some()
             && coverage.covers(changed)
             && self.cache.coherence().lease_held(self.cache.clock().now());
-        self.feed.signs().filter(|_| is_announced)
+        self.feed.reads().filter(|_| is_announced)
     }
 
     /// What changed is announced by the change feed, row by row; or by this node, table by table, if the feed does not

@@ -1,4 +1,4 @@
-//! The connection of the feed: one of its own, or, where the server has none to spare, the pool's.
+//! The connection of the feed.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -9,43 +9,29 @@ use tokio::{
 use tokio_postgres::{Client, Row, Statement, types::ToSql};
 
 use super::{Ended, objects::SCHEMA};
-use crate::{feed::endpoint::Endpoint, origin::Aside};
+use crate::feed::endpoint::Endpoint;
 
 /// A server that does not answer for so long is given up.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Where the feed asks.
-pub(super) enum Line {
-    /// a session of its own, which is told when something was recorded
-    Own(Box<Own>),
-    /// whatever connection the pool has, now and then
-    Pool(Aside),
-}
-
-/// See [`Line::Own`].
-pub(super) struct Own {
+/// A session, which is told when something was recorded.
+pub(super) struct Line {
     client: Client,
     woken: Arc<Notify>,
     statements: Mutex<BTreeMap<&'static str, Statement>>,
 }
 
 impl Line {
-    /// A session of its own.
     pub(super) async fn open(endpoint: &Endpoint) -> Result<Self, Ended> {
         let (client, woken) = endpoint.listening().await?;
         client.batch_execute(&format!("LISTEN {SCHEMA}")).await?;
-        Ok(Self::Own(Box::new(Own { client, woken, statements: Mutex::default() })))
+        Ok(Self { client, woken, statements: Mutex::default() })
     }
 
     /// Runs one statement, which is prepared once.
     pub(super) async fn ask(&self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Ended> {
-        let asked = async {
-            match self {
-                Self::Own(own) => own.ask(sql, params).await.map_err(Ended::from),
-                Self::Pool(aside) => aside.ask(sql, params).await.map_err(|error| Ended::Postgres(error.to_string())),
-            }
-        };
-        timeout(PATIENCE, asked).await.map_err(|_| Ended::Postgres("postgres does not answer".to_owned()))?
+        let answer = timeout(PATIENCE, self.ask_patiently(sql, params)).await;
+        Ok(answer.map_err(|_| Ended::Postgres("postgres does not answer".to_owned()))??)
     }
 
     /// The one row of a statement that always has one.
@@ -54,17 +40,16 @@ impl Line {
         rows.pop().ok_or_else(|| Ended::Postgres("postgres answered with nothing".to_owned()))
     }
 
-    /// Waits until something was recorded; forever, where nobody says so.
+    /// Waits until something was recorded.
     pub(super) async fn woken(&self) {
-        match self {
-            Self::Own(own) => own.woken.notified().await,
-            Self::Pool(_) => std::future::pending().await,
-        }
+        self.woken.notified().await;
     }
-}
 
-impl Own {
-    async fn ask(&self, sql: &'static str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, tokio_postgres::Error> {
+    async fn ask_patiently(
+        &self,
+        sql: &'static str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, tokio_postgres::Error> {
         let mut statements = self.statements.lock().await;
         let statement = match statements.get(sql) {
             Some(statement) => statement.clone(),
