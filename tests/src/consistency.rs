@@ -20,7 +20,6 @@ pub mod cable;
 pub mod clients;
 pub mod load;
 pub mod tally;
-pub mod client;
 pub mod schema;
 pub mod judge;
 pub mod question;

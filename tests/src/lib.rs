@@ -34,7 +34,9 @@ mod sample;
 mod stub;
 mod wire;
 mod cache_status;
+pub mod connection;
 
+pub mod bench;
 pub mod consistency;
 pub mod simulator;
 
@@ -47,7 +49,7 @@ pub use self::http::{Http, Request, Response};
 pub use self::judge::Judge;
 pub use self::node::{Lease, Node, NodeBuilder, NodeProcess, binary};
 pub use self::ports::{free_port, wait_for_port};
-pub use self::postgres::{Database, Postgres};
+pub use self::postgres::{Database, Postgres, program as postgres_program};
 pub use self::postgrest::{PostgRest, PostgRestBuilder};
 pub use self::process::{Process, Signal, unprivileged};
 pub use self::prometheus::Prometheus;

@@ -220,7 +220,7 @@ impl Postgres {
 }
 
 /// A program of the newest Postgres here: on the path, or where Debian puts it.
-fn program(name: &str) -> PathBuf {
+pub fn program(name: &str) -> PathBuf {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
     let mut found: Vec<PathBuf> = std::env::split_paths(&on_path).map(|folder| folder.join(name)).collect();
     let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();

@@ -21,7 +21,7 @@ pub struct PostgRestBuilder {
 pub struct PostgRest {
     rest: Http,
     port: u16,
-    _process: Process,
+    process: Process,
     _folder: Folder,
 }
 
@@ -65,7 +65,7 @@ impl PostgRestBuilder {
             async move { if asking.await.is_ok_and(|answer| answer.status == 200) { Ok(()) } else { Err(log) } }
         })
         .await;
-        PostgRest { rest: Http::new(format!("http://127.0.0.1:{port}")), port, _process: process, _folder: folder }
+        PostgRest { rest: Http::new(format!("http://127.0.0.1:{port}")), port, process, _folder: folder }
     }
 }
 
@@ -74,6 +74,12 @@ impl PostgRest {
     #[must_use]
     pub fn rest(&self) -> &Http {
         &self.rest
+    }
+
+    /// Its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     /// The port of its API.

@@ -2,6 +2,7 @@
 
 use cache_core::coherence::Kind;
 use cache_core::outcome::TierResult;
+use cache_core::template::Template;
 use transom_tests::{Redis, Reply, eventually};
 
 use super::{Node, REDIS_TIMEOUT, SOON, key};
@@ -42,6 +43,8 @@ async fn misses(redis: &Redis) -> u64 {
 async fn a_breaker_spares_the_second_timeout() {
     let redis = Redis::start().await;
     let node = Node::start(&redis.url()).await;
+    // The scripts look for templates, and there are some.
+    node.cache.register(&[Template::named("t(a)")]).await.unwrap();
     node.l2("row").await.unwrap_err();
     let before = misses(&redis).await;
     redis.pause();

@@ -65,7 +65,7 @@ async fn who_does_not_know_a_template_announces_nothing() {
     assert_eq!(after.known, [a.clone()].into());
     eventually("the announcement arrives", SOON, async || reader.l1("t?a=1").is_none()).await;
 
-    assert_eq!(register(&peer, &[a.clone()]).await.unwrap(), epoch);
+    assert_eq!(register(&peer, std::slice::from_ref(&a)).await.unwrap(), epoch);
     assert!(matches!(publish(&leader, "t", after.edition, &[]).await, Published::Yes(_)), "it was known already");
     register(&peer, &[b.clone(), a.clone()]).await.unwrap();
     assert_eq!(publish(&leader, "t", after.edition, &[]).await, Published::Outdated);
@@ -80,7 +80,7 @@ async fn what_is_known_is_not_asked_for() {
     let [a, b] = named(["t(a)", "t(b)"]);
     let epoch = register(&node, std::slice::from_ref(&a)).await.unwrap();
     redis.kill();
-    assert_eq!(node.cache.register(&[a.clone()]).await.unwrap(), epoch);
+    assert_eq!(node.cache.register(std::slice::from_ref(&a)).await.unwrap(), epoch);
     assert!(matches!(node.cache.register(&[a, b]).await, Err(RegisterError::Redis(_))));
 }
 

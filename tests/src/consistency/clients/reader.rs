@@ -12,7 +12,7 @@ use rand::seq::IndexedRandom as _;
 use rand::{Rng as _, SeedableRng as _};
 use tokio::time::sleep;
 
-use crate::consistency::client::{Answer, Connection, NoAnswer};
+use crate::connection::{Answer, Connection, NoAnswer};
 use crate::consistency::history::Token;
 use crate::consistency::judge::{Claim, Evidence, Observation, Verdict, Violation, Wrong};
 use crate::consistency::load::Load;

@@ -15,7 +15,7 @@ use rand::{Rng as _, SeedableRng as _};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
 
-use crate::consistency::client::Connection;
+use crate::connection::Connection;
 use crate::consistency::history::{Token, Version};
 use crate::consistency::load::{Load, Way};
 use crate::consistency::question::{Key, PARTS, Question, Table, ZEROS};

@@ -1,4 +1,4 @@
-//! A connection to a node, as light as it can be: the checker shares the machine with what it checks.
+//! A connection to a server, as light as it can be: checker and benchmarks share the machine with what they look at.
 
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ impl Answer {
     }
 }
 
-/// A client of one node. It connects when it has to, and stays connected.
+/// A client of one server. It connects when it has to, and stays connected.
 #[derive(Debug)]
 pub struct Connection {
     port: u16,
@@ -68,7 +68,7 @@ impl Drop for Open {
 }
 
 impl Connection {
-    /// To the node on this port.
+    /// To the server on this port.
     #[must_use]
     pub fn to(port: u16) -> Self {
         Self { port, open: None }
