@@ -18,7 +18,7 @@ use tower::Service;
 
 use crate::{
     config::View,
-    feed::{Report, State},
+    feed::{Kind, Report, State},
     origin::Health,
     readiness::Readiness,
     serve::{Purge, SchemaAge, Serve},
@@ -121,6 +121,7 @@ fn feed(serve: &Serve, now: Moment) -> Value {
     };
     json!({
         "status": state.as_str(),
+        "kind": serve.feed.kind().map(Kind::as_str),
         "reason": reason,
         "lag_ms": state.lag(now).map(|lag| lag.as_millis()),
         "tables_covered": serve.feed.coverage().size(),

@@ -21,9 +21,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::Admin,
-    config::{self, Config},
+    config::Config,
     error::Error,
-    feed::{self, Feed},
+    feed::{self, Choice, Feed},
     listener::{Allowance, Listener},
     origin::{Denied, Origin, describe},
     readiness::Readiness,
@@ -198,31 +198,25 @@ async fn prepare(config: Config) -> Result<Serve, StartError> {
     let origin = connect(&config, &metrics).await?;
     origin.check_access(&config.database).await.map_err(StartError::Denied)?;
     let schema = origin.load_schema(&config.database.schemas).await.map_err(StartError::Schema)?;
-    let trust = trust(&config).await;
+    let Choice { kind, why } = feed::choose(&config).await;
+    // Decided once: a node that began without a feed promises less, and says so.
+    let trust = if kind.is_some() { Trust::Feed } else { Trust::Announcements };
     let cache = Arc::new(open_cache(&config, trust, &metrics)?);
-    let feed = match trust {
-        Trust::Announcements => Feed::off(),
-        Trust::Feed => Feed::start(&config, cache.clone(), metrics.clone(), feed::setup::needed(&schema)),
+    let feed = match kind {
+        None => {
+            metrics.feed_kind("none");
+            tracing::warn!(%why, "no change feed: changes made past the proxy are noticed by lifetime and purge only");
+            Feed::off()
+        }
+        Some(kind) => {
+            metrics.feed_kind(kind.as_str());
+            tracing::info!(kind = kind.as_str(), %why, "change feed");
+            let needed = feed::setup::needed(&schema);
+            Feed::start(kind, &config, cache.clone(), metrics.clone(), needed)
+        }
     };
     await_lease(&cache).await;
     Ok(Serve::new(config, cache, origin, feed, schema, metrics))
-}
-
-/// Whether this node has a change feed. Decided once: a node that began without one promises less, and says so.
-async fn trust(config: &Config) -> Trust {
-    match config.coherence.feed {
-        config::Feed::None => Trust::Announcements,
-        config::Feed::Logical => Trust::Feed,
-        config::Feed::IfAble => {
-            let reason = match feed::unable(config).await {
-                Ok(None) => return Trust::Feed,
-                Ok(Some(unable)) => unable.to_string(),
-                Err(error) => describe(&error),
-            };
-            tracing::warn!(%reason, "no change feed: changes made past the proxy are noticed by lifetime and purge only");
-            Trust::Announcements
-        }
-    }
 }
 
 fn bind_remedy(error: &io::Error) -> &'static str {

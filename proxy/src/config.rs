@@ -165,10 +165,12 @@ pub struct Coherence {
 /// How changes made past the proxy are noticed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Feed {
-    /// by the change feed if the role may have one, else not at all
+    /// by logical replication if the role may, else by triggers if they are installed, else not at all
     IfAble,
     /// by logical replication
     Logical,
+    /// by what triggers record
+    Trigger,
     /// not at all: only writes through the proxy and purges invalidate, and lifetimes bound the rest
     None,
 }

@@ -1,5 +1,7 @@
 //! The change feed: every commit in the database is announced, whoever made it.
 //!
+//! It comes in two kinds: from the database's own log, as follows, or from what triggers record, see [`trigger`].
+//!
 //! ```text
 //! slot free -> lead: decode -> wait until visible (C2) -> announce -> vouch -> acknowledge
 //! slot taken -> follow: look again in a moment
@@ -9,23 +11,28 @@
 //! of its own, on a slot that ends with its session. Which tags a changed row has is decided by the templates that the nodes
 //! read by: see `relation`.
 
+mod choice;
+pub mod trigger;
 mod needs;
 mod leader;
 mod ended;
 pub mod ddl;
 mod heart;
+mod announcer;
 mod transactions;
 mod relation;
 mod lineage;
 mod changed;
 mod templates;
 mod pgoutput;
+mod pace;
 mod snapshot;
 mod slot;
 pub mod setup;
 mod precision;
 mod coverage;
 mod ability;
+mod state;
 mod endpoint;
 
 use std::{
@@ -33,11 +40,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cache_core::{
-    cache::TwoTier,
-    clock::Moment,
-    coherence::{Break, Stream},
-};
+use cache_core::{cache::TwoTier, coherence::Stream};
 use parking_lot::Mutex;
 use pgwire_replication::ReplicationClient;
 use tokio::{task::JoinHandle, time::sleep};
@@ -45,21 +48,26 @@ use tokio_postgres::Client;
 
 pub use self::{
     ability::{Unable, ability},
+    choice::{Choice, choose, look},
     coverage::Coverage,
     precision::{Precision, Remedy, Report, report},
+    state::{Kind, State},
 };
 use self::{
+    announcer::took_over,
     coverage::{Covering, Needed},
     ended::Ended,
     endpoint::Endpoint,
     leader::{Leader, Parts},
     slot::Slot,
 };
-use crate::{config::Config, reply::StoredResponse, rest::TableId, telemetry::Metrics};
+use crate::{config::Config, origin::Place, reply::StoredResponse, rest::TableId, telemetry::Metrics};
 
 /// The publication that the feed reads.
 pub const PUBLICATION: &str = "transom";
 
+/// What to do about tables that the publication does not cover.
+const REMEDY: &str = "see `transom setup --dry-run`";
 /// How often a node that follows looks whether the slot is free: most of the time that a change of leaders takes.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Streams that broke before they brought anything, until the slot is thought to be spoiled: it may hold a change that
@@ -67,65 +75,6 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const SPOILED_AFTER: u32 = 3;
 /// How long the end of a node waits for the stream to be closed.
 const STOP_PATIENCE: Duration = Duration::from_secs(1);
-
-/// What the feed of this node does.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// there is none
-    Off,
-    /// it announces; the newest heartbeat that came back was sent at this moment
-    Leading {
-        /// by this node's clock
-        proven: Moment,
-    },
-    /// another node announces
-    Following,
-    /// it cannot do either
-    Down {
-        /// since when, and why
-        reason: String,
-    },
-}
-
-impl State {
-    /// The name used in `/health` and logs.
-    #[must_use]
-    pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Off => "off",
-            Self::Leading { .. } => "leading",
-            Self::Following => "following",
-            Self::Down { .. } => "down",
-        }
-    }
-
-    /// How old the newest proof is: what a change may lag at most. Known to the leader alone.
-    #[must_use]
-    pub fn lag(&self, now: Moment) -> Option<Duration> {
-        match self {
-            Self::Leading { proven } => Some(now.since(*proven)),
-            Self::Off | Self::Following | Self::Down { .. } => None,
-        }
-    }
-}
-
-/// Asks the first server that answers whether it and this role can have a feed.
-///
-/// # Errors
-/// If none answers.
-pub async fn unable(config: &Config) -> Result<Option<Unable>, tokio_postgres::Error> {
-    let mut answer = Ok(None);
-    for endpoint in Endpoint::all(&config.database.connection) {
-        answer = match endpoint.connect().await {
-            Ok(client) => ability(&client).await,
-            Err(error) => Err(error),
-        };
-        if answer.is_ok() {
-            break;
-        }
-    }
-    answer
-}
 
 /// The name of the slot of a node with these settings.
 #[must_use]
@@ -136,6 +85,7 @@ pub fn slot_name(config: &Config) -> Option<String> {
 
 /// The feed of one node.
 pub struct Feed {
+    kind: Option<Kind>,
     state: Arc<Mutex<State>>,
     covering: Covering,
     endpoints: Vec<Endpoint>,
@@ -148,6 +98,7 @@ impl Feed {
     #[must_use]
     pub fn off() -> Self {
         Self {
+            kind: None,
             state: Arc::new(Mutex::new(State::Off)),
             covering: Covering::default(),
             endpoints: Vec::new(),
@@ -159,6 +110,7 @@ impl Feed {
     /// Starts to lead or follow, and keeps trying forever; never waits for Postgres.
     #[must_use]
     pub fn start(
+        kind: Kind,
         config: &Config,
         cache: Arc<TwoTier<StoredResponse>>,
         metrics: Arc<Metrics>,
@@ -168,18 +120,52 @@ impl Feed {
         let covering = Covering::default();
         let endpoints = Endpoint::all(&config.database.connection);
         let needed = Needed::new(needed);
-        let runner = Runner {
-            endpoints: endpoints.clone(),
-            namespace: config.namespace.clone(),
-            kind: if config.redis.is_some() { SlotKind::Lasting } else { SlotKind::OfSession },
-            cache,
-            metrics,
-            needed: needed.clone(),
-            state: state.clone(),
-            covering: covering.clone(),
-            spoiled: 0,
+        let (told, covered, wanted) = (state.clone(), covering.clone(), needed.clone());
+        let is_shared = config.redis.is_some();
+        let task = match kind {
+            Kind::Logical => {
+                let runner = Runner {
+                    endpoints: endpoints.clone(),
+                    namespace: config.namespace.clone(),
+                    kind: if is_shared { SlotKind::Lasting } else { SlotKind::OfSession },
+                    cache,
+                    metrics,
+                    needed: wanted,
+                    state: told,
+                    covering: covered,
+                    spoiled: 0,
+                };
+                tokio::spawn(runner.run())
+            }
+            Kind::Trigger => {
+                let runner = trigger::Runner {
+                    endpoints: endpoints.clone(),
+                    turns: if is_shared { trigger::Turns::one(&config.namespace) } else { trigger::Turns::Each },
+                    cache,
+                    metrics,
+                    needed: wanted,
+                    state: told,
+                    covering: covered,
+                };
+                tokio::spawn(runner.run())
+            }
         };
-        Self { state, covering, endpoints, needed, task: Mutex::new(Some(tokio::spawn(runner.run()))) }
+        Self { kind: Some(kind), state, covering, endpoints, needed, task: Mutex::new(Some(task)) }
+    }
+
+    /// Which kind it is of, if there is one.
+    #[must_use]
+    pub fn kind(&self) -> Option<Kind> {
+        self.kind
+    }
+
+    /// Where a write leaves its name, so that whoever announces it says whose it was.
+    #[must_use]
+    pub fn reads(&self) -> Option<Place> {
+        self.kind.map(|kind| match kind {
+            Kind::Logical => Place::Log,
+            Kind::Trigger => Place::Outbox,
+        })
     }
 
     /// What it does at the moment.
@@ -236,14 +222,8 @@ impl Runner {
         }
     }
 
-    /// Says each reason once.
     fn down(&self, ended: &Ended) {
-        let reason = ended.to_string();
-        let mut state = self.state.lock();
-        if *state != (State::Down { reason: reason.clone() }) {
-            tracing::warn!(%reason, "change feed: nothing is proven to be fresh until it is back");
-            *state = State::Down { reason };
-        }
+        self.state.lock().go_down(ended.to_string());
     }
 
     fn become_state(&self, state: State) {
@@ -311,12 +291,7 @@ impl Runner {
     /// Learns what is covered; whatever was judged by another coverage is judged again.
     async fn cover(&self, control: &Client) -> Result<(), Ended> {
         let coverage = Coverage::load(control).await?;
-        let version = coverage.version().to_owned();
-        if self.covering.update(coverage) {
-            self.needed.report(&self.covering.current());
-        }
-        // After the update: a lease by this version may be granted as soon as this is said.
-        self.cache.backplane().cover(&version);
+        self.covering.learn(coverage, &self.needed, REMEDY, self.cache.backplane());
         Ok(())
     }
 
@@ -350,7 +325,7 @@ impl Runner {
             begins,
         };
         let (mut leader, broken) = Leader::take_over(parts, endpoint.connect().await?).await?;
-        self.took_over(name, broken);
+        took_over(name, broken, &self.metrics);
         let (state, began) = (self.state.clone(), Instant::now());
         let first = Mutex::new(true);
         let ended = leader
@@ -370,17 +345,6 @@ impl Runner {
             self.spoiled += 1;
         }
         ended
-    }
-
-    fn took_over(&self, slot: &str, broken: Option<Break>) {
-        match broken {
-            None => tracing::info!(slot, "change feed: leading, where the leader before stopped"),
-            Some(reason) => {
-                let reason_text = reason.as_str();
-                tracing::warn!(slot, reason = reason_text, "change feed: leading, in a new epoch");
-                self.metrics.feed_epoch(reason);
-            }
-        }
     }
 }
 

@@ -26,7 +26,7 @@ use self::{
 pub use self::{
     health::Health,
     session::{RequestSettings, Session, Told},
-    signature::{LOG_PREFIX, Sign, Signature, Signed},
+    signature::{LOG_PREFIX, Place, SIGN_FUNCTION, Sign, Signature, Signed},
 };
 use crate::{
     config::{Database, Ending},
@@ -108,7 +108,7 @@ pub struct Written<T> {
     pub accepted: T,
     /// the tables that changed
     pub changed: Vec<TableId>,
-    /// whether the log says whose write it was
+    /// whether whoever announces it learns whose write it was
     pub signed: Signed,
 }
 
@@ -244,7 +244,7 @@ impl Origin {
     }
 
     /// Runs a write. `accept` judges the answer before the commit: what it refuses is rolled back, and so is everything if
-    /// the ending says so; then nothing has changed. `sign` says what to leave in the log with the commit, given what
+    /// the ending says so; then nothing has changed. `sign` says what to leave in the database with the commit, given what
     /// changed; a write that changed nothing is not asked. If the role may not leave anything there, the write is made again
     /// without.
     ///

@@ -74,6 +74,13 @@ impl NodeBuilder {
         self
     }
 
+    /// Without this setting, so that its default counts.
+    #[must_use]
+    pub fn unset(mut self, name: &str) -> Self {
+        self.settings.remove(name);
+        self
+    }
+
     /// With this text as its TOML file, for what only the file can say: overrides per table.
     #[must_use]
     pub fn toml(mut self, text: &str) -> Self {

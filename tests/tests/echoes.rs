@@ -11,13 +11,23 @@ const OTHER: &str = "/airlines?carrier=eq.AA";
 const BY_WRITES: &str = "transom_announcements_total{source=\"write\"}";
 const BY_FEED: &str = "transom_announcements_total{source=\"feed\"}";
 
-fn fed(database: &Database, redis: &Redis) -> NodeBuilder {
-    NodeBuilder::on(database).redis(redis).set("feed", "logical")
+const KINDS: [&str; 2] = ["logical", "trigger"];
+
+fn fed(database: &Database, redis: &Redis, kind: &str) -> NodeBuilder {
+    NodeBuilder::on(database).redis(redis).set("feed", kind)
 }
 
-async fn database() -> Database {
+async fn database(kind: &str) -> Database {
     let database = Postgres::shared().await.database().await;
     database.execute("grant insert, update, delete on airlines to web_anon").await;
+    if kind == "trigger" {
+        let made = std::process::Command::new(transom_tests::binary())
+            .args(["setup", "--feed", kind])
+            .env("DATABASE_URL", database.url())
+            .output()
+            .expect("it is built");
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
     database
 }
 
@@ -61,8 +71,14 @@ async fn sum(nodes: &[Node], series: &str) -> f64 {
 
 #[tokio::test]
 async fn a_write_is_announced_once_by_the_feed_and_leaves_other_rows_alone() {
-    let (database, redis) = (database().await, Redis::start().await);
-    let nodes = three(&fed(&database, &redis)).await;
+    for kind in KINDS {
+        announced_once(kind).await;
+    }
+}
+
+async fn announced_once(kind: &str) {
+    let (database, redis) = (database(kind).await, Redis::start().await);
+    let nodes = three(&fed(&database, &redis, kind)).await;
     let [a, b, c] = &nodes;
     for node in &nodes {
         until_hit(node.rest(), ONE).await;
@@ -94,8 +110,14 @@ async fn a_write_is_announced_once_by_the_feed_and_leaves_other_rows_alone() {
 
 #[tokio::test]
 async fn a_write_that_changes_nothing_is_not_announced() {
-    let (database, redis) = (database().await, Redis::start().await);
-    let nodes = three(&fed(&database, &redis)).await;
+    for kind in KINDS {
+        announced_not_at_all(kind).await;
+    }
+}
+
+async fn announced_not_at_all(kind: &str) {
+    let (database, redis) = (database(kind).await, Redis::start().await);
+    let nodes = three(&fed(&database, &redis, kind)).await;
     until_hit(nodes[0].rest(), ONE).await;
     let nobody = "/airlines?carrier=eq.none";
     let written = nodes[0].rest().patch(nobody, &json!({ "name": "x" })).send().await.expect_status(204);
@@ -106,8 +128,14 @@ async fn a_write_that_changes_nothing_is_not_announced() {
 
 #[tokio::test]
 async fn a_write_whose_leader_is_gone_announces_for_itself() {
-    let (database, redis) = (database().await, Redis::start().await);
-    let builder = fed(&database, &redis);
+    for kind in KINDS {
+        announced_without_a_leader(kind).await;
+    }
+}
+
+async fn announced_without_a_leader(kind: &str) {
+    let (database, redis) = (database(kind).await, Redis::start().await);
+    let builder = fed(&database, &redis, kind);
     let mut leader = builder.start_process().await;
     until_hit(leader.rest(), ONE).await;
     let (writer, reader) = (builder.start().await, builder.start().await);
@@ -131,9 +159,21 @@ async fn a_write_whose_leader_is_gone_announces_for_itself() {
 
 #[tokio::test]
 async fn a_role_that_may_not_sign_writes_all_the_same() {
-    let (database, redis) = (database().await, Redis::start().await);
-    database.execute("revoke execute on function pg_logical_emit_message(boolean, text, text) from public").await;
-    let node = fed(&database, &redis).start_process().await;
+    for (kind, function) in [
+        ("logical", "pg_catalog.pg_logical_emit_message(boolean, text, text)"),
+        ("trigger", "transom.sign_write(uuid)"),
+    ] {
+        writes_unsigned(kind, function, &format!("revoke execute on function {function} from public")).await;
+    }
+    for gone in ["drop function transom.sign_write", "revoke usage on schema transom from public"] {
+        writes_unsigned("trigger", "transom.sign_write", gone).await;
+    }
+}
+
+async fn writes_unsigned(kind: &str, function: &str, sql: &str) {
+    let (database, redis) = (database(kind).await, Redis::start().await);
+    database.execute(sql).await;
+    let node = fed(&database, &redis, kind).start_process().await;
     until_hit(node.rest(), ONE).await;
     for name in ["one", "two"] {
         let written = patch(node.rest(), name).await;
@@ -141,6 +181,21 @@ async fn a_role_that_may_not_sign_writes_all_the_same() {
         assert!(node.rest().get(ONE).send().await.text().contains(name));
     }
     assert_eq!(database.value("select count(*) from airlines where name = 'two'").await.as_deref(), Some("1"));
-    let log = node.log();
-    assert_eq!(log.matches("may not call pg_logical_emit_message").count(), 1, "{log}");
+    let (log, name) = (node.log(), function.split('(').next().unwrap_or_default());
+    assert_eq!(log.matches(&format!("may not call {name}")).count(), 1, "{log}");
+}
+
+/// Whoever calls it by other means names at worst what they changed themselves.
+#[tokio::test]
+async fn signing_can_do_nothing_but_name_the_own_transaction() {
+    let database = database("trigger").await;
+    database.execute("update airlines set name = 'x' where carrier = 'AA'").await;
+    let client = database.client().await;
+    let id = "00000000-0000-0000-0000-0000000000ab";
+    client.batch_execute(&format!("set role web_anon; select transom.sign_write('{id}')")).await.expect("all may");
+    let named = "select count(*) from transom.outbox where write_id is not null";
+    assert_eq!(database.value(named).await.as_deref(), Some("0"), "nobody else's");
+    let sql = format!("begin; update airlines set name = 'y'; select transom.sign_write('{id}'); commit");
+    client.batch_execute(&sql).await.expect("all may");
+    assert_eq!(database.value(named).await.as_deref(), Some("1"));
 }

@@ -3,6 +3,7 @@
 
 mod breaks;
 mod handover;
+mod trigger;
 
 use std::time::{Duration, Instant};
 

@@ -7,6 +7,7 @@ mod purges;
 mod random;
 mod report;
 mod stage;
+mod triggers;
 mod volume;
 
 use stage::Stage;

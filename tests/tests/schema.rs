@@ -184,6 +184,39 @@ async fn all_say(nodes: &[Node], target: &str, text: &str) {
     }
 }
 
+/// There is no notification here, and no row of these tables changes: what is recorded of the definition is announced.
+#[tokio::test]
+async fn by_triggers_a_changed_definition_is_announced_with_its_commit() {
+    let (database, redis) = (Postgres::shared().await.database().await, Redis::start().await);
+    database.execute(DEFINED).await;
+    let said = setup(&database, "postgres", &["--feed", "trigger"]);
+    assert!(said.contains("CREATE EVENT TRIGGER"), "{said}");
+    let builder = NodeBuilder::on(&database).redis(&redis).set("feed", "trigger");
+    let mut nodes = Vec::new();
+    for _ in 0..2 {
+        let node = builder.start().await;
+        node.until_lease(Lease::Held).await;
+        nodes.push(node);
+    }
+    all_say(&nodes, "/names", r#"[{"carrier":"UA","name":"United Air Lines Inc."}]"#).await;
+    database
+        .execute("create or replace view names as select carrier, 'x' as name from airlines where carrier = 'UA'")
+        .await;
+    all_say(&nodes, "/names", r#"[{"carrier":"UA","name":"x"}]"#).await;
+    // Who changes definitions need not be able to see what is recorded.
+    database
+        .execute(
+            "grant create on schema public to web_anon; set role web_anon; create table theirs (id int primary key)",
+        )
+        .await;
+    let recorded = "select count(*) > 1 from transom.outbox where table_name is null";
+    assert_eq!(database.value(recorded).await.as_deref(), Some("t"));
+    assert!(setup(&database, "postgres", &["--remove"]).contains("DROP SCHEMA transom CASCADE"));
+    let left = "select count(*)::text from pg_event_trigger where evtname like 'transom%'";
+    assert_eq!(database.value(left).await.as_deref(), Some("0"));
+    database.execute("drop table theirs").await;
+}
+
 /// Nobody notifies here but the trigger, and no row of these tables changes.
 #[tokio::test]
 async fn with_the_event_trigger_every_node_sees_a_changed_definition() {

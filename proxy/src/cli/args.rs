@@ -110,8 +110,13 @@ fn capitalized(text: &str) -> String {
 
 fn setup() -> Command {
     let flag = |name: &'static str, help: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue).help(help);
-    with_settings(Command::new("setup").about("Create what the change feed needs in the database"), &[])
+    let about = "Create what the change feed needs in the database: of the kind that `feed` names, or else the best there can be";
+    with_settings(Command::new("setup").about(about), &[])
         .arg(flag("dry-run", "Print the SQL and run none of it"))
+        .arg(flag("remove", "Remove what was created: triggers, publication, slot"))
+        .arg(Arg::new("grant-to").long("grant-to").value_name("ROLE").help(
+            "With triggers: let this role read what they record, if nodes do not connect as the one that runs this",
+        ))
         .arg(flag(
             "replica-identity-full",
             "Also publish tables without a primary key, by ALTER TABLE ... REPLICA IDENTITY FULL",

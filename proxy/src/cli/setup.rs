@@ -1,39 +1,44 @@
-//! `transom setup`: makes what the change feed needs in the database, or prints how.
+//! `transom setup`: makes what the change feed needs in the database, or prints how, or takes it away.
 
 use clap::ArgMatches;
 use tokio_postgres::{Client, NoTls, error::SqlState};
 
 use super::failure::Failure;
 use super::serve;
-use crate::config::{Config, Inputs};
+use crate::config::{self, Config, Inputs};
 use crate::feed::ddl::{self, Trigger};
 use crate::feed::setup::{self, Identity, Plan};
-use crate::feed::{self, ability};
+use crate::feed::{self, Kind, ability, trigger};
 use crate::origin::describe;
 use crate::rest;
 
+/// A statement that waits for a lock has everybody else wait behind it: better to try again at a quieter time.
+const LOCK_TIMEOUT: &str = "SET lock_timeout = '5s'";
+
 pub(super) fn run(matches: &ArgMatches, inputs: &Inputs) -> Result<(), Failure> {
     let config = Config::load(inputs)?.config;
-    let identity = if matches.get_flag("replica-identity-full") { Identity::Full } else { Identity::AsIs };
-    let dry = matches.get_flag("dry-run");
     serve::runtime(1)?.block_on(async {
         let client = connect(&config).await.map_err(|error| refused("cannot connect", &error))?;
-        let plan = plan(&client, &config, identity).await?;
-        for left_out in &plan.left_out {
-            println!("-- left out: {}: {}", left_out.table, left_out.why);
+        let dry = matches.get_flag("dry-run");
+        if matches.get_flag("remove") {
+            let slot = feed::slot_name(&config);
+            let plan = setup::removal(&client, slot.as_deref()).await.map_err(|error| unreadable(&error))?;
+            execute(&client, &plan, dry).await?;
+            say_if_nothing(&plan, Trigger::Present);
+            return Ok(());
         }
-        for statement in &plan.statements {
-            println!("{statement};");
-            if !dry {
-                client.batch_execute(statement).await.map_err(|error| refused(statement, &error))?;
-            }
-        }
+        let plan = plan(&client, &config, matches).await?;
+        execute(&client, &plan, dry).await?;
         let noticing = notice_definitions(&client, &config, dry).await?;
-        if plan.statements.is_empty() && noticing == Trigger::Present {
-            println!("-- nothing to do");
-        }
+        say_if_nothing(&plan, noticing);
         Ok(())
     })
+}
+
+fn say_if_nothing(plan: &Plan, noticing: Trigger) {
+    if plan.statements.is_empty() && noticing == Trigger::Present {
+        println!("-- nothing to do");
+    }
 }
 
 /// Makes the event trigger. Most servers let only superusers do so, and the rest does not depend on it. Says what was there.
@@ -61,17 +66,55 @@ fn commented(script: &str) -> String {
     script.lines().map(|line| format!("--   {line}")).collect::<Vec<_>>().join("\n")
 }
 
-async fn plan(client: &Client, config: &Config, identity: Identity) -> Result<Plan, Failure> {
-    let asked = "the database cannot be read";
-    if let Some(unable) = ability(client).await.map_err(|error| refused(asked, &error))? {
-        return Err(Failure::Runtime(unable.to_string()));
+async fn execute(client: &Client, plan: &Plan, dry: bool) -> Result<(), Failure> {
+    for left_out in &plan.left_out {
+        println!("-- left out: {}: {}", left_out.table, left_out.why);
     }
+    if !dry {
+        client.batch_execute(LOCK_TIMEOUT).await.map_err(|error| refused(LOCK_TIMEOUT, &error))?;
+    }
+    for statement in &plan.statements {
+        println!("{statement};");
+        if !dry {
+            client.batch_execute(statement).await.map_err(|error| refused(statement, &error))?;
+        }
+    }
+    Ok(())
+}
+
+async fn plan(client: &Client, config: &Config, matches: &ArgMatches) -> Result<Plan, Failure> {
+    let kind = kind(client, config).await?;
     let schemas = &config.database.schemas;
-    let schema = rest::load_schema(client, schemas).await.map_err(|error| refused(asked, &error))?;
-    // Without Redis every node makes a slot of its own, which ends with it.
-    let slot = config.redis.as_ref().and_then(|_| feed::slot_name(config));
+    let schema = rest::load_schema(client, schemas).await.map_err(|error| unreadable(&error))?;
     let needed = setup::needed(&schema);
-    setup::plan(client, &needed, identity, slot.as_deref()).await.map_err(|error| refused(asked, &error))
+    let plan = match kind {
+        Kind::Logical => {
+            let identity = if matches.get_flag("replica-identity-full") { Identity::Full } else { Identity::AsIs };
+            // Without Redis every node makes a slot of its own, which ends with it.
+            let slot = config.redis.as_ref().and_then(|_| feed::slot_name(config));
+            setup::plan(client, &needed, identity, slot.as_deref()).await
+        }
+        Kind::Trigger => {
+            let reader = matches.get_one::<String>("grant-to");
+            trigger::setup::plan(client, &needed, reader.map(String::as_str)).await
+        }
+    };
+    plan.map_err(|error| unreadable(&error))
+}
+
+/// The kind that is asked for; else by the log, if this role may.
+async fn kind(client: &Client, config: &Config) -> Result<Kind, Failure> {
+    if config.coherence.feed == config::Feed::Trigger {
+        return Ok(Kind::Trigger);
+    }
+    match ability(client).await.map_err(|error| unreadable(&error))? {
+        None => Ok(Kind::Logical),
+        Some(unable) if config.coherence.feed == config::Feed::Logical => Err(Failure::Runtime(unable.to_string())),
+        Some(unable) => {
+            println!("-- by triggers, because {unable}");
+            Ok(Kind::Trigger)
+        }
+    }
 }
 
 async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
@@ -79,6 +122,10 @@ async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
     // Ends with the client; its errors reach whoever waits for an answer.
     tokio::spawn(connection);
     Ok(client)
+}
+
+fn unreadable(error: &tokio_postgres::Error) -> Failure {
+    refused("the database cannot be read", error)
 }
 
 fn refused(what: &str, error: &tokio_postgres::Error) -> Failure {

@@ -302,6 +302,7 @@ impl Values {
         match self.optional_text(name).as_deref() {
             None => Feed::IfAble,
             Some("logical") => Feed::Logical,
+            Some("trigger") => Feed::Trigger,
             Some(_) => Feed::None,
         }
     }

@@ -253,8 +253,8 @@ pub static SETTINGS: &[Setting] = &[
 
     row("max_staleness", Group::Coherence, Kind::Duration(50, HOUR), Value("1s"), &[],
         "bound on staleness when coherence cannot be proven"),
-    row("feed", Group::Coherence, Kind::Choice(&["logical", "none"], &["trigger"]),
-        Absent("logical if the role may, else none"), &[],
+    row("feed", Group::Coherence, Kind::Choice(&["logical", "trigger", "none"], &[]),
+        Absent("logical if the role may, else trigger if installed, else none"), &[],
         "how changes made past the proxy are noticed; none: only by lifetime and purge"),
     row("coherence_slots", Group::Coherence, Kind::PowerOfTwo(1_024, 4_194_304), Value("262144"), &[],
         "slots of the coherence table, 8 bytes each; the same on every node of a namespace"),

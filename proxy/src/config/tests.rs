@@ -106,8 +106,8 @@ fn an_error_names_the_setting_its_source_what_was_wrong_and_what_would_be_right(
         ("TRANSOM_AUDIT_SHARE", "1 in 0", "not a share"),
         (
             "TRANSOM_FEED",
-            "trigger",
-            "\"trigger\" comes with a later version and is not there yet; write logical or none",
+            "triggers",
+            "\"triggers\" is not one of the words known here; write logical or trigger or none",
         ),
         ("TRANSOM_LOG_FORMAT", "xml", "write text or json"),
         ("TRANSOM_DB_SCHEMAS", "a,,b", "not a list of different names"),

@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
+use cache_core::backplane::Backplane;
 use tokio_postgres::Client;
 
 use super::PUBLICATION;
@@ -79,11 +80,16 @@ impl Coverage {
         Ok(Self { version, tables: Covered::Tables(rows.iter().map(table).collect()), generation: 0 })
     }
 
+    /// These tables, every one told row by row, as of this version.
+    pub(super) fn of(version: String, tables: impl IntoIterator<Item = TableId>) -> Self {
+        let tables = tables.into_iter().map(|table| (table, Detail::Rows)).collect();
+        Self { version, tables: Covered::Tables(tables), generation: 0 }
+    }
+
     /// What a publication of these tables, made by `transom setup`, would cover.
     #[must_use]
     pub fn expected(tables: impl IntoIterator<Item = TableId>) -> Self {
-        let tables = tables.into_iter().map(|table| (table, Detail::Rows)).collect();
-        Self { version: String::new(), tables: Covered::Tables(tables), generation: 0 }
+        Self::of(String::new(), tables)
     }
 
     /// The version of the publication.
@@ -139,6 +145,17 @@ impl Covering {
         self.0.load()
     }
 
+    /// From now on this coverage counts, on this node and with its peers. Says what of the `needed` tables is not covered, and
+    /// the `remedy`.
+    pub(super) fn learn(&self, coverage: Coverage, needed: &Needed, remedy: &str, backplane: &Backplane) {
+        let version = coverage.version().to_owned();
+        if self.update(coverage) {
+            needed.report(&self.current(), remedy);
+        }
+        // After the update: a lease by this version may be granted as soon as this is said.
+        backplane.cover(&version);
+    }
+
     /// Whether this changed anything.
     pub(super) fn update(&self, coverage: Coverage) -> bool {
         let before = self.0.load();
@@ -169,15 +186,15 @@ impl Needed {
         self.0.store(Arc::new(tables));
     }
 
-    /// Says which of them are not covered.
-    pub(super) fn report(&self, coverage: &Coverage) {
+    /// Says which of them are not covered, and the remedy.
+    pub(super) fn report(&self, coverage: &Coverage, remedy: &str) {
         let tables = self.tables();
         let uncovered: Vec<String> =
             tables.iter().filter(|table| !coverage.covers([*table])).map(ToString::to_string).collect();
         if uncovered.is_empty() {
             tracing::info!(tables = tables.len(), "change feed: every table is covered");
         } else {
-            tracing::warn!(?uncovered, "change feed: answers from these are not stored; see `transom setup --dry-run`");
+            tracing::warn!(?uncovered, remedy, "change feed: answers from these are not stored");
         }
     }
 }

@@ -1,7 +1,8 @@
 //! Changes of definition, which no table's stream of rows shows: an event trigger writes them to the log, in the order of
-//! commits, and notifies whoever listens that the schema is another one.
+//! commits, and to where triggers record changes if there is such a place, and notifies whoever listens that the schema is
+//! another one.
 //!
-//! The leader announces everything when such a message comes: the new fingerprint of the schema makes everything that was
+//! Whoever leads announces everything when it comes by this: the new fingerprint of the schema makes everything that was
 //! stored before unreachable anyway. Without the trigger a definition is noticed by `NOTIFY` alone, or with the next row.
 
 use tokio_postgres::Client;
@@ -36,8 +37,8 @@ const TRIGGERS: [(&str, &str); 2] =
 #[must_use]
 pub fn statements(channel: Option<&str>) -> Vec<String> {
     let function = format!(
-        "CREATE OR REPLACE FUNCTION {FUNCTION}() RETURNS event_trigger LANGUAGE plpgsql SET search_path = pg_catalog \
-         AS $transom${}$transom$",
+        "CREATE OR REPLACE FUNCTION {FUNCTION}() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER \
+         SET search_path = pg_catalog, pg_temp AS $transom${}$transom$",
         body(channel)
     );
     let triggers = TRIGGERS.into_iter().flat_map(|(name, event)| {
@@ -49,7 +50,8 @@ pub fn statements(channel: Option<&str>) -> Vec<String> {
     ["CREATE SCHEMA IF NOT EXISTS transom".to_owned(), function].into_iter().chain(triggers).collect()
 }
 
-/// What a session does with its own temporary objects, and what makes queries faster or their plans better, changes no
+/// Where triggers record changes it is recorded as well, with the rights of whoever made this; without them only the log and
+/// the notification tell. What a session does with its own temporary objects, and what makes queries faster or their plans better, changes no
 /// answer.
 fn body(channel: Option<&str>) -> String {
     let notify = channel.map_or_else(String::new, |channel| {
@@ -70,6 +72,13 @@ BEGIN
   END IF;
   IF matters THEN
     PERFORM pg_logical_emit_message(true, '{LOG_PREFIX}', '{}');{notify}
+    IF to_regprocedure('transom.keep(name, name, jsonb)') IS NOT NULL THEN
+      BEGIN
+        PERFORM transom.keep(NULL, NULL, NULL);
+      EXCEPTION WHEN insufficient_privilege THEN
+        NULL;
+      END;
+    END IF;
   END IF;
 END
 ",

@@ -1,10 +1,11 @@
 //! Where the feed connects. Both of its kinds of connection must reach the same server, so each host of `database_url`
 //! is an endpoint of its own.
 
-use pgwire_replication::ReplicationConfig;
-use tokio_postgres::{Client, Config, NoTls, config::Host};
+use std::{future::poll_fn, sync::Arc, time::Duration};
 
-use std::time::Duration;
+use pgwire_replication::ReplicationConfig;
+use tokio::sync::Notify;
+use tokio_postgres::{AsyncMessage, Client, Config, NoTls, config::Host};
 
 /// A host that does not even refuse is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -61,6 +62,22 @@ impl Endpoint {
         // Ends with the client; its errors reach whoever waits for an answer.
         tokio::spawn(connection);
         Ok(client)
+    }
+
+    /// An ordinary session, and what tells of the notifications that it gets. Several may be told as one.
+    pub(super) async fn listening(&self) -> Result<(Client, Arc<Notify>), tokio_postgres::Error> {
+        let (client, mut connection) = self.config.connect(NoTls).await?;
+        let heard = Arc::new(Notify::new());
+        let hears = heard.clone();
+        // Ends with the client; its errors reach whoever waits for an answer.
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = poll_fn(|context| connection.poll_message(context)).await {
+                if matches!(message, AsyncMessage::Notification(_)) {
+                    hears.notify_one();
+                }
+            }
+        });
+        Ok((client, heard))
     }
 
     /// A replication session on this slot.

@@ -9,11 +9,9 @@ use std::{
 use cache_core::{
     cache::TwoTier,
     clock::Moment,
-    coherence::{Break, Kind, Settled, Stream, Vouched, WriteId},
-    error::RedisError,
-    outcome::Source,
+    coherence::{Break, Stream},
     sabotage::{self, Protection},
-    template::{Edition, Published},
+    template::Templates,
 };
 use futures_util::FutureExt;
 use pgwire_replication::{Lsn, ReplicationClient, ReplicationEvent};
@@ -24,11 +22,12 @@ use tokio::{
 use tokio_postgres::Client;
 
 use super::{
-    changed::Changed,
+    announcer::{Announcer, Decoder, REDIS_AGAIN_AFTER, TAGS_MAX, Told},
     ddl,
     ended::{Ended, SILENCE_MAX},
     heart::{self, Beat},
     lineage::Lineage,
+    pace::Pace,
     snapshot::{SNAPSHOT_SQL, Snapshot},
     templates::{Gained, TemplateSet},
     transactions::{Commit, Transactions},
@@ -37,15 +36,10 @@ use crate::{origin::Signature, reply::StoredResponse, telemetry::Metrics};
 
 /// Commits that were decoded and cannot be seen by everybody yet, at most; behind them waits the stream.
 const PENDING_MAX: usize = 4_096;
-/// Tags of rows that these commits, or those that are owed, may hold together; beyond, they changed whole tables.
-const TAGS_MAX: usize = 1_048_576;
-/// Editions of the templates that an announcement is made for, one after the other, before the round ends without it.
-const EDITIONS_MAX: usize = 8;
 /// Messages taken from the stream before what they brought is announced.
 const ROUND_MAX: usize = 4_096;
-/// Pause before a commit that is not visible, or a Redis that does not answer, is asked about again.
+/// Pause before a commit that is not visible is asked about again.
 const AGAIN_AFTER: Duration = Duration::from_millis(2);
-const REDIS_AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// For so long a Redis that does not answer may make the server keep its log. After that the log is given up: should this
 /// session end before Redis answers, whoever leads next finds the slot ahead of what was announced, and begins a new epoch.
 const REDIS_PATIENCE: Duration = Duration::from_secs(10);
@@ -70,34 +64,47 @@ struct Pending {
     before: u64,
 }
 
-/// A leader at work.
-pub(super) struct Leader {
-    parts: Parts,
-    beats: JoinHandle<String>,
+/// What came through the stream.
+#[derive(Default)]
+struct Decoded {
     transactions: Transactions,
     pending: VecDeque<Pending>,
     /// how many tags of rows they hold
     pending_tags: usize,
+    /// whether the leader keeps up with the log
+    pace: Pace,
+}
+
+impl Decoder for Decoded {
+    fn learn(&mut self, templates: &Templates) -> Gained {
+        let set = match self.pace {
+            Pace::Exact => TemplateSet::of(templates),
+            Pace::Coarse => TemplateSet::unknown(),
+        };
+        let gained = set.gained(self.transactions.templates());
+        self.pending.iter_mut().for_each(|pending| pending.commit.changed.coarsen(&gained));
+        self.transactions.learn(set, &gained);
+        gained
+    }
+}
+
+/// A leader at work.
+pub(super) struct Leader {
+    parts: Parts,
+    beats: JoinHandle<String>,
+    decoded: Decoded,
     /// where the stream stands
     read: u64,
     /// the newest heartbeat that came back and was not passed on yet
     beat: Option<Beat>,
-    /// what is visible and was not announced yet
-    owed: Changed,
-    /// the writes through proxies that are in it
-    writes: Vec<WriteId>,
-    /// the templates by which tags are written; `None` if there are others by now
-    edition: Option<Edition>,
-    /// transactions that were open when the epoch began: their commits may lie before the stream
-    stragglers: BTreeSet<u64>,
-    /// since when Redis does not take anything
-    refused_since: Option<Instant>,
+    announcer: Announcer,
     heard_at: Instant,
 }
 
 impl Drop for Leader {
     fn drop(&mut self) {
         self.beats.abort();
+        self.parts.metrics.feed_keeps_up();
     }
 }
 
@@ -121,8 +128,7 @@ impl Leader {
         };
         let stragglers = if broken.is_some() { open } else { BTreeSet::new() };
         let mut leader = Self::new(parts, heart, stragglers);
-        // If Redis does not answer, they are learned with the first announcement.
-        drop(leader.learn().await);
+        leader.announcer.learn(&mut leader.decoded).await;
         Ok((leader, broken))
     }
 
@@ -131,17 +137,11 @@ impl Leader {
         let beats = tokio::spawn(heart::run(heart, parts.cache.clone(), parts.begins.session.clone()));
         Self {
             read: parts.begins.at,
+            announcer: Announcer::new(parts.cache.clone(), parts.metrics.clone(), stragglers),
             parts,
             beats,
-            transactions: Transactions::default(),
-            pending: VecDeque::new(),
-            pending_tags: 0,
+            decoded: Decoded::default(),
             beat: None,
-            owed: Changed::nothing(),
-            writes: Vec::new(),
-            edition: None,
-            stragglers,
-            refused_since: None,
             heard_at: Instant::now(),
         }
     }
@@ -157,7 +157,7 @@ impl Leader {
     }
 
     async fn round(&mut self, proven: &impl Fn(Moment)) -> Result<(), Ended> {
-        let room = self.pending.len() < PENDING_MAX;
+        let room = self.decoded.pending.len() < PENDING_MAX;
         let again = self.again_after();
         tokio::select! {
             beats = &mut self.beats => return Err(Ended::Heart(beats.unwrap_or_else(|error| error.to_string()))),
@@ -173,16 +173,16 @@ impl Leader {
 
     /// When to try again what could not be done.
     fn again_after(&self) -> Option<Duration> {
-        if self.refused_since.is_some() {
+        if self.announcer.refused_since().is_some() {
             return Some(REDIS_AGAIN_AFTER);
         }
-        (!self.pending.is_empty() || !self.owed.is_nothing()).then_some(AGAIN_AFTER)
+        (!self.decoded.pending.is_empty() || self.announcer.owes()).then_some(AGAIN_AFTER)
     }
 
     /// Takes what waits in the channel, so that one question to Postgres and one to Redis serve all of it.
     async fn take_what_is_there(&mut self) -> Result<(), Ended> {
         for _ in 0..ROUND_MAX {
-            if self.pending.len() >= PENDING_MAX {
+            if self.decoded.pending.len() >= PENDING_MAX {
                 break;
             }
             let Some(event) = self.parts.stream.recv().now_or_never() else { break };
@@ -194,12 +194,13 @@ impl Leader {
     async fn take(&mut self, event: Option<ReplicationEvent>) -> Result<(), Ended> {
         self.heard_at = Instant::now();
         match event.ok_or_else(|| Ended::Stream("the server closed it".to_owned()))? {
-            ReplicationEvent::Begin { xid, .. } => self.transactions.begin(xid),
+            ReplicationEvent::Begin { xid, .. } => self.decoded.transactions.begin(xid),
             ReplicationEvent::XLogData { data, .. } => {
-                self.transactions.message(&data).map_err(|error| Ended::Stream(error.to_string()))?;
-                for relation in self.transactions.strangers() {
+                let transactions = &mut self.decoded.transactions;
+                transactions.message(&data).map_err(|error| Ended::Stream(error.to_string()))?;
+                for relation in transactions.strangers() {
                     let lineage = in_time(Lineage::load(&self.parts.control, relation)).await?;
-                    self.transactions.lineage(relation, lineage);
+                    transactions.lineage(relation, lineage);
                 }
             }
             ReplicationEvent::Commit { end_lsn, commit_time_micros, .. } => {
@@ -207,19 +208,20 @@ impl Leader {
             }
             ReplicationEvent::Message { transactional, lsn, prefix, content } => {
                 if let Some(beat) = heart::parse(&prefix, &content, &self.parts.begins.session) {
+                    self.keep_pace(self.parts.cache.clock().now().since(beat.sent)).await;
                     self.beat = Some(beat);
-                } else if let Some(Signature(write)) = Signature::parse(&prefix, &content) {
-                    self.transactions.sign(write);
+                } else if let Some(write) = Signature::in_log(&prefix, &content) {
+                    self.decoded.transactions.sign(write);
                 }
                 if transactional && ddl::is_change(&prefix, &content) {
-                    self.transactions.redefined();
+                    self.decoded.transactions.redefined();
                 }
                 if !transactional {
                     self.read = self.read.max(lsn.as_u64());
                 }
             }
             // Between two transactions whatever lies before this was sent.
-            ReplicationEvent::KeepAlive { wal_end, .. } if !self.transactions.is_open() => {
+            ReplicationEvent::KeepAlive { wal_end, .. } if !self.decoded.transactions.is_open() => {
                 self.read = self.read.max(wal_end.as_u64());
             }
             ReplicationEvent::KeepAlive { .. } | ReplicationEvent::StoppedAt { .. } => {}
@@ -227,18 +229,40 @@ impl Leader {
         Ok(())
     }
 
+    /// A heartbeat of this age came back.
+    async fn keep_pace(&mut self, age: Duration) {
+        let pace = self.decoded.pace.after(age);
+        if pace == self.decoded.pace {
+            return;
+        }
+        self.decoded.pace = pace;
+        match pace {
+            Pace::Coarse => {
+                tracing::warn!(behind = ?age, "change feed: behind the log; announcing whole tables until it is read");
+                self.parts.metrics.feed_falls_behind();
+            }
+            Pace::Exact => {
+                tracing::info!("change feed: the log is read; announcing rows again");
+                self.parts.metrics.feed_keeps_up();
+            }
+        }
+        // Templates count no more, or again.
+        self.announcer.learn(&mut self.decoded).await;
+    }
+
     fn commit(&mut self, end: u64, committed_at: i64) {
         let before = self.read;
         self.read = self.read.max(end);
-        if let Some(mut commit) = self.transactions.commit(end, committed_at)
+        let Decoded { transactions, pending, pending_tags, .. } = &mut self.decoded;
+        if let Some(mut commit) = transactions.commit(end, committed_at)
             && !(commit.changed.is_nothing() && commit.write.is_none())
         {
-            self.pending_tags += commit.changed.size();
-            if self.pending_tags > TAGS_MAX {
-                self.pending_tags -= commit.changed.size();
+            *pending_tags += commit.changed.size();
+            if *pending_tags > TAGS_MAX {
+                *pending_tags -= commit.changed.size();
                 commit.changed.coarsen(&Gained::All);
             }
-            self.pending.push_back(Pending { commit, before });
+            pending.push_back(Pending { commit, before });
         }
     }
 
@@ -248,89 +272,29 @@ impl Leader {
     /// sent either. So the heartbeat counts although such a commit has to wait.
     async fn announce(&mut self, proven: &impl Fn(Moment)) -> Result<(), Ended> {
         let mut visible = Vec::new();
-        if !self.pending.is_empty() || !self.stragglers.is_empty() {
+        let Decoded { pending, pending_tags, .. } = &mut self.decoded;
+        if !pending.is_empty() || self.announcer.awaits_stragglers() {
             let snapshot = snapshot(&self.parts.control).await?;
-            self.settle(&snapshot);
+            self.announcer.settle(&snapshot);
             let is_seen =
                 |pending: &Pending| snapshot.sees(pending.commit.xid) || sabotage::is_off(Protection::Visibility);
-            let (seen, waiting) = self.pending.drain(..).partition(is_seen);
-            self.pending = waiting;
+            let (seen, waiting) = pending.drain(..).partition(is_seen);
+            *pending = waiting;
             visible = Vec::<Pending>::from(seen);
-            self.pending_tags = self.pending.iter().map(|pending| pending.commit.changed.size()).sum();
+            *pending_tags = pending.iter().map(|pending| pending.commit.changed.size()).sum();
         }
+        let announced_to = pending.front().map_or(self.read, |pending| pending.before);
         let times: Vec<i64> = visible.iter().map(|pending| pending.commit.committed_at).collect();
         for Pending { commit, .. } in visible {
-            self.owed.merge(commit.changed);
-            self.writes.extend(commit.write);
+            self.announcer.owe(commit.changed, commit.write);
         }
-        let announced_to = self.pending.front().map_or(self.read, |pending| pending.before);
-        if self.publish().await {
+        if self.announcer.publish(&mut self.decoded).await {
             times.into_iter().for_each(|at| self.parts.metrics.announce_delay(since(at)));
             self.vouch(announced_to, proven).await?;
         }
-        if self.refused_since.is_some_and(|since| since.elapsed() > REDIS_PATIENCE) {
+        if self.announcer.refused_since().is_some_and(|since| since.elapsed() > REDIS_PATIENCE) {
             self.parts.stream.update_applied_lsn(Lsn::from_u64(announced_to));
         }
-        Ok(())
-    }
-
-    /// What was open when the epoch began may have committed before the stream did, and is not heard of.
-    fn settle(&mut self, snapshot: &Snapshot) {
-        let before = self.stragglers.len();
-        self.stragglers.retain(|xid| snapshot.is_open(*xid));
-        if self.stragglers.len() < before {
-            self.owed = Changed::Everything;
-        }
-    }
-
-    /// Whether nothing is owed any more.
-    async fn publish(&mut self) -> bool {
-        if self.owed.is_nothing() && self.writes.is_empty() {
-            return true;
-        }
-        match self.announce_owed().await {
-            Ok(true) => {
-                self.owed = Changed::nothing();
-                self.writes.clear();
-                self.refused_since = None;
-                self.parts.metrics.announced(Source::Feed);
-                true
-            }
-            Ok(false) => false,
-            Err(error) => {
-                self.refused(&error);
-                false
-            }
-        }
-    }
-
-    /// Announces what is owed by the newest templates; false if there were newer ones each time.
-    async fn announce_owed(&mut self) -> Result<bool, RedisError> {
-        if self.owed.size() > TAGS_MAX {
-            self.owed.coarsen(&Gained::All);
-        }
-        for _ in 0..EDITIONS_MAX {
-            let Some(edition) = self.edition else {
-                self.learn().await?;
-                continue;
-            };
-            match self.parts.cache.publish_knowing(self.owed.tags(), Kind::Change, edition, &self.writes).await? {
-                Published::Yes(_) => return Ok(true),
-                Published::Outdated => self.edition = None,
-            }
-        }
-        Ok(false)
-    }
-
-    /// Reads the templates again. The tags of new ones were not written for what was decoded so far.
-    async fn learn(&mut self) -> Result<(), RedisError> {
-        let templates = self.parts.cache.templates().await?;
-        let set = TemplateSet::of(&templates);
-        let gained = set.gained(self.transactions.templates());
-        self.owed.coarsen(&gained);
-        self.pending.iter_mut().for_each(|pending| pending.commit.changed.coarsen(&gained));
-        self.transactions.learn(set, &gained);
-        self.edition = Some(templates.edition);
         Ok(())
     }
 
@@ -340,32 +304,14 @@ impl Leader {
             return Err(Ended::Publication);
         }
         let stream = Stream { at: announced_to, ..self.parts.begins.clone() };
-        let settled = if self.stragglers.is_empty() { Settled::Yes } else { Settled::NotYet };
-        match self.parts.cache.backplane().vouch(&stream, beat.sent_at, settled).await {
-            Ok(Vouched::Yes) => {
-                self.refused_since = None;
+        match self.announcer.vouch(&stream, beat.sent_at, &mut self.decoded).await {
+            Told::Yes => {
                 self.parts.stream.update_applied_lsn(Lsn::from_u64(announced_to));
                 proven(beat.sent);
-                // Else the first change after a new template counts as one of the whole table.
-                if let Err(error) = self.learn().await {
-                    self.refused(&error);
-                }
                 Ok(())
             }
-            Ok(Vouched::Deposed) => Err(Ended::Deposed),
-            Err(error) => {
-                self.refused(&error);
-                Ok(())
-            }
-        }
-    }
-
-    fn refused(&mut self, error: &RedisError) {
-        // They are not waited for that long: their proxies announce for themselves.
-        self.writes.clear();
-        if self.refused_since.is_none() {
-            tracing::warn!(%error, "change feed: redis does not take announcements");
-            self.refused_since = Some(Instant::now());
+            Told::NotYet => Ok(()),
+            Told::Deposed => Err(Ended::Deposed),
         }
     }
 }

@@ -118,6 +118,33 @@ pub async fn plan(
     Ok(plan)
 }
 
+const REMOVAL_SQL: &str = "\
+SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'transom'), \
+EXISTS (SELECT FROM pg_catalog.pg_publication WHERE pubname = $1)";
+
+/// How to take away all that was ever made, for either kind of feed. Nodes that still run make the publication and their slot
+/// again.
+///
+/// # Errors
+/// If Postgres refuses.
+pub async fn removal(client: &Client, slot: Option<&str>) -> Result<Plan, tokio_postgres::Error> {
+    let row = client.query_one(REMOVAL_SQL, &[&PUBLICATION]).await?;
+    let mut plan = Plan::default();
+    if row.try_get(0)? {
+        // The triggers go with the functions that they call.
+        plan.statements.push("DROP SCHEMA transom CASCADE".to_owned());
+    }
+    if let Some(name) = slot
+        && slot::look(client, name).await? != slot::Slot::Absent
+    {
+        plan.statements.push(format!("SELECT pg_drop_replication_slot('{name}')"));
+    }
+    if row.try_get(1)? {
+        plan.statements.push(format!("DROP PUBLICATION {PUBLICATION}"));
+    }
+    Ok(plan)
+}
+
 /// Makes the publication if there is none. What is there is left as it is: that is for `transom setup`.
 pub(super) async fn ensure_publication(client: &Client, needed: &[TableId]) -> Result<(), tokio_postgres::Error> {
     if publication(client).await?.is_some() {

@@ -31,6 +31,11 @@ pub(super) enum Gained {
 }
 
 impl TemplateSet {
+    /// Templates of which nothing is known: every change is one of the whole table.
+    pub(super) fn unknown() -> Self {
+        Self { by_table: BTreeMap::new(), understood: Understood::NotAll }
+    }
+
     pub(super) fn of(templates: &Templates) -> Self {
         let mut set = Self::default();
         for template in &templates.known {

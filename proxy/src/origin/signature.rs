@@ -1,12 +1,14 @@
-//! The name that a write leaves in the database's log, so that whoever announces it can say whose it was.
+//! The name that a write leaves in the database, so that whoever announces it can say whose it was.
 //!
-//! A message of the transaction itself: it is decoded if and when the transaction is committed, between its changes and
-//! its end. Anybody who may change the database may write one; a name that nobody waits for is not heard of.
+//! In the log it is a message of the transaction itself: it is decoded if and when the transaction is committed, between its
+//! changes and its end. Where triggers record it is put on what they recorded. Anybody who may change the database may leave
+//! one; a name that nobody waits for is not heard of.
 
 use std::collections::BTreeSet;
 
 use cache_core::coherence::WriteId;
 use parking_lot::Mutex;
+use tokio_postgres::error::SqlState;
 
 use crate::rest::TableId;
 
@@ -14,30 +16,72 @@ use crate::rest::TableId;
 pub const LOG_PREFIX: &str = "transom";
 const WRITE: &str = "write ";
 
+/// Where a write leaves its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// in the database's log
+    Log,
+    /// where triggers record what changed
+    Outbox,
+}
+
+impl Place {
+    fn function(self) -> &'static str {
+        match self {
+            Self::Log => LOG_FUNCTION,
+            Self::Outbox => SIGN_FUNCTION,
+        }
+    }
+}
+
+const LOG_FUNCTION: &str = "pg_catalog.pg_logical_emit_message";
+/// Puts the name of a write on what its transaction recorded.
+pub const SIGN_FUNCTION: &str = "transom.sign_write";
+
 /// What a write leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Signature(pub WriteId);
+pub struct Signature {
+    /// its name
+    pub write: WriteId,
+    /// where it leaves it
+    pub place: Place,
+}
 
 impl Signature {
-    /// Reads a message of the log. `None` if it is none of a write.
+    /// The name in a message of the log. `None` if it is none of a write.
     #[must_use]
-    pub fn parse(prefix: &str, content: &[u8]) -> Option<Self> {
+    pub fn in_log(prefix: &str, content: &[u8]) -> Option<WriteId> {
         let text = std::str::from_utf8(content).ok().filter(|_| prefix == LOG_PREFIX)?;
-        text.strip_prefix(WRITE)?.parse().ok().map(Self)
+        text.strip_prefix(WRITE)?.parse().ok()
     }
 
     /// Leaves it and commits, in one message to the server: if the first fails the second is not tried.
     pub(super) fn commit_sql(self) -> String {
-        format!("SELECT pg_catalog.{FUNCTION}(true, '{LOG_PREFIX}', '{WRITE}{}'); COMMIT", self.0)
+        let Self { write, place } = self;
+        let function = place.function();
+        match place {
+            Place::Log => format!("SELECT {function}(true, '{LOG_PREFIX}', '{WRITE}{write}'); COMMIT"),
+            Place::Outbox => format!("SELECT {function}('{write}'); COMMIT"),
+        }
+    }
+
+    /// Whether this is the refusal to call the function, or says that there is none. Its name, or that of its schema, is part
+    /// of the message in every language.
+    pub(super) fn is_refused(self, error: &tokio_postgres::Error) -> bool {
+        let (schema, function) = self.place.function().split_once('.').unwrap_or_default();
+        error.as_db_error().is_some_and(|refusal| {
+            REFUSALS.contains(refusal.code()) && [schema, function].iter().any(|name| refusal.message().contains(name))
+        })
     }
 }
 
-const FUNCTION: &str = "pg_logical_emit_message";
+const REFUSALS: [SqlState; 3] =
+    [SqlState::INSUFFICIENT_PRIVILEGE, SqlState::UNDEFINED_FUNCTION, SqlState::INVALID_SCHEMA_NAME];
 
 /// How a committed write is announced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Signed {
-    /// whoever decodes the log finds its name there
+    /// whoever announces it finds its name there
     Yes,
     /// nobody will know it
     No,
@@ -46,7 +90,7 @@ pub enum Signed {
 /// Decides, once it is known what a write changed, whether it signs.
 pub type Sign<'s> = &'s (dyn Fn(&[TableId]) -> Option<Signature> + Send + Sync);
 
-/// Roles that may not write to the log; an empty name is that of the connection. Learned when one is refused, and forgotten
+/// Roles that may not sign; an empty name is that of the connection. Learned when one is refused, and forgotten
 /// with the process.
 #[derive(Debug, Default)]
 pub(super) struct Unsigned(Mutex<BTreeSet<String>>);
@@ -56,24 +100,16 @@ impl Unsigned {
         self.0.lock().contains(role.unwrap_or_default())
     }
 
-    pub(super) fn add(&self, role: Option<&str>) {
+    pub(super) fn add(&self, role: Option<&str>, place: Place) {
         if self.0.lock().insert(role.unwrap_or_default().to_owned()) {
-            let role = role.unwrap_or("of the connection");
+            let (role, function) = (role.unwrap_or("of the connection"), place.function());
             tracing::warn!(
                 role,
-                "the role may not call {FUNCTION}: its writes are announced as changes of whole tables; grant execute on it, \
+                "the role may not call {function}: its writes are announced as changes of whole tables; grant execute on it, \
                  and restart"
             );
         }
     }
-}
-
-/// Whether this is the refusal to call the function. Its name is part of the message in every language.
-pub(super) fn is_refusal(error: &tokio_postgres::Error) -> bool {
-    error.as_db_error().is_some_and(|refusal| {
-        *refusal.code() == tokio_postgres::error::SqlState::INSUFFICIENT_PRIVILEGE
-            && refusal.message().contains(FUNCTION)
-    })
 }
 
 #[cfg(test)]
@@ -82,15 +118,15 @@ mod tests {
 
     #[test]
     fn the_log_gives_back_what_a_write_left() {
-        let signature = Signature(WriteId::from_u128(0xab));
+        let signature = Signature { write: WriteId::from_u128(0xab), place: Place::Log };
         let sql = signature.commit_sql();
         let content = sql.split('\'').nth(3).expect("the content is the second text");
         assert_eq!(content, "write 000000000000000000000000000000ab");
-        assert_eq!(Signature::parse(LOG_PREFIX, content.as_bytes()), Some(signature));
-        assert_eq!(Signature::parse("other", content.as_bytes()), None);
+        assert_eq!(Signature::in_log(LOG_PREFIX, content.as_bytes()), Some(signature.write));
+        assert_eq!(Signature::in_log("other", content.as_bytes()), None);
         for other in ["", "write", "write ", "write ab", "beat s1 1 - v", "write 000000000000000000000000000000ab "] {
-            assert_eq!(Signature::parse(LOG_PREFIX, other.as_bytes()), None, "{other}");
+            assert_eq!(Signature::in_log(LOG_PREFIX, other.as_bytes()), None, "{other}");
         }
-        assert_eq!(Signature::parse(LOG_PREFIX, b"write \xff"), None);
+        assert_eq!(Signature::in_log(LOG_PREFIX, b"write \xff"), None);
     }
 }

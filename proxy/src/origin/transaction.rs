@@ -13,7 +13,7 @@ use tokio_postgres::{
 use super::{
     Session, Told, Uncommitted, Written,
     connection::Connection,
-    signature::{Sign, Signed, Unsigned, is_refusal},
+    signature::{Sign, Signed, Unsigned},
 };
 use crate::{
     config::Ending,
@@ -180,10 +180,10 @@ impl<'c> Transaction<'c> {
                 // Before the commit or in it: either way nothing took place.
                 self.roll_back().await;
             }
-            if !ended.as_ref().is_err_and(is_refusal) {
+            if !ended.as_ref().is_err_and(|error| signature.is_refused(error)) {
                 return self.ended(ended, judged?, Signed::Yes, failure);
             }
-            unsigned.add(role);
+            unsigned.add(role, signature.place);
             judged = self.judge(statement, changes, ending, accept, &failure).await;
         }
         if judged.is_err() {

@@ -16,7 +16,7 @@ use super::{Question, Serve};
 use crate::{
     error::Error,
     key,
-    origin::{RequestSettings, Session, Signature, Signed, Uncommitted, Written},
+    origin::{Place, RequestSettings, Session, Signature, Signed, Uncommitted, Written},
     reply::{self, Forward, Reply, StoredResponse, TRANSOM_TOKEN},
     rest::{self, Changes, Plan, Rendered, TableId, WritePlan},
 };
@@ -63,7 +63,10 @@ impl Serve {
         let name = WriteId::random();
         // Before the commit: whoever leads the change feed may be faster than this node.
         let echo = self.cache.expect(name);
-        let sign = |changed: &[TableId]| self.is_announced_by_feed(changed).then_some(Signature(name));
+        let sign = |changed: &[TableId]| {
+            let place = self.signed_for_feed(changed)?;
+            Some(Signature { write: name, place })
+        };
         let writing = self.origin.write(session, &plan.statement, &plan.changes, plan.ending, accept, &sign);
         let Ok(end) = tokio::time::timeout(budget, writing).await else {
             // Given up at an unknown point, so perhaps during the commit.
@@ -79,13 +82,14 @@ impl Serve {
         }
     }
 
-    /// Whether the change feed announces whatever changed in these tables, and soon. Without a lease nobody vouches for it:
-    /// it or Redis is away, and waiting would be in vain.
-    fn is_announced_by_feed(&self, changed: &[TableId]) -> bool {
+    /// Where a write leaves its name, if the change feed announces whatever changed in these tables, and soon. Without a lease
+    /// nobody vouches for it: it or Redis is away, and waiting would be in vain.
+    fn signed_for_feed(&self, changed: &[TableId]) -> Option<Place> {
         let coverage = self.feed.coverage();
-        coverage.size().is_some()
+        let is_announced = coverage.size().is_some()
             && coverage.covers(changed)
-            && self.cache.coherence().lease_held(self.cache.clock().now())
+            && self.cache.coherence().lease_held(self.cache.clock().now());
+        self.feed.reads().filter(|_| is_announced)
     }
 
     /// What changed is announced by the change feed, row by row; or by this node, table by table, if the feed does not

@@ -218,6 +218,21 @@ impl Metrics {
         self.announce_delay.observe(elapsed.as_secs_f64());
     }
 
+    /// The leader of the change feed announces whole tables, because it is behind the log.
+    pub fn feed_falls_behind(&self) {
+        self.gauges.feed_coarse.set(1);
+    }
+
+    /// It announces rows.
+    pub fn feed_keeps_up(&self) {
+        self.gauges.feed_coarse.set(0);
+    }
+
+    /// The change feed is of this kind, by its name.
+    pub fn feed_kind(&self, kind: &'static str) {
+        self.gauges.feed_kind.with_label_values(&[kind]).set(1);
+    }
+
     /// The change feed began a new epoch.
     pub fn feed_epoch(&self, reason: Break) {
         self.feed_epochs.count(reason as usize);
@@ -257,6 +272,8 @@ struct GaugeHandles {
     lease_held: IntGauge,
     feed_leader: IntGauge,
     feed_lag: Gauge,
+    feed_coarse: IntGauge,
+    feed_kind: IntGaugeVec,
 }
 
 impl GaugeHandles {
@@ -270,6 +287,9 @@ impl GaugeHandles {
             "Age of the newest heartbeat that came back through the change feed; 0 if this node does not lead it";
         let feed_lag = Gauge::new("transom_feed_lag_seconds", help).expect("our own names are well formed");
         registry.register(Box::new(feed_lag.clone())).expect("each family is registered once");
+        let options = Opts::new("transom_feed_kind", "1 for the kind of change feed that this node has");
+        let feed_kind = IntGaugeVec::new(options, &["kind"]).expect("our own names are well formed");
+        registry.register(Box::new(feed_kind.clone())).expect("each family is registered once");
         let options = Opts::new("transom_pool_connections", "Connections to Postgres");
         let pool = IntGaugeVec::new(options, &["state"]).expect("our own names are well formed");
         registry.register(Box::new(pool.clone())).expect("each family is registered once");
@@ -282,6 +302,11 @@ impl GaugeHandles {
             lease_held: gauge("transom_lease_held", "1 while this node can prove that it heard every announcement"),
             feed_leader: gauge("transom_feed_leader", "1 while this node leads the change feed"),
             feed_lag,
+            feed_coarse: gauge(
+                "transom_feed_coarse",
+                "1 while the leader of the change feed announces whole tables, because it is behind the log",
+            ),
+            feed_kind,
         }
     }
 

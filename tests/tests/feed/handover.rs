@@ -10,24 +10,24 @@ use transom_tests::{Database, Http, Judge, Lease, Postgres, Redis, Signal, event
 use super::{MAX_STALENESS, NOISE, UNITED, epoch, fed, is_hit, leaders, nodes, until_hit};
 
 /// Reads on three nodes while SQL writes past them; judged.
-struct Load {
+pub(super) struct Load {
     shared: Arc<Shared>,
     tasks: JoinSet<()>,
 }
 
 #[derive(Default)]
-struct Shared {
+pub(super) struct Shared {
     judge: Judge,
     stop: AtomicBool,
     reads: AtomicUsize,
-    hits: AtomicUsize,
+    pub(super) hits: AtomicUsize,
     problems: std::sync::Mutex<Vec<String>>,
 }
 
 const ROW: &str = "/counters?id=eq.1";
 
 impl Load {
-    async fn start(database: &Database, nodes: &[&Http]) -> Self {
+    pub(super) async fn start(database: &Database, nodes: &[&Http]) -> Self {
         let shared = Arc::new(Shared::default());
         let mut tasks = JoinSet::new();
         for node in nodes {
@@ -47,7 +47,7 @@ impl Load {
     }
 
     /// Ends the load; nobody got an answer that was too old.
-    async fn stop(mut self) -> Arc<Shared> {
+    pub(super) async fn stop(mut self) -> Arc<Shared> {
         self.shared.stop.store(true, Relaxed);
         while let Some(end) = self.tasks.join_next().await {
             end.expect("a client panicked");
@@ -57,7 +57,7 @@ impl Load {
         self.shared
     }
 
-    async fn goes_on(&self) {
+    pub(super) async fn goes_on(&self) {
         let mark = (self.shared.reads.load(Relaxed), self.shared.judge.next_version());
         eventually("the load goes on", Duration::from_secs(10), async || {
             self.shared.reads.load(Relaxed) > mark.0 + 60 && self.shared.judge.next_version() > mark.1 + 10
@@ -89,13 +89,17 @@ async fn read(http: Http, load: Arc<Shared>) {
 /// A database with the row that the writer counts up.
 async fn with_counters() -> Database {
     let database = Postgres::shared().await.database().await;
+    add_counters(&database).await;
+    database
+}
+
+pub(super) async fn add_counters(database: &Database) {
     database
         .execute(
             "create table counters (id int primary key, version int not null); insert into counters values (1, 0);
              grant select on counters to web_anon",
         )
         .await;
-    database
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

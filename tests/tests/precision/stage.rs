@@ -31,8 +31,20 @@ impl<'d> Stage<'d> {
         targets: &[&str],
     ) -> Self {
         database.execute(tables).await;
+        Self::of("logical", database, redis, nodes, neutral, targets).await
+    }
+
+    /// The same by this kind of feed, on tables that are there.
+    pub(super) async fn of(
+        feed: &str,
+        database: &'d Database,
+        redis: Option<&Redis>,
+        nodes: usize,
+        neutral: &str,
+        targets: &[&str],
+    ) -> Self {
         // A busy machine must not make a node lose its lease: what is kept has to be hit.
-        let builder = NodeBuilder::on(database).set("feed", "logical").set("max_staleness", "2s");
+        let builder = NodeBuilder::on(database).set("feed", feed).set("max_staleness", "2s");
         let builder = match redis {
             Some(redis) => builder.redis(redis),
             None => builder,
