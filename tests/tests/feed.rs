@@ -62,6 +62,24 @@ async fn leaders(nodes: &[Node]) -> Vec<usize> {
     leaders
 }
 
+/// Redis goes and comes back empty: what is committed meanwhile is seen, and the feed goes on.
+async fn goes_on_after_an_empty_redis(builder: &NodeBuilder, database: &Database) {
+    let mut redis = Redis::start().await;
+    let nodes = nodes(&builder.clone().redis(&redis), 3).await;
+    see_changes(database, &nodes).await;
+    redis.kill();
+    database.execute("update airlines set name = 'Meanwhile' where carrier = 'UA'").await;
+    for node in &nodes {
+        node.until_lease(Lease::Lapsed).await;
+        until_text(node.rest(), UNITED, "Meanwhile").await;
+    }
+    redis.restart_empty().await;
+    for node in &nodes {
+        node.until_lease(Lease::Held).await;
+    }
+    see_changes(database, &nodes).await;
+}
+
 #[tokio::test]
 async fn a_change_by_sql_is_seen_on_every_node_around_a_redis() {
     let database = Postgres::shared().await.database().await;

@@ -289,8 +289,8 @@ enum Place {
     Postgres,
 }
 
-/// A node takes its slot back at once, so until it is faster.
-const DROP_SLOT: &str = "do $$ begin loop
+/// Drops the slots of a database. A node takes its slot back at once, so this tries until it is faster.
+pub const DROP_SLOT: &str = "do $$ begin loop
     perform pg_terminate_backend(active_pid, 1000) from pg_replication_slots
         where database = current_database() and active;
     begin

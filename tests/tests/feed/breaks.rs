@@ -2,9 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use transom_tests::consistency::gremlin::DROP_SLOT;
 use transom_tests::{Lease, Postgres, Redis, Signal, eventually};
 
-use super::{MAX_STALENESS, NOISE, PLANE, SOON, UNITED, epoch, fed, is_hit, nodes, see_changes, until_hit, until_text};
+use super::{
+    MAX_STALENESS, NOISE, PLANE, SOON, UNITED, epoch, fed, goes_on_after_an_empty_redis, is_hit, nodes, see_changes,
+    until_hit,
+};
 
 #[tokio::test]
 async fn a_slot_that_was_dropped_begins_a_new_epoch_and_nothing_stale_is_fresh() {
@@ -14,15 +18,7 @@ async fn a_slot_that_was_dropped_begins_a_new_epoch_and_nothing_stale_is_fresh()
     until_hit(node.rest(), UNITED).await;
     let before = epoch(node).await;
     // The slot goes, and with it the change, before the node can take it back.
-    let drop_slot = "do $$ begin loop
-        perform pg_terminate_backend(active_pid, 1000) from pg_replication_slots
-            where database = current_database() and active;
-        begin
-            perform pg_drop_replication_slot(slot_name) from pg_replication_slots where database = current_database();
-            exit;
-        exception when object_in_use then null; end;
-    end loop; end $$";
-    database.execute(&format!("{drop_slot}; update airlines set name = 'Unheard' where carrier = 'UA'")).await;
+    database.execute(&format!("{DROP_SLOT}; update airlines set name = 'Unheard' where carrier = 'UA'")).await;
     let changed = Instant::now();
     eventually("the unheard change shows within the bound", MAX_STALENESS + NOISE, async || {
         node.rest().get(UNITED).send().await.text().contains("Unheard")
@@ -84,20 +80,7 @@ async fn a_publication_that_was_dropped_is_made_anew() {
 #[tokio::test]
 async fn redis_comes_back_empty_and_the_feed_goes_on() {
     let database = Postgres::shared().await.database().await;
-    let mut redis = Redis::start().await;
-    let nodes = nodes(&fed(&database).redis(&redis), 3).await;
-    see_changes(&database, &nodes).await;
-    redis.kill();
-    database.execute("update airlines set name = 'Meanwhile' where carrier = 'UA'").await;
-    for node in &nodes {
-        node.until_lease(Lease::Lapsed).await;
-        until_text(node.rest(), UNITED, "Meanwhile").await;
-    }
-    redis.restart_empty().await;
-    for node in &nodes {
-        node.until_lease(Lease::Held).await;
-    }
-    see_changes(&database, &nodes).await;
+    goes_on_after_an_empty_redis(&fed(&database), &database).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use transom_tests::{Lease, Postgres, Redis, Signal, eventually};
 
-use super::super::{MAX_STALENESS, NOISE};
+use super::super::{MAX_STALENESS, NOISE, goes_on_after_an_empty_redis};
 use super::{
     PLANE, UNITED, epoch, fed, is_hit, nodes, own_plain, recording, see_changes, setup, until_hit, until_text,
 };
@@ -119,20 +119,7 @@ async fn an_outbox_that_nobody_read_for_long_is_full_and_a_new_epoch_begins() {
 #[tokio::test]
 async fn redis_comes_back_empty_and_the_feed_goes_on() {
     let database = recording("").await;
-    let mut redis = Redis::start().await;
-    let nodes = nodes(&fed(&database).redis(&redis), 3).await;
-    see_changes(&database, &nodes).await;
-    redis.kill();
-    database.execute("update airlines set name = 'Meanwhile' where carrier = 'UA'").await;
-    for node in &nodes {
-        node.until_lease(Lease::Lapsed).await;
-        until_text(node.rest(), UNITED, "Meanwhile").await;
-    }
-    redis.restart_empty().await;
-    for node in &nodes {
-        node.until_lease(Lease::Held).await;
-    }
-    see_changes(&database, &nodes).await;
+    goes_on_after_an_empty_redis(&fed(&database), &database).await;
 }
 
 #[tokio::test]
