@@ -5,6 +5,7 @@
 #![warn(missing_docs)]
 
 pub mod cache;
+pub mod state;
 pub mod collapse;
 mod lease;
 pub mod backplane;

@@ -1,0 +1,14 @@
+//! What stateless services must share, kept in the pillar and used as a library: no HTTP and no SQL in here.
+//!
+//! Every primitive is a small set of Lua scripts over keys below the namespace's prefix; the keys of one script have one
+//! hash tag, so that Redis Cluster runs it. What needs a stricter promise than Redis gives has a trait, and whoever has a
+//! Postgres brings an implementation.
+
+mod keyspace;
+pub mod lock;
+mod name;
+
+pub use self::{
+    keyspace::Keyspace,
+    name::{InvalidName, Name},
+};
