@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::Admin,
-    config::Config,
+    config::{self, Config},
     error::Error,
     feed::{self, Choice, Feed},
     listener::{Allowance, Listener},
@@ -31,6 +31,7 @@ use crate::{
     reply::StoredResponse,
     serve::Serve,
     stack::stack,
+    state::State,
     telemetry::Metrics,
 };
 
@@ -108,12 +109,12 @@ impl Node {
         let not_started = drains[1].clone().drop_guard();
         let admin = tokio::spawn(admin.serve(admin_service, allowance, drains[1].clone()));
         let database = config.database.clone();
-        let serve = Arc::new(prepare(config).await?);
+        let (serve, state) = prepare(config).await?;
         serve.start_auditor();
         let reloader = Reloader::start(serve.clone(), &database);
         let _first = started.set(serve.clone());
         readiness.raise();
-        let stack = stack(serve.clone(), &limits, readiness.clone());
+        let stack = stack(serve.clone(), state, &limits, readiness.clone());
         let listeners = [tokio::spawn(service.serve(stack, allowance, drains[0].clone())), admin];
         not_started.disarm();
         tracing::info!(%listen, %admin_listen, "ready");
@@ -193,15 +194,16 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 }
 
 /// Waits for Postgres, loads the schema and joins the peers.
-async fn prepare(config: Config) -> Result<Serve, StartError> {
+async fn prepare(config: Config) -> Result<(Arc<Serve>, Arc<State>), StartError> {
     let metrics = Arc::new(Metrics::new(config.database.slow_query));
-    let origin = connect(&config, &metrics).await?;
+    let origin = Arc::new(connect(&config, &metrics).await?);
     origin.check_access(&config.database).await.map_err(StartError::Denied)?;
     let schema = origin.load_schema(&config.database.schemas).await.map_err(StartError::Schema)?;
     let Choice { kind, why } = feed::choose(&config).await;
     // Decided once: a node that began without a feed promises less, and says so.
     let trust = if kind.is_some() { Trust::Feed } else { Trust::Announcements };
-    let cache = Arc::new(open_cache(&config, trust, &metrics)?);
+    let link = open_redis(&config)?;
+    let cache = Arc::new(open_cache(&config, trust, &metrics, link.clone()));
     let feed = match kind {
         None => {
             metrics.feed_kind("none");
@@ -216,7 +218,9 @@ async fn prepare(config: Config) -> Result<Serve, StartError> {
         }
     };
     await_lease(&cache).await;
-    Ok(Serve::new(config, cache, origin, feed, schema, metrics))
+    let serve = Arc::new(Serve::new(config.clone(), cache, origin, feed, schema, metrics));
+    let state = Arc::new(State::new(&config, &serve, link));
+    Ok((serve, state))
 }
 
 fn bind_remedy(error: &io::Error) -> &'static str {
@@ -242,7 +246,17 @@ async fn connect(config: &Config, metrics: &Arc<Metrics>) -> Result<Origin, Star
     }
 }
 
-fn open_cache(config: &Config, trust: Trust, metrics: &Arc<Metrics>) -> Result<TwoTier<StoredResponse>, StartError> {
+fn open_redis(config: &Config) -> Result<Option<RedisLink>, StartError> {
+    let open = |redis: &config::Redis| RedisLink::open(redis.url.expose(), redis.timeout);
+    config.redis.as_ref().map(open).transpose().map_err(StartError::Redis)
+}
+
+fn open_cache(
+    config: &Config,
+    trust: Trust,
+    metrics: &Arc<Metrics>,
+    link: Option<RedisLink>,
+) -> TwoTier<StoredResponse> {
     let clock = Clock::start();
     let limits = Limits {
         l1_bytes_max: config.cache.l1_bytes_max,
@@ -252,13 +266,12 @@ fn open_cache(config: &Config, trust: Trust, metrics: &Arc<Metrics>) -> Result<T
         fill_lease_for: config.collapse.fill_lease_for,
         redis_timeout: config.redis.as_ref().map_or(Duration::ZERO, |redis| redis.timeout),
     };
-    let Some(redis) = &config.redis else {
+    let Some(link) = link else {
         tracing::info!("no redis_url: L1 only, and no peers");
-        return Ok(TwoTier::alone_trusting(trust, limits, clock));
+        return TwoTier::alone_trusting(trust, limits, clock);
     };
-    let link = RedisLink::open(redis.url.expose(), redis.timeout).map_err(StartError::Redis)?;
     let resyncs = Arc::new(Resyncs(metrics.clone()));
-    Ok(TwoTier::shared_trusting(trust, limits, clock, link, &config.namespace, resyncs))
+    TwoTier::shared_trusting(trust, limits, clock, link, &config.namespace, resyncs)
 }
 
 /// A node that joins wants its first answers from L2, and for that it needs a lease; but not at any price.

@@ -63,6 +63,8 @@ pub struct Config {
     pub collapse: Collapse,
     /// how its own hits are checked
     pub audit: Audit,
+    /// what services share
+    pub state: State,
     /// what it refuses to exceed
     pub limits: Limits,
     /// logs
@@ -193,6 +195,17 @@ pub struct Audit {
     pub one_in: u32,
     /// most reads per second, at least 1
     pub per_second_max: u32,
+}
+
+/// How services get at what they share.
+#[derive(Debug, Clone)]
+pub struct State {
+    /// prefix of the paths, without a final slash; never the root
+    pub path: String,
+    /// the key by which services are known without a token
+    pub service_key: Option<Secret>,
+    /// the roles whose tokens are accepted; `None`: all but the anonymous one
+    pub roles: Option<Vec<String>>,
 }
 
 /// What a node refuses to exceed.

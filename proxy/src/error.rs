@@ -1,13 +1,14 @@
 //! Everything that can go wrong with a request, and the shape in which it reaches a client.
 
 mod refusal;
+mod state;
 
 use std::{borrow::Cow, time::Duration};
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use tokio_postgres::error::SqlState;
 
-pub use self::refusal::Refusal;
+pub use self::{refusal::Refusal, state::StateRefusal};
 
 /// An error as PostgREST words it: the JSON object `{code, message, details, hint}` under an HTTP status
 /// (<https://docs.postgrest.org/en/v12/references/errors.html>).
@@ -109,6 +110,9 @@ pub enum Error {
     /// there is a bearer token, and nothing to verify it with
     #[error("there is a token, and no jwt_secret")]
     NoTokenSecret,
+    /// a request for shared state is refused
+    #[error(transparent)]
+    State(#[from] StateRefusal),
     /// nothing is served under this path
     #[error("no such path")]
     NoSuchPath,
@@ -138,6 +142,12 @@ impl Error {
     /// When to come back, for what goes away by itself.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u32> {
+        if let Self::State(refusal) = self {
+            // Rounded up: who comes back too early only comes again.
+            return refusal
+                .retry_after()
+                .map(|after| u32::try_from(after.as_millis().div_ceil(1000)).unwrap_or(u32::MAX));
+        }
         let passing = self.is_origin_failure() || matches!(self, Self::Overloaded { .. });
         passing.then_some(RETRY_AFTER_SECONDS)
     }
@@ -171,6 +181,7 @@ impl Error {
             Self::BodyBroken { .. } => "body-broken",
             Self::ResponseTooLarge { .. } => "response-too-large",
             Self::NotCached => "only-if-cached",
+            Self::State(refusal) => refusal.detail(),
         }
     }
 
@@ -274,6 +285,7 @@ impl Error {
                 let hint = "set jwt_secret, or leave out Authorization to be answered as the anonymous role";
                 own(StatusCode::INTERNAL_SERVER_ERROR, "PGRST300", "Server lacks JWT secret", None, Some(hint))
             }
+            Self::State(refusal) => refusal.problem(),
             Self::NoSuchPath => {
                 let hint = "tables and views are below the setting rest_path, by default /rest/v1";
                 own(StatusCode::NOT_FOUND, "TRANSOM10", "Nothing is served under this path", None, Some(hint))

@@ -11,6 +11,7 @@ mod stack;
 mod layers;
 mod readiness;
 mod route;
+pub mod state;
 pub mod serve;
 pub mod feed;
 pub mod key;

@@ -6,6 +6,7 @@ mod retry;
 mod session;
 mod transaction;
 mod signature;
+mod own;
 
 use std::{
     sync::Arc,

@@ -104,6 +104,16 @@ pub fn to_write(
     Reply { response, route: Route::Rest, outcome: RequestOutcome::Write }
 }
 
+/// An answer of shared state: JSON that nobody may store.
+#[must_use]
+pub fn to_state(json: String) -> Reply {
+    let mut response = Response::new(Full::new(Bytes::from(json)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Reply { response, route: Route::State, outcome: RequestOutcome::State }
+}
+
 /// The answer to a browser that asks what its pages may send; the caller says it.
 #[must_use]
 pub fn to_preflight() -> Reply {
@@ -130,7 +140,11 @@ pub fn to_error(error: &Error) -> Reply {
     if let Some(seconds) = error.retry_after_seconds() {
         headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    let route = if matches!(error, Error::NoSuchPath) { Route::Other } else { Route::Rest };
+    let route = match error {
+        Error::NoSuchPath => Route::Other,
+        Error::State(_) => Route::State,
+        _ => Route::Rest,
+    };
     Reply { response, route, outcome: RequestOutcome::Error }
 }
 

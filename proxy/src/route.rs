@@ -13,21 +13,27 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Incoming};
 use tower::Service;
 
-use crate::{error::Error, reply::Reply, serve::Serve};
+use crate::{
+    error::Error,
+    reply::Reply,
+    serve::Serve,
+    state::{self, State},
+};
 
 /// How much of a body that is too large is read on before the client is left to itself.
 const DISCARDED_BYTES_MAX: usize = 64 << 20;
 
-/// The innermost service: hands requests to [`Serve`].
+/// The innermost service: hands requests to [`Serve`] or to [`State`].
 #[derive(Clone)]
 pub(crate) struct Router {
     serve: Arc<Serve>,
+    state: Arc<State>,
     body_bytes_max: usize,
 }
 
 impl Router {
-    pub(crate) fn new(serve: Arc<Serve>, body_bytes_max: usize) -> Self {
-        Self { serve, body_bytes_max }
+    pub(crate) fn new(serve: Arc<Serve>, state: Arc<State>, body_bytes_max: usize) -> Self {
+        Self { serve, state, body_bytes_max }
     }
 }
 
@@ -46,6 +52,13 @@ impl Service<Request<Incoming>> for Router {
         // A hit needs no future of its own: it is answered before anything is boxed.
         if let Some(hit) = reads.then(|| self.serve.hit_at_once(&parts)).flatten() {
             return RouteFuture::Hit(ready(Ok(hit)));
+        }
+        if self.state.serves(parts.uri.path()) {
+            let state = self.state.clone();
+            return RouteFuture::Work(Box::pin(async move {
+                let body = whole(body, state::BODY_BYTES_MAX).await?;
+                state.answer(&parts, &body).await
+            }));
         }
         if !self.serve.serves(parts.uri.path()) {
             return RouteFuture::Hit(ready(Err(Error::NoSuchPath)));

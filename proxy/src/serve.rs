@@ -58,12 +58,12 @@ const TOKEN_PATIENCE: Duration = Duration::from_millis(50);
 /// Everything that answers requests; one per node.
 pub struct Serve {
     pub(crate) cache: Arc<TwoTier<StoredResponse>>,
-    pub(crate) origin: Origin,
+    pub(crate) origin: Arc<Origin>,
     pub(crate) feed: Feed,
     pub(crate) metrics: Arc<Metrics>,
     schema: ArcSwap<SchemaCache>,
     loaded: Mutex<Loaded>,
-    auth: Auth,
+    pub(crate) auth: Auth,
     questions: Questions,
     repertoire: Repertoire,
     fills: Collapse<End>,
@@ -80,7 +80,7 @@ impl Serve {
     pub fn new(
         config: Config,
         cache: Arc<TwoTier<StoredResponse>>,
-        origin: Origin,
+        origin: Arc<Origin>,
         feed: Feed,
         schema: SchemaCache,
         metrics: Arc<Metrics>,

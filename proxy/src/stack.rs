@@ -17,11 +17,13 @@ use crate::{
     readiness::Readiness,
     route::Router,
     serve::Serve,
+    state::State,
 };
 
 /// The whole service, in the order in which a request meets it.
 pub(crate) fn stack(
     serve: Arc<Serve>,
+    state: Arc<State>,
     limits: &Limits,
     readiness: Arc<Readiness>,
 ) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
@@ -41,5 +43,5 @@ pub(crate) fn stack(
         .layer(InFlightLayer::new(limits.in_flight_max))
         // Around the work alone: a request that was shed has nothing to wait for.
         .layer(DeadlineLayer::new(limits.request_deadline))
-        .service(Router::new(serve, limits.body_bytes_max))
+        .service(Router::new(serve, state, limits.body_bytes_max))
 }

@@ -1,6 +1,7 @@
 //! Metrics, logs, request ids. Labels come only from enums, so the number of series is bounded by construction.
 
 mod metrics;
+mod state;
 mod family;
 mod labels;
 mod request_id;
@@ -9,3 +10,4 @@ pub mod logs;
 pub use self::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
 pub use self::metrics::{Gauges, Metrics};
 pub use self::request_id::{REQUEST_ID, RequestId};
+pub use self::state::{LockOperation, LockResult, StateMetrics};

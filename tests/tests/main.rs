@@ -26,6 +26,7 @@ mod faults;
 mod echoes;
 mod fill_lease;
 mod audit;
+mod state;
 mod feed;
 mod precision;
 mod consistency;

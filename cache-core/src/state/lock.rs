@@ -98,12 +98,7 @@ impl<B: Backend> Locks<B> {
     ///
     /// # Errors
     /// As [`acquire`](Self::acquire).
-    pub async fn guard(
-        &self,
-        name: &Name,
-        ttl: Duration,
-        patience: Duration,
-    ) -> Result<Guard<B>, LockError<B::Error>> {
+    pub async fn guard(&self, name: &Name, ttl: Duration, patience: Duration) -> Result<Guard<B>, LockError<B::Error>> {
         let owner = Owner::random();
         let (grant, asked) = self.take(name, &owner, ttl, patience).await?;
         Ok(Guard::new(self.clone(), name.clone(), owner, grant, asked))

@@ -114,8 +114,9 @@ fn setup() -> Command {
     with_settings(Command::new("setup").about(about), &[])
         .arg(flag("dry-run", "Print the SQL and run none of it"))
         .arg(flag("remove", "Remove what was created: triggers, publication, slot"))
+        .arg(flag("state", "Instead: create, or remove, the tables of shared state, for what is kept in Postgres"))
         .arg(Arg::new("grant-to").long("grant-to").value_name("ROLE").help(
-            "With triggers: let this role read what they record, if nodes do not connect as the one that runs this",
+            "With triggers or --state: give this role the rights that nodes need, if they do not connect as the one that runs this",
         ))
         .arg(flag(
             "replica-identity-full",

@@ -1,4 +1,4 @@
-//! `transom setup`: makes what the change feed needs in the database, or prints how, or takes it away.
+//! `transom setup`: makes what the change feed, or shared state, needs in the database, or prints how, or takes it away.
 
 use clap::ArgMatches;
 use tokio_postgres::{Client, NoTls, error::SqlState};
@@ -11,16 +11,28 @@ use crate::feed::setup::{self, Identity, Plan};
 use crate::feed::{self, Kind, ability, trigger};
 use crate::origin::describe;
 use crate::rest;
+use crate::state::migrations::{self, Direction};
 
 /// A statement that waits for a lock has everybody else wait behind it: better to try again at a quieter time.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '5s'";
+
+/// The feed's objects go with their schema, which would take with it what services keep there.
+const STATE_STAYS: &str = "the schema transom also holds shared state, which would be lost; if it may be, run \
+    `transom setup --state --remove` first";
 
 pub(super) fn run(matches: &ArgMatches, inputs: &Inputs) -> Result<(), Failure> {
     let config = Config::load(inputs)?.config;
     serve::runtime(1)?.block_on(async {
         let client = connect(&config).await.map_err(|error| refused("cannot connect", &error))?;
         let dry = matches.get_flag("dry-run");
+        let version = migrations::version(&client).await.map_err(|error| unreadable(&error))?;
+        if matches.get_flag("state") {
+            return migrate(&client, version, matches).await;
+        }
         if matches.get_flag("remove") {
+            if version > 0 {
+                return Err(Failure::Runtime(STATE_STAYS.to_owned()));
+            }
             let slot = feed::slot_name(&config);
             let plan = setup::removal(&client, slot.as_deref()).await.map_err(|error| unreadable(&error))?;
             execute(&client, &plan, dry).await?;
@@ -33,6 +45,19 @@ pub(super) fn run(matches: &ArgMatches, inputs: &Inputs) -> Result<(), Failure> 
         say_if_nothing(&plan, noticing);
         Ok(())
     })
+}
+
+/// Makes the tables of shared state, or takes them away.
+async fn migrate(client: &Client, version: i32, matches: &ArgMatches) -> Result<(), Failure> {
+    let removes = matches.get_flag("remove");
+    let direction = if removes { Direction::Down } else { Direction::Up };
+    let mut scripts = migrations::scripts(version, direction);
+    let role = matches.get_one::<String>("grant-to").filter(|_| !removes);
+    scripts.extend(role.into_iter().flat_map(|role| migrations::grants(role)));
+    let plan = Plan { statements: scripts, ..Plan::default() };
+    execute(client, &plan, matches.get_flag("dry-run")).await?;
+    say_if_nothing(&plan, Trigger::Present);
+    Ok(())
 }
 
 fn say_if_nothing(plan: &Plan, noticing: Trigger) {

@@ -17,7 +17,9 @@ use super::settings::{Preset, SETTINGS, Setting, setting};
 use super::tables::{self, TablePolicy};
 use super::tokens::{self, Encoding, TokenKey, Tokens};
 use super::written::{Source, Written};
-use super::{Audit, Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, view};
+use super::{
+    Audit, Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, State, view,
+};
 use crate::telemetry::logs::Format;
 
 /// Builds the settings as used, or says everything that is wrong.
@@ -105,6 +107,11 @@ fn assemble(
             fill_lease_for: v.duration("fill_lease_for"),
         },
         audit: Audit { one_in: v.small("audit_share"), per_second_max: v.small("audit_rate_max") },
+        state: State {
+            path: v.text("state_path"),
+            service_key: v.optional_text("state_service_key").map(Secret::new),
+            roles: v.optional_list("state_roles"),
+        },
         limits: Limits {
             request_deadline: v.duration("request_deadline"),
             in_flight_max: v.size("in_flight_max"),
@@ -150,6 +157,11 @@ fn cross_check(config: &Config, written: &Written, errors: &mut Vec<ConfigError>
     // Port 0 asks the system for a free port, so two of them never collide.
     if listen == admin_listen && listen.port() != 0 {
         refuse("admin_listen", format!("{admin_listen} is already `listen`"), "choose another port for one of them");
+    }
+    let (state_path, rest_path) = (&config.state.path, &config.listeners.rest_path);
+    if state_path.is_empty() || rest_path == state_path || rest_path.starts_with(&format!("{state_path}/")) {
+        let problem = format!("\"{state_path}/\" would hide what is below `rest_path`");
+        refuse("state_path", problem, "choose a path that is not the root, and does not hold `rest_path`");
     }
     if config.cache.entry_bytes_max > config.cache.l1_bytes_max {
         let problem = "one entry could be larger than the whole of L1".to_owned();

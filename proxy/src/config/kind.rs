@@ -26,6 +26,8 @@ pub enum Kind {
     Function,
     /// what tokens are verified with: a text, a JWK, a JWK set, or the path of a file
     TokenSecret,
+    /// what a program shows to be let in
+    ServiceKey,
     /// a path into the claims of a token
     ClaimPath,
     /// where clients reach the API
@@ -77,7 +79,7 @@ impl Kind {
             Self::Address => "ADDR:PORT",
             Self::MountPath => "PATH",
             Self::Namespace | Self::Identifier | Self::Function => "NAME",
-            Self::TokenSecret => "SECRET",
+            Self::TokenSecret | Self::ServiceKey => "SECRET",
             Self::ClaimPath => "JSPATH",
             Self::Text => "TEXT",
             Self::PostgresUrl | Self::RedisUrl | Self::ServerUrl => "URL",
@@ -95,7 +97,7 @@ impl Kind {
     /// Whether values of this kind must not be shown to anybody.
     #[must_use]
     pub fn is_secret(self) -> bool {
-        matches!(self, Self::PostgresUrl | Self::RedisUrl | Self::TokenSecret)
+        matches!(self, Self::PostgresUrl | Self::RedisUrl | Self::TokenSecret | Self::ServiceKey)
     }
 
     /// Reads a text as a value of this kind.
@@ -115,6 +117,7 @@ impl Kind {
             Self::Identifier | Self::Text | Self::TokenSecret => {
                 Value::Text(Some(text).filter(|t| !t.is_empty())?.to_owned())
             }
+            Self::ServiceKey => Value::Text(Some(text).filter(|t| is_service_key(t))?.to_owned()),
             Self::ServerUrl => Value::Text(DescribedServer::read(text).map(|_| text.to_owned())?),
             Self::Function => Value::List(function(text)?),
             Self::ClaimPath => Value::ClaimPath(text.parse().ok()?),
@@ -169,6 +172,7 @@ impl Kind {
             }
             Self::Function => ("a function", "write for example check_request or auth.check_request".to_owned()),
             Self::TokenSecret => ("a secret", "write at least 32 characters".to_owned()),
+            Self::ServiceKey => ("a key", "write at least 32 visible ASCII characters".to_owned()),
             Self::ClaimPath => (
                 "a path into claims",
                 "write for example .role, .app.roles[0] or .\"https://example.org/role\"".to_owned(),
@@ -235,6 +239,11 @@ fn mount_path(text: &str) -> Option<String> {
 
 fn is_segment_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+}
+
+/// It travels in a header, and must not be guessed.
+fn is_service_key(text: &str) -> bool {
+    text.len() >= 32 && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// Braces would end the hash tag of Redis Cluster, and a namespace is part of every key: hence short and plain.

@@ -69,6 +69,8 @@ pub enum Group {
     Cache,
     /// how fresh entries are
     Coherence,
+    /// what services share
+    State,
     /// what the node refuses to exceed
     Limits,
     /// logs and threads
@@ -77,8 +79,16 @@ pub enum Group {
 
 impl Group {
     /// Every group, in the order in which they are shown.
-    pub const ALL: [Self; 7] =
-        [Self::Listeners, Self::Database, Self::Tokens, Self::Cache, Self::Coherence, Self::Limits, Self::Process];
+    pub const ALL: [Self; 8] = [
+        Self::Listeners,
+        Self::Database,
+        Self::Tokens,
+        Self::Cache,
+        Self::Coherence,
+        Self::State,
+        Self::Limits,
+        Self::Process,
+    ];
 
     /// The heading.
     #[must_use]
@@ -89,6 +99,7 @@ impl Group {
             Self::Tokens => "Tokens",
             Self::Cache => "Cache",
             Self::Coherence => "Freshness",
+            Self::State => "Shared state",
             Self::Limits => "Limits",
             Self::Process => "Process",
         }
@@ -268,6 +279,13 @@ pub static SETTINGS: &[Setting] = &[
         "share of fresh hits that are read again from Postgres and compared; 0: none"),
     row("audit_rate_max", Group::Coherence, Kind::Count(1, 10_000), Value("10"), &[],
         "most of these reads per second"),
+
+    row("state_path", Group::State, Kind::MountPath, Value("/state/v1"), &[],
+        "where services find what they share: locks"),
+    row("state_service_key", Group::State, Kind::ServiceKey, Absent("tokens only"), &[],
+        "key that services may send as Transom-Service-Key in place of a token"),
+    row("state_roles", Group::State, Kind::Identifiers, Absent("every role but the anonymous one"), &[],
+        "roles whose tokens may use shared state"),
 
     row("request_deadline", Group::Limits, Kind::Duration(1, HOUR), Value("10s"), &[],
         "budget of one request, from its head to the end of its answer"),

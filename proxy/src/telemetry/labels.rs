@@ -5,19 +5,22 @@
 pub enum Route {
     /// the REST API
     Rest,
+    /// shared state
+    State,
     /// anything else on the service listener
     Other,
 }
 
 impl Route {
     /// Every route, in declaration order.
-    pub const ALL: [Self; 2] = [Self::Rest, Self::Other];
+    pub const ALL: [Self; 3] = [Self::Rest, Self::State, Self::Other];
 
     /// The name used in labels and logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Rest => "rest",
+            Self::State => "state",
             Self::Other => "other",
         }
     }
@@ -38,6 +41,8 @@ pub enum RequestOutcome {
     Bypass,
     /// by changing data
     Write,
+    /// by what services share
+    State,
     /// by saying what a page may send
     Preflight,
     /// with an error made by the proxy or by Postgres
@@ -46,8 +51,17 @@ pub enum RequestOutcome {
 
 impl RequestOutcome {
     /// Every outcome, in declaration order.
-    pub const ALL: [Self; 8] =
-        [Self::HitL1, Self::HitL2, Self::Stale, Self::Miss, Self::Bypass, Self::Write, Self::Preflight, Self::Error];
+    pub const ALL: [Self; 9] = [
+        Self::HitL1,
+        Self::HitL2,
+        Self::Stale,
+        Self::Miss,
+        Self::Bypass,
+        Self::Write,
+        Self::State,
+        Self::Preflight,
+        Self::Error,
+    ];
 
     /// The name used in labels and logs.
     #[must_use]
@@ -59,6 +73,7 @@ impl RequestOutcome {
             Self::Miss => "miss",
             Self::Bypass => "bypass",
             Self::Write => "write",
+            Self::State => "state",
             Self::Preflight => "preflight",
             Self::Error => "error",
         }
@@ -102,11 +117,13 @@ pub enum Operation {
     Schema,
     /// answer a read again, for the auditor
     Audit,
+    /// keep what services share
+    State,
 }
 
 impl Operation {
     /// Every operation, in declaration order.
-    pub const ALL: [Self; 4] = [Self::Read, Self::Write, Self::Schema, Self::Audit];
+    pub const ALL: [Self; 5] = [Self::Read, Self::Write, Self::Schema, Self::Audit, Self::State];
 
     /// The name used in labels and logs.
     #[must_use]
@@ -116,6 +133,7 @@ impl Operation {
             Self::Write => "write",
             Self::Schema => "schema",
             Self::Audit => "audit",
+            Self::State => "state",
         }
     }
 }

@@ -9,6 +9,7 @@ use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Opts, Regi
 
 use super::family::{Counters, Grid, Histograms, Requests, counter, histogram};
 use super::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
+use super::state::StateMetrics;
 
 /// What a node counts.
 pub struct Metrics {
@@ -30,6 +31,7 @@ pub struct Metrics {
     audit_stale: IntCounter,
     audit_skipped: Counters<{ AuditSkip::ALL.len() }>,
     schema_reloads: Counters<{ Reload::ALL.len() }>,
+    state: StateMetrics,
     gauges: GaugeHandles,
 }
 
@@ -157,6 +159,7 @@ impl Metrics {
                 "result",
                 Reload::ALL.map(Reload::as_str),
             ),
+            state: StateMetrics::new(r),
             gauges: GaugeHandles::new(r),
             registry,
         }
@@ -166,6 +169,12 @@ impl Metrics {
     pub fn request(&self, route: Route, status: StatusCode, outcome: RequestOutcome, elapsed: Duration) {
         self.requests.count(route, status, outcome);
         self.request_duration.observe(outcome as usize, elapsed.as_secs_f64());
+    }
+
+    /// What is counted of shared state.
+    #[must_use]
+    pub fn state(&self) -> &StateMetrics {
+        &self.state
     }
 
     /// A tier was asked for an entry.

@@ -1,0 +1,132 @@
+//! Why a request for shared state is refused.
+
+use std::time::Duration;
+
+use http::{HeaderValue, Method, StatusCode, header};
+
+use super::{Problem, own};
+
+/// Why a request for shared state is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StateRefusal {
+    /// neither a token for a role nor the key of the services
+    #[error("shared state is for whoever shows a token or the service key")]
+    Unauthorized,
+    /// a token for a role that may not
+    #[error("the role {role:?} may not use shared state")]
+    Forbidden {
+        /// the role in the token
+        role: String,
+    },
+    /// there is nothing under this path
+    #[error("no such operation")]
+    NoSuchOperation,
+    /// there is, but for other methods
+    #[error("that method is not known here")]
+    Method {
+        /// those that are
+        allowed: &'static [Method],
+    },
+    /// the request does not say what it must
+    #[error("the request cannot be understood: {details}")]
+    Invalid {
+        /// what is wrong
+        details: String,
+    },
+    /// somebody else has the lock
+    #[error("the lock is held for another {remaining:?} unless it is renewed")]
+    LockHeld {
+        /// until it expires
+        remaining: Duration,
+    },
+    /// whoever asks does not have the lock
+    #[error("the lock is not this owner's: it expired, was released, or never was")]
+    LockLost,
+    /// what is asked for lives in Redis, and there is none
+    #[error("no redis_url is set")]
+    NoRedis,
+    /// what is asked for lives in Redis, which does not answer
+    #[error("{reason}")]
+    RedisAway {
+        /// what is known
+        reason: String,
+    },
+    /// what is asked for lives in tables that are not there
+    #[error("{reason}")]
+    NotInstalled {
+        /// what Postgres says
+        reason: String,
+    },
+}
+
+impl StateRefusal {
+    /// When to come back, for what goes away by itself.
+    pub(super) fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::LockHeld { remaining } => Some(*remaining),
+            Self::RedisAway { .. } => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// The reason in one word, for logs.
+    pub(super) fn detail(&self) -> &'static str {
+        match self {
+            Self::Unauthorized | Self::Forbidden { .. } => "token-refused",
+            Self::NoSuchOperation | Self::Method { .. } | Self::Invalid { .. } => "refused",
+            Self::LockHeld { .. } => "lock-held",
+            Self::LockLost => "lock-lost",
+            Self::NoRedis | Self::RedisAway { .. } => "redis-unreachable",
+            Self::NotInstalled { .. } => "not-installed",
+        }
+    }
+
+    /// The error as a client sees it.
+    pub(super) fn problem(&self) -> Problem {
+        let details = Some(self.to_string());
+        match self {
+            Self::Unauthorized => {
+                let hint = "send a bearer token whose role is not the anonymous one, or Transom-Service-Key";
+                own(StatusCode::UNAUTHORIZED, "TRANSOM20", "Who asks is not known", details, Some(hint))
+            }
+            Self::Forbidden { .. } => {
+                let hint = "the roles that may are the setting state_roles";
+                own(StatusCode::FORBIDDEN, "TRANSOM21", "This role may not use shared state", details, Some(hint))
+            }
+            Self::NoSuchOperation => {
+                let hint = "what there is says the description at the root of state_path";
+                own(StatusCode::NOT_FOUND, "TRANSOM22", "Nothing is served under this path", None, Some(hint))
+            }
+            Self::Method { allowed } => {
+                let mut problem = own(StatusCode::METHOD_NOT_ALLOWED, "TRANSOM22", "Method not allowed", details, None);
+                // RFC 9110, section 15.5.6
+                let names: Vec<&str> = allowed.iter().map(Method::as_str).collect();
+                problem.headers.extend(HeaderValue::try_from(names.join(", ")).map(|value| (header::ALLOW, value)));
+                problem
+            }
+            Self::Invalid { .. } => {
+                let hint = "what is expected says the description at the root of state_path";
+                own(StatusCode::BAD_REQUEST, "TRANSOM23", "The request cannot be understood", details, Some(hint))
+            }
+            Self::LockHeld { .. } => {
+                let hint = "try again, or wait with wait_ms";
+                own(StatusCode::CONFLICT, "TRANSOM24", "Somebody else has the lock", details, Some(hint))
+            }
+            Self::LockLost => {
+                let hint = "acquire it again, and go on with the new fence";
+                own(StatusCode::CONFLICT, "TRANSOM25", "The lock is not held by this owner", details, Some(hint))
+            }
+            Self::NoRedis => {
+                let hint = "set redis_url, or name another backend";
+                own(StatusCode::SERVICE_UNAVAILABLE, "TRANSOM26", "There is no Redis", details, Some(hint))
+            }
+            Self::RedisAway { .. } => {
+                own(StatusCode::SERVICE_UNAVAILABLE, "TRANSOM26", "Redis does not answer", details, None)
+            }
+            Self::NotInstalled { .. } => {
+                let hint = "run `transom setup --state`, with --grant-to if nodes connect as another role";
+                own(StatusCode::SERVICE_UNAVAILABLE, "TRANSOM27", "The tables are not there", details, Some(hint))
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! `/state/v1`: what stateless services share, over HTTP. The primitives are `cache_core::state`; here is who may use them,
+//! what a request says, and where Postgres keeps the truth.
+
+mod access;
+mod locks;
+mod said;
+pub mod migrations;
+mod postgres_locks;
+
+use bytes::Bytes;
+use cache_core::{redis::RedisLink, state::Keyspace};
+use http::{Method, request::Parts};
+use percent_encoding::percent_decode_str;
+
+use self::{access::Access, locks::LockDesk};
+use crate::{
+    config::Config,
+    error::{Error, StateRefusal},
+    reply::{self, Reply},
+    serve::Serve,
+};
+
+/// Largest body of a request: names and numbers.
+pub(crate) const BODY_BYTES_MAX: usize = 64 << 10;
+
+/// The description of all this.
+const OPENAPI: &str = include_str!("state/openapi.json");
+
+/// Answers below `state_path`; one per node.
+pub(crate) struct State {
+    path: String,
+    access: Access,
+    locks: LockDesk,
+}
+
+impl State {
+    /// Shared state of this namespace, over the parts of a node. Without Redis only what Postgres keeps is there.
+    pub(crate) fn new(config: &Config, serve: &Serve, link: Option<RedisLink>) -> Self {
+        let keys = link.map(|link| Keyspace::new(link, &config.namespace));
+        let metrics = serve.metrics.clone();
+        // Whoever waits for a lock gets an answer before the request's own deadline.
+        let patience_max = config.limits.request_deadline * 9 / 10;
+        Self {
+            path: config.state.path.clone(),
+            access: Access::new(&config.state, serve.auth.clone(), serve.cache.clock()),
+            locks: LockDesk::new(keys, serve.origin.clone(), metrics, patience_max),
+        }
+    }
+
+    /// Whether the path is `state_path` or lies below it.
+    pub(crate) fn serves(&self, path: &str) -> bool {
+        path.strip_prefix(&*self.path).is_some_and(|below| below.is_empty() || below.starts_with('/'))
+    }
+
+    /// Answers a request whose path it [`serves`](Self::serves).
+    ///
+    /// # Errors
+    /// If whoever asks may not, or asks for what there is not; and whatever the primitive says.
+    pub(crate) async fn answer(&self, parts: &Parts, body: &Bytes) -> Result<Reply, Error> {
+        let below = parts.uri.path().strip_prefix(&*self.path).unwrap_or_default();
+        let segments: Vec<&str> = below.split('/').filter(|segment| !segment.is_empty()).collect();
+        if segments.is_empty() {
+            expect(parts, &[Method::GET, Method::HEAD])?;
+            return Ok(reply::to_state(OPENAPI.replace("\"/state/v1\"", &format!("{:?}", self.path))));
+        }
+        self.access.check(&parts.headers)?;
+        let answer = match segments[..] {
+            ["locks", name] => {
+                expect(parts, &[Method::GET, Method::HEAD])?;
+                self.locks.look(&name_of(name)?, parts.uri.query()).await
+            }
+            ["locks", name, operation @ ("acquire" | "renew" | "release")] => {
+                expect(parts, &[Method::POST])?;
+                self.locks.operate(operation, &name_of(name)?, body).await
+            }
+            _ => Err(StateRefusal::NoSuchOperation.into()),
+        };
+        answer.map(|answer| reply::to_state(answer.to_string()))
+    }
+}
+
+/// Names travel percent-encoded, so that they may have slashes.
+fn name_of(segment: &str) -> Result<cache_core::state::Name, Error> {
+    let text = percent_decode_str(segment).decode_utf8_lossy();
+    cache_core::state::Name::new(&text).map_err(|error| StateRefusal::Invalid { details: error.to_string() }.into())
+}
+
+fn expect(parts: &Parts, allowed: &'static [Method]) -> Result<(), Error> {
+    if allowed.contains(&parts.method) { Ok(()) } else { Err(StateRefusal::Method { allowed }.into()) }
+}

@@ -1,0 +1,31 @@
+//! What a request for shared state says in its body.
+
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+
+use crate::error::{Error, StateRefusal};
+
+/// The body as JSON; nothing at all counts as an empty object.
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))
+}
+
+/// A time in milliseconds, within bounds.
+pub(super) fn millis(name: &str, millis: u64, [min, max]: [Duration; 2]) -> Result<Duration, Error> {
+    let duration = Duration::from_millis(millis);
+    if (min..=max).contains(&duration) {
+        return Ok(duration);
+    }
+    Err(invalid(format!("{name} is {millis}, but must be from {} to {}", min.as_millis(), max.as_millis())))
+}
+
+/// A time as it is answered.
+pub(super) fn as_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn invalid(details: impl Into<String>) -> Error {
+    StateRefusal::Invalid { details: details.into() }.into()
+}

@@ -1,0 +1,82 @@
+//! What the documents say is what happens.
+
+use serde_json::{Value, json};
+use transom_tests::{Http, Postgres, Redis, repository};
+
+use super::*;
+
+/// The blocks of a document in this language and the next, with the text of the block right after each, if it is JSON.
+fn examples(document: &str) -> Vec<(String, Option<Value>)> {
+    let mut blocks = document.split("```").skip(1).step_by(2).peekable();
+    let mut examples = Vec::new();
+    while let Some(block) = blocks.next() {
+        let Some(script) = block.strip_prefix("sh\n") else { continue };
+        let answer = blocks.peek().and_then(|next| next.strip_prefix("json\n"));
+        let answer = answer.map(|text| serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}")));
+        examples.push((script.to_owned(), answer));
+    }
+    examples
+}
+
+/// Whether two answers have the same names, with values of the same kinds.
+fn is_alike(a: &Value, b: &Value) -> bool {
+    match (a, b) {
+        (Value::Object(a), Value::Object(b)) => {
+            a.len() == b.len() && a.iter().all(|(name, value)| b.get(name).is_some_and(|other| is_alike(value, other)))
+        }
+        (Value::Array(a), Value::Array(b)) => a.first().zip(b.first()).is_none_or(|(a, b)| is_alike(a, b)),
+        (a, b) => std::mem::discriminant(a) == std::mem::discriminant(b),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_example_in_the_document_answers_as_it_says() {
+    let (database, redis) = (Postgres::shared().await.database().await, Redis::start().await);
+    setup(&database, &["--state"]).expect("the superuser may");
+    let node = builder(&database, &redis).start().await;
+    let document = std::fs::read_to_string(repository().join("docs/state.md")).expect("it is in the repository");
+    let examples = examples(&document);
+    assert!(examples.len() >= 6, "{examples:?}");
+    for (script, expected) in examples {
+        let output = tokio::process::Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &script])
+            .env("STATE", format!("http://127.0.0.1:{}/state/v1", node.port()))
+            .env("KEY", KEY)
+            .env("NO_PROXY", "127.0.0.1")
+            .output()
+            .await
+            .expect("there is a bash");
+        let said = String::from_utf8_lossy(&output.stdout);
+        let answer: Value = serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {script}{output:?}"));
+        let expected = expected.unwrap_or_else(|| panic!("the document does not say what comes of {script}"));
+        assert!(is_alike(&answer, &expected), "{script}{answer}\n{expected}");
+        assert_eq!(answer["code"], expected["code"], "{script}{answer}");
+    }
+}
+
+#[tokio::test]
+async fn every_path_of_the_description_is_served_at_whatever_path_there_is() {
+    let (database, redis) = (Postgres::shared().await.database().await, Redis::start().await);
+    let node = builder(&database, &redis).set("state_path", "/shared").start().await;
+    let http = Http::new(format!("http://127.0.0.1:{}/shared", node.port()));
+    let description = http.get("/").send().await.expect_status(200).json();
+    assert_eq!(description["openapi"], "3.1.0");
+    assert_eq!(description["servers"][0]["url"], "/shared");
+    let mut operations = 0;
+    for (path, methods) in description["paths"].as_object().expect("it has paths") {
+        for method in methods.as_object().expect("methods").keys().filter(|key| *key != "parameters") {
+            let target = path.replace("{name}", "some-name");
+            let request = match method.as_str() {
+                "get" => http.get(&target),
+                "post" => http.post(&target, &json!({ "nothing": "of this" })),
+                other => panic!("{other} {path}"),
+            };
+            let status = keyed(request).send().await.status;
+            assert!([200, 400].contains(&status), "{method} {path}: {status}");
+            operations += 1;
+        }
+    }
+    assert!(operations >= 5, "{description}");
+    // Where it is not served, nothing is.
+    at(node.port()).get("/").send().await.expect_status(404);
+}
