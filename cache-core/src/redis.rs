@@ -17,7 +17,7 @@ use crate::error::RedisError;
 /// behind a page of announcements.
 #[derive(Clone)]
 pub struct RedisLink {
-    /// reads and stores entries
+    /// reads and stores entries, and what services share
     pub(crate) data: Client,
     /// announces, polls, resyncs
     pub(crate) control: Client,

@@ -4,8 +4,9 @@
 //! hash tag, so that Redis Cluster runs it. What needs a stricter promise than Redis gives has a trait, and whoever has a
 //! Postgres brings an implementation.
 
-mod keyspace;
 pub mod lock;
+pub mod rate;
+mod keyspace;
 mod name;
 
 pub use self::{

@@ -14,6 +14,7 @@ use cache_core::{
     limits::Limits,
     outcome::ResyncReason,
     redis::RedisLink,
+    state::{Keyspace, rate::RateLimits},
     tag::SlotCount,
 };
 use tokio::{signal::unix, task::JoinHandle};
@@ -24,8 +25,9 @@ use crate::{
     config::{self, Config},
     error::Error,
     feed::{self, Choice, Feed},
-    listener::{Allowance, Listener},
+    listener::{Allowance, Listener, Peers},
     origin::{Denied, Origin, describe},
+    rates::Rates,
     readiness::Readiness,
     reload::{Reloader, settings_stay},
     reply::StoredResponse,
@@ -99,8 +101,12 @@ impl Node {
         let admin = bind("admin_listen", config.listeners.admin_listen)?;
         let (listen, admin_listen) = (service.address(), admin.address());
         let (limits, view) = (config.limits.clone(), config.view.clone());
-        let allowance =
-            Allowance { connections_max: limits.connections_max, header_read_timeout: limits.header_read_timeout };
+        let peers = if config.rates.rules.is_empty() { Peers::Untold } else { Peers::Told };
+        let allowance = Allowance {
+            connections_max: limits.connections_max,
+            header_read_timeout: limits.header_read_timeout,
+            peers,
+        };
         let readiness = Arc::new(Readiness::default());
         let drains = [CancellationToken::new(), CancellationToken::new()];
         // Operators first: a node that waits for Postgres is alive. If it does not start after all, nobody is left.
@@ -109,12 +115,12 @@ impl Node {
         let not_started = drains[1].clone().drop_guard();
         let admin = tokio::spawn(admin.serve(admin_service, allowance, drains[1].clone()));
         let database = config.database.clone();
-        let (serve, state) = prepare(config).await?;
+        let (serve, state, rates) = prepare(config).await?;
         serve.start_auditor();
         let reloader = Reloader::start(serve.clone(), &database);
         let _first = started.set(serve.clone());
         readiness.raise();
-        let stack = stack(serve.clone(), state, &limits, readiness.clone());
+        let stack = stack(serve.clone(), state, rates, &limits, readiness.clone());
         let listeners = [tokio::spawn(service.serve(stack, allowance, drains[0].clone())), admin];
         not_started.disarm();
         tracing::info!(%listen, %admin_listen, "ready");
@@ -194,7 +200,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 }
 
 /// Waits for Postgres, loads the schema and joins the peers.
-async fn prepare(config: Config) -> Result<(Arc<Serve>, Arc<State>), StartError> {
+async fn prepare(config: Config) -> Result<(Arc<Serve>, Arc<State>, Option<Arc<Rates>>), StartError> {
     let metrics = Arc::new(Metrics::new(config.database.slow_query));
     let origin = Arc::new(connect(&config, &metrics).await?);
     origin.check_access(&config.database).await.map_err(StartError::Denied)?;
@@ -219,8 +225,12 @@ async fn prepare(config: Config) -> Result<(Arc<Serve>, Arc<State>), StartError>
     };
     await_lease(&cache).await;
     let serve = Arc::new(Serve::new(config.clone(), cache, origin, feed, schema, metrics));
-    let state = Arc::new(State::new(&config, &serve, link));
-    Ok((serve, state))
+    let keys = link.map(|link| Keyspace::new(link, &config.namespace));
+    let limits = Arc::new(RateLimits::new(keys.clone(), config.rates.local_share_percent));
+    let (auth, clock, metrics) = (serve.auth.clone(), serve.cache.clock(), serve.metrics.clone());
+    let rates = Rates::new(&config.rates, limits.clone(), auth, clock, metrics).map(Arc::new);
+    let state = Arc::new(State::new(&config, &serve, keys, limits));
+    Ok((serve, state, rates))
 }
 
 fn bind_remedy(error: &io::Error) -> &'static str {

@@ -12,6 +12,7 @@ mod claim_path;
 mod markdown;
 mod view;
 mod problem;
+mod rates;
 mod written;
 mod settings;
 mod kind;
@@ -34,6 +35,7 @@ pub use self::kind::Kind;
 pub use self::markdown::settings_markdown;
 pub use self::openapi::{Described, DescribedServer, OpenApi, Security};
 pub use self::problem::{ConfigError, ConfigErrors};
+pub use self::rates::{Network, RateRule, RateScope, Rates};
 pub use self::settings::{Alias, Group, Preset, SETTINGS, Setting, setting};
 pub use self::tables::TablePolicy;
 pub use self::tokens::{TokenKey, Tokens};
@@ -65,6 +67,8 @@ pub struct Config {
     pub audit: Audit,
     /// what services share
     pub state: State,
+    /// how often who may ask
+    pub rates: Rates,
     /// what it refuses to exceed
     pub limits: Limits,
     /// logs

@@ -4,5 +4,7 @@ pub(crate) mod cors;
 pub(crate) mod deadline;
 pub(crate) mod farewell;
 pub(crate) mod in_flight;
+pub(crate) mod rate_limit;
+pub(crate) mod introduce;
 pub(crate) mod record;
 pub(crate) mod rescue;

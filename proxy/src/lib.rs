@@ -12,6 +12,7 @@ mod layers;
 mod readiness;
 mod route;
 pub mod state;
+mod rates;
 pub mod serve;
 pub mod feed;
 pub mod key;

@@ -20,6 +20,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
+use crate::layers::introduce::{Introduce, Peer};
+
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
 /// Pause after an error of `accept` that is not the connection's own fault (no file descriptors left).
@@ -48,6 +50,15 @@ pub(crate) struct Allowance {
     pub(crate) connections_max: usize,
     /// for the head of a request to arrive
     pub(crate) header_read_timeout: Duration,
+    /// whether requests are told whom they come from
+    pub(crate) peers: Peers,
+}
+
+/// Whether requests are told whom they come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Peers {
+    Told,
+    Untold,
 }
 
 impl Listener {
@@ -77,11 +88,11 @@ impl Listener {
         let connections = TaskTracker::new();
         let builder = connection_builder(allowance.header_read_timeout);
         loop {
-            let stream = tokio::select! {
+            let (stream, address) = tokio::select! {
                 biased;
                 () = drain.cancelled() => break,
                 accepted = self.listener.accept() => match accepted {
-                    Ok((stream, _)) => stream,
+                    Ok(accepted) => accepted,
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         sleep(ACCEPT_PAUSE).await;
@@ -93,7 +104,9 @@ impl Listener {
                 Ok(place) => {
                     let patience = allowance.header_read_timeout;
                     let connection = Connection { builder: builder.clone(), patience, place };
-                    connections.spawn(connection.serve(stream, service.clone(), drain.clone()));
+                    let peer = (allowance.peers == Peers::Told).then(|| Peer(address.ip()));
+                    let service = Introduce::new(service.clone(), peer);
+                    connections.spawn(connection.serve(stream, service, drain.clone()));
                 }
                 Err(_) => drop(connections.spawn(turn_away(stream))),
             }

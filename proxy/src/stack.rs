@@ -12,8 +12,9 @@ use crate::{
     config::Limits,
     layers::{
         cors::CorsLayer, deadline::DeadlineLayer, farewell::FarewellLayer, in_flight::InFlightLayer,
-        record::RecordLayer, rescue::RescueLayer,
+        rate_limit::RateLimitLayer, record::RecordLayer, rescue::RescueLayer,
     },
+    rates::Rates,
     readiness::Readiness,
     route::Router,
     serve::Serve,
@@ -24,6 +25,7 @@ use crate::{
 pub(crate) fn stack(
     serve: Arc<Serve>,
     state: Arc<State>,
+    rates: Option<Arc<Rates>>,
     limits: &Limits,
     readiness: Arc<Readiness>,
 ) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
@@ -43,5 +45,7 @@ pub(crate) fn stack(
         .layer(InFlightLayer::new(limits.in_flight_max))
         // Around the work alone: a request that was shed has nothing to wait for.
         .layer(DeadlineLayer::new(limits.request_deadline))
+        // Innermost: what was shed above is not counted. Not there at all unless there are rules.
+        .option_layer(rates.map(RateLimitLayer::new))
         .service(Router::new(serve, state, limits.body_bytes_max))
 }

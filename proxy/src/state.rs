@@ -3,16 +3,19 @@
 
 mod access;
 mod locks;
+mod rate_limits;
 mod said;
 pub mod migrations;
 mod postgres_locks;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
-use cache_core::{redis::RedisLink, state::Keyspace};
+use cache_core::state::{Keyspace, rate::RateLimits};
 use http::{Method, request::Parts};
 use percent_encoding::percent_decode_str;
 
-use self::{access::Access, locks::LockDesk};
+use self::{access::Access, locks::LockDesk, rate_limits::RateDesk};
 use crate::{
     config::Config,
     error::{Error, StateRefusal},
@@ -31,19 +34,20 @@ pub(crate) struct State {
     path: String,
     access: Access,
     locks: LockDesk,
+    rates: RateDesk,
 }
 
 impl State {
     /// Shared state of this namespace, over the parts of a node. Without Redis only what Postgres keeps is there.
-    pub(crate) fn new(config: &Config, serve: &Serve, link: Option<RedisLink>) -> Self {
-        let keys = link.map(|link| Keyspace::new(link, &config.namespace));
+    pub(crate) fn new(config: &Config, serve: &Serve, keys: Option<Keyspace>, limits: Arc<RateLimits>) -> Self {
         let metrics = serve.metrics.clone();
         // Whoever waits for a lock gets an answer before the request's own deadline.
         let patience_max = config.limits.request_deadline * 9 / 10;
         Self {
             path: config.state.path.clone(),
             access: Access::new(&config.state, serve.auth.clone(), serve.cache.clock()),
-            locks: LockDesk::new(keys, serve.origin.clone(), metrics, patience_max),
+            locks: LockDesk::new(keys, serve.origin.clone(), metrics.clone(), patience_max),
+            rates: RateDesk::new(limits, metrics),
         }
     }
 
@@ -72,6 +76,10 @@ impl State {
             ["locks", name, operation @ ("acquire" | "renew" | "release")] => {
                 expect(parts, &[Method::POST])?;
                 self.locks.operate(operation, &name_of(name)?, body).await
+            }
+            ["rate-limits", name, "check"] => {
+                expect(parts, &[Method::POST])?;
+                return self.rates.check(&name_of(name)?, body).await;
             }
             _ => Err(StateRefusal::NoSuchOperation.into()),
         };

@@ -5,6 +5,7 @@ mod documented;
 mod lock_faults;
 mod locks;
 mod migrations;
+mod rates;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -13,6 +13,7 @@ use super::claim_path::ClaimPath;
 use super::kind::Value;
 use super::openapi::{Described, DescribedServer, OpenApi, Security};
 use super::problem::{ConfigError, ConfigErrors};
+use super::rates::{Network, RateRule, Rates};
 use super::settings::{Preset, SETTINGS, Setting, setting};
 use super::tables::{self, TablePolicy};
 use super::tokens::{self, Encoding, TokenKey, Tokens};
@@ -111,6 +112,12 @@ fn assemble(
             path: v.text("state_path"),
             service_key: v.optional_text("state_service_key").map(Secret::new),
             roles: v.optional_list("state_roles"),
+        },
+        rates: Rates {
+            rules: v.rate_rules("rate_limits"),
+            local_share_percent: v.small("rate_limit_local_share"),
+            tier_claim: v.claim_path("rate_limit_tier_claim"),
+            trusted_proxies: v.networks("trusted_proxies"),
         },
         limits: Limits {
             request_deadline: v.duration("request_deadline"),
@@ -255,6 +262,22 @@ impl Values {
 
     fn list(&self, name: &str) -> Vec<String> {
         self.optional_list(name).expect("the table gives it a default")
+    }
+
+    fn rate_rules(&self, name: &str) -> Vec<RateRule> {
+        match self.0.get(name) {
+            None => Vec::new(),
+            Some(Value::RateRules(rules)) => rules.clone(),
+            _ => unreachable!("`{name}` holds rules in the table"),
+        }
+    }
+
+    fn networks(&self, name: &str) -> Vec<Network> {
+        match self.0.get(name) {
+            None => Vec::new(),
+            Some(Value::Networks(networks)) => networks.clone(),
+            _ => unreachable!("`{name}` holds networks in the table"),
+        }
     }
 
     fn claim_path(&self, name: &str) -> ClaimPath {

@@ -3,6 +3,8 @@
 
 use std::str::FromStr;
 
+use serde_json::Value;
+
 /// A path into a JSON document: `.app.roles[0]`, `."a key of any kind"`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClaimPath(pub Vec<Step>);
@@ -14,6 +16,18 @@ pub enum Step {
     Key(String),
     /// into an array, by position
     Index(usize),
+}
+
+impl ClaimPath {
+    /// What stands there; what is no text stands for itself.
+    #[must_use]
+    pub fn find(&self, claims: &Value) -> Option<String> {
+        let found = self.0.iter().try_fold(claims, |value, step| match step {
+            Step::Key(key) => value.as_object()?.get(key),
+            Step::Index(index) => value.as_array()?.get(*index),
+        })?;
+        Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
+    }
 }
 
 /// The text is no path.

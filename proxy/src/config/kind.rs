@@ -3,7 +3,12 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::{claim_path::ClaimPath, openapi::DescribedServer, units};
+use super::{
+    claim_path::ClaimPath,
+    openapi::DescribedServer,
+    rates::{self, Network, RateRule},
+    units,
+};
 
 /// What a setting may hold. Bounds are part of the kind, so every error can name them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +35,10 @@ pub enum Kind {
     ServiceKey,
     /// a path into the claims of a token
     ClaimPath,
+    /// how often who may ask: rules separated by commas
+    RateRules,
+    /// networks, separated by commas
+    Networks,
     /// where clients reach the API
     ServerUrl,
     /// any text but the empty one
@@ -59,6 +68,8 @@ pub(super) enum Value {
     Text(String),
     List(Vec<String>),
     ClaimPath(ClaimPath),
+    RateRules(Vec<RateRule>),
+    Networks(Vec<Network>),
     Postgres(Box<tokio_postgres::Config>),
     Number(u64),
     Duration(Duration),
@@ -82,6 +93,8 @@ impl Kind {
             Self::TokenSecret | Self::ServiceKey => "SECRET",
             Self::ClaimPath => "JSPATH",
             Self::Text => "TEXT",
+            Self::RateRules => "RULES",
+            Self::Networks => "NETWORKS",
             Self::PostgresUrl | Self::RedisUrl | Self::ServerUrl => "URL",
             Self::Identifiers => "NAMES",
             Self::Count(..) | Self::PowerOfTwo(..) => "COUNT",
@@ -117,6 +130,8 @@ impl Kind {
             Self::Identifier | Self::Text | Self::TokenSecret => {
                 Value::Text(Some(text).filter(|t| !t.is_empty())?.to_owned())
             }
+            Self::RateRules => Value::RateRules(rates::rules(text)?),
+            Self::Networks => Value::Networks(rates::networks(text)?),
             Self::ServiceKey => Value::Text(Some(text).filter(|t| is_service_key(t))?.to_owned()),
             Self::ServerUrl => Value::Text(DescribedServer::read(text).map(|_| text.to_owned())?),
             Self::Function => Value::List(function(text)?),
@@ -172,6 +187,13 @@ impl Kind {
             }
             Self::Function => ("a function", "write for example check_request or auth.check_request".to_owned()),
             Self::TokenSecret => ("a secret", "write at least 32 characters".to_owned()),
+            Self::RateRules => (
+                "a list of rules",
+                "write for example ip=300/1m, user@pro:/rest/v1/rpc=100/1s: ip, user, key or all, perhaps a tier and a \
+                 path, and how many in which time"
+                    .to_owned(),
+            ),
+            Self::Networks => ("a list of networks", "write for example 10.0.0.0/8, fd00::/8".to_owned()),
             Self::ServiceKey => ("a key", "write at least 32 visible ASCII characters".to_owned()),
             Self::ClaimPath => (
                 "a path into claims",

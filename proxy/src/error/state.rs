@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, Method, StatusCode, header};
+use http::{HeaderName, HeaderValue, Method, StatusCode, header};
 
 use super::{Problem, own};
 
@@ -42,6 +42,14 @@ pub enum StateRefusal {
     /// whoever asks does not have the lock
     #[error("the lock is not this owner's: it expired, was released, or never was")]
     LockLost,
+    /// whoever asks did so too often
+    #[error("the limit is reached; in {retry_after:?} there may be room")]
+    RateLimited {
+        /// before that there is none
+        retry_after: Duration,
+        /// how it stands with the limits
+        headers: Vec<(HeaderName, HeaderValue)>,
+    },
     /// what is asked for lives in Redis, and there is none
     #[error("no redis_url is set")]
     NoRedis,
@@ -64,6 +72,7 @@ impl StateRefusal {
     pub(super) fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::LockHeld { remaining } => Some(*remaining),
+            Self::RateLimited { retry_after, .. } => Some(*retry_after),
             Self::RedisAway { .. } => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -76,6 +85,7 @@ impl StateRefusal {
             Self::NoSuchOperation | Self::Method { .. } | Self::Invalid { .. } => "refused",
             Self::LockHeld { .. } => "lock-held",
             Self::LockLost => "lock-lost",
+            Self::RateLimited { .. } => "rate-limited",
             Self::NoRedis | Self::RedisAway { .. } => "redis-unreachable",
             Self::NotInstalled { .. } => "not-installed",
         }
@@ -115,6 +125,12 @@ impl StateRefusal {
             Self::LockLost => {
                 let hint = "acquire it again, and go on with the new fence";
                 own(StatusCode::CONFLICT, "TRANSOM25", "The lock is not held by this owner", details, Some(hint))
+            }
+            Self::RateLimited { headers, .. } => {
+                let hint = "slow down; RateLimit-Policy says how often is allowed";
+                let status = StatusCode::TOO_MANY_REQUESTS;
+                let problem = own(status, "TRANSOM28", "Too many requests", details, Some(hint));
+                Problem { headers: headers.clone(), ..problem }
             }
             Self::NoRedis => {
                 let hint = "set redis_url, or name another backend";

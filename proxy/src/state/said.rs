@@ -9,6 +9,10 @@ use crate::error::{Error, StateRefusal};
 /// The body as JSON; nothing at all counts as an empty object.
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Error> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    // An array would do as well otherwise: its values in the order of the fields.
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(invalid("a JSON object is expected"));
+    }
     serde_json::from_slice(body).map_err(|error| invalid(error.to_string()))
 }
 

@@ -1,12 +1,15 @@
 //! What is counted of shared state.
 
+use cache_core::state::rate::{Decision, Judge, Verdict};
 use prometheus::Registry;
 
 use super::family::Grid;
+use crate::config::RateScope;
 
 /// What is counted of shared state.
 pub struct StateMetrics {
     locks: Grid<{ LockOperation::ALL.len() }, { LockResult::ALL.len() }>,
+    rates: Grid<{ RateSubject::ALL.len() }, { RateResult::ALL.len() }>,
 }
 
 /// What was asked of a lock.
@@ -61,6 +64,89 @@ impl LockResult {
     }
 }
 
+/// What a limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateSubject {
+    /// requests from one address
+    Address,
+    /// requests of one user
+    User,
+    /// requests with one API key
+    ApiKey,
+    /// all requests
+    Everybody,
+    /// what a service counts by itself
+    Custom,
+}
+
+impl RateSubject {
+    /// Every subject, in declaration order.
+    pub const ALL: [Self; 5] = [Self::Address, Self::User, Self::ApiKey, Self::Everybody, Self::Custom];
+
+    /// The name used in labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Address => RateScope::Address.as_str(),
+            Self::User => RateScope::User.as_str(),
+            Self::ApiKey => RateScope::ApiKey.as_str(),
+            Self::Everybody => RateScope::Everybody.as_str(),
+            Self::Custom => "custom",
+        }
+    }
+}
+
+impl From<RateScope> for RateSubject {
+    fn from(scope: RateScope) -> Self {
+        match scope {
+            RateScope::Address => Self::Address,
+            RateScope::User => Self::User,
+            RateScope::ApiKey => Self::ApiKey,
+            RateScope::Everybody => Self::Everybody,
+        }
+    }
+}
+
+/// What came of a check, and who decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateResult {
+    /// within the limit of all nodes
+    Allowed,
+    /// over it
+    Refused,
+    /// within this node's share, while Redis does not answer
+    LocalAllowed,
+    /// over it
+    LocalRefused,
+}
+
+impl RateResult {
+    /// Every result, in declaration order.
+    pub const ALL: [Self; 4] = [Self::Allowed, Self::Refused, Self::LocalAllowed, Self::LocalRefused];
+
+    /// Of a decision.
+    #[must_use]
+    pub fn of(decision: &Decision) -> Self {
+        match (decision.judge, decision.verdict) {
+            (Judge::Cluster, Verdict::Allowed) => Self::Allowed,
+            (Judge::Cluster, Verdict::Refused { .. }) => Self::Refused,
+            (Judge::Local, Verdict::Allowed) => Self::LocalAllowed,
+            (Judge::Local, Verdict::Refused { .. }) => Self::LocalRefused,
+        }
+    }
+
+    /// The name used in labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Allowed => "allowed",
+            Self::Refused => "refused",
+            Self::LocalAllowed => "local-allowed",
+            Self::LocalRefused => "local-refused",
+        }
+    }
+}
+
 impl StateMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
         Self {
@@ -72,7 +158,20 @@ impl StateMetrics {
                 LockOperation::ALL.map(LockOperation::as_str),
                 LockResult::ALL.map(LockResult::as_str),
             ),
+            rates: Grid::new(
+                registry,
+                "transom_rate_limit_total",
+                "Checks of rate limits, by what they count and what came of it; local: without Redis",
+                ["scope", "result"],
+                RateSubject::ALL.map(RateSubject::as_str),
+                RateResult::ALL.map(RateResult::as_str),
+            ),
         }
+    }
+
+    /// A limit was checked.
+    pub fn rate(&self, subject: RateSubject, result: RateResult) {
+        self.rates.count(subject as usize, result as usize);
     }
 
     /// A lock was asked for, renewed or released.
@@ -88,6 +187,8 @@ mod tests {
     #[test]
     fn the_order_of_all_is_the_order_of_declaration() {
         assert!(LockOperation::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(RateSubject::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(RateResult::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(LockResult::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
     }
 }

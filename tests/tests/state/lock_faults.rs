@@ -90,7 +90,8 @@ async fn a_holder_that_was_frozen_is_refused_by_its_fence() {
 
 /// What a lock protects: it checks the fence in the transaction that writes.
 async fn write(database: &Database, fence: Fence) -> Result<(), tokio_postgres::Error> {
-    let sql = format!("begin; select transom.admit_fence('job', {fence}); insert into reports values ({fence}); commit");
+    let sql =
+        format!("begin; select transom.admit_fence('job', {fence}); insert into reports values ({fence}); commit");
     database.client().await.batch_execute(&sql).await
 }
 

@@ -19,7 +19,7 @@ fn with(backend: &str, mut body: Value) -> Value {
     body
 }
 
-async fn nodes_with_tables() -> (transom_tests::Database, Redis, [Node; 3]) {
+async fn nodes_with_tables() -> (Database, Redis, [Node; 3]) {
     let (database, redis) = (Postgres::shared().await.database().await, Redis::start().await);
     setup(&database, &["--state"]).expect("the superuser may");
     let nodes = three(&builder(&database, &redis)).await;
