@@ -5,6 +5,8 @@
 //! Postgres brings an implementation.
 
 pub mod lock;
+pub mod presence;
+pub mod events;
 pub mod rate;
 mod keyspace;
 mod name;

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use cache_core::clock::Moment;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
 use tower::Service;
@@ -21,6 +21,7 @@ use crate::{
     feed::{Kind, Report, State},
     origin::Health,
     readiness::Readiness,
+    reply::Body,
     serve::{Purge, SchemaAge, Serve},
     telemetry::Gauges,
 };
@@ -41,7 +42,7 @@ pub(crate) struct Admin {
     view: Arc<View>,
 }
 
-type Answer = Response<Full<Bytes>>;
+type Answer = Response<Body>;
 
 impl Admin {
     pub(crate) fn new(serve: Arc<OnceLock<Arc<Serve>>>, readiness: Arc<Readiness>, view: View) -> Self {
@@ -233,7 +234,7 @@ fn json_answer(status: StatusCode, body: &Value) -> Answer {
 }
 
 fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
-    let mut answer = Response::new(Full::new(body));
+    let mut answer = Response::new(Body::from(body));
     *answer.status_mut() = status;
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     answer

@@ -80,6 +80,7 @@ pub struct Node {
     listen: SocketAddr,
     admin_listen: SocketAddr,
     serve: Arc<Serve>,
+    state: Arc<State>,
     reloader: Reloader,
     readiness: Arc<Readiness>,
     /// stops the service listener, then the admin listener
@@ -120,12 +121,12 @@ impl Node {
         let reloader = Reloader::start(serve.clone(), &database);
         let _first = started.set(serve.clone());
         readiness.raise();
-        let stack = stack(serve.clone(), state, rates, &limits, readiness.clone());
+        let stack = stack(serve.clone(), state.clone(), rates, &limits, readiness.clone());
         let listeners = [tokio::spawn(service.serve(stack, allowance, drains[0].clone())), admin];
         not_started.disarm();
         tracing::info!(%listen, %admin_listen, "ready");
         let drain_timeout = limits.drain_timeout;
-        Ok(Self { listen, admin_listen, serve, reloader, readiness, drains, listeners, drain_timeout })
+        Ok(Self { listen, admin_listen, serve, state, reloader, readiness, drains, listeners, drain_timeout })
     }
 
     /// Reads the schema again, soon, as a notification does.
@@ -151,6 +152,7 @@ impl Node {
         tracing::info!(?notice, "draining");
         self.readiness.lower();
         tokio::time::sleep(notice).await;
+        self.state.close();
         let [service, admin] = self.listeners;
         self.drains[0].cancel();
         let finished = tokio::time::timeout(self.drain_timeout, async {

@@ -210,6 +210,14 @@ pub struct State {
     pub service_key: Option<Secret>,
     /// the roles whose tokens are accepted; `None`: all but the anonymous one
     pub roles: Option<Vec<String>>,
+    /// events of a channel that can be heard again, at least 1
+    pub events_kept: u32,
+    /// how long after the last one
+    pub events_kept_for: Duration,
+    /// how long a member stays that does not say so again
+    pub presence_ttl: Duration,
+    /// most streams of events at the same time
+    pub event_streams_max: usize,
 }
 
 /// What a node refuses to exceed.

@@ -2,9 +2,7 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
@@ -20,7 +18,10 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::Service;
 
-use crate::layers::introduce::{Introduce, Peer};
+use crate::{
+    layers::introduce::{Introduce, Peer},
+    reply::Body,
+};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
@@ -79,7 +80,7 @@ impl Listener {
     /// requests that they are at.
     pub(crate) async fn serve<S>(self, service: S, allowance: Allowance, drain: CancellationToken)
     where
-        S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
+        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
             + Clone
             + Send
             + 'static,
@@ -133,7 +134,7 @@ struct Connection {
 impl Connection {
     async fn serve<S>(self, stream: TcpStream, service: S, drain: CancellationToken)
     where
-        S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
+        S: Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send>
             + Clone
             + Send
             + 'static,

@@ -1,5 +1,6 @@
 //! What goes back: a stored answer dressed for this request.
 
+mod body;
 mod cache_status;
 mod stored;
 
@@ -11,9 +12,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use cache_core::{clock::Moment, entry::Entry};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
-use http_body_util::Full;
 
 pub use self::{
+    body::Body,
     cache_status::{CacheStatus, Forward},
     stored::StoredResponse,
 };
@@ -35,7 +36,7 @@ const VARY: HeaderValue = HeaderValue::from_static("Accept, Accept-Profile, Auth
 /// A response, and what it is called in metrics and logs.
 pub struct Reply {
     /// as it is sent
-    pub response: Response<Full<Bytes>>,
+    pub response: Response<Body>,
     /// which part of the proxy made it
     pub route: Route,
     /// how
@@ -74,7 +75,7 @@ pub fn to_read(asked: Asked<'_>, entry: &Entry<StoredResponse>, status: CacheSta
     headers.insert(CACHE_STATUS, status.header());
     // RFC 9110, section 13.2.1: a condition counts only if the answer would be a success without it.
     let unchanged = stored.status.is_success() && is_unchanged(asked.headers, &stored.etag);
-    let mut response = Response::new(Full::new(Bytes::new()));
+    let mut response = Response::new(Body::default());
     if unchanged {
         // RFC 9110, section 15.4.5: what describes the representation stays out, what selects and dates it stays in.
         headers.remove(header::CONTENT_TYPE);
@@ -83,7 +84,7 @@ pub fn to_read(asked: Asked<'_>, entry: &Entry<StoredResponse>, status: CacheSta
         *response.status_mut() = stored.status;
         // The body of a HEAD was never built (its plan leaves it out), so its length is not known either.
         if asked.method != Method::HEAD {
-            *response.body_mut() = Full::new(stored.body.clone());
+            *response.body_mut() = stored.body.clone().into();
         }
     }
     *response.headers_mut() = headers;
@@ -97,7 +98,7 @@ pub fn to_write(
     headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
     body: Bytes,
 ) -> Reply {
-    let mut response = Response::new(Full::new(body));
+    let mut response = Response::new(Body::from(body));
     *response.status_mut() = status;
     response.headers_mut().extend(headers);
     response.headers_mut().insert(CACHE_STATUS, HeaderValue::from_static("transom; fwd=method"));
@@ -107,17 +108,29 @@ pub fn to_write(
 /// An answer of shared state: JSON that nobody may store.
 #[must_use]
 pub fn to_state(json: String) -> Reply {
-    let mut response = Response::new(Full::new(Bytes::from(json)));
+    let mut response = Response::new(Body::from(Bytes::from(json)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Reply { response, route: Route::State, outcome: RequestOutcome::State }
 }
 
+/// An answer of shared state that goes on, as server-sent events.
+#[must_use]
+pub fn to_stream(body: Body) -> Reply {
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // What nginx wants to be told, lest it collects them.
+    headers.insert(HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    Reply { response, route: Route::State, outcome: RequestOutcome::State }
+}
+
 /// The answer to a browser that asks what its pages may send; the caller says it.
 #[must_use]
 pub fn to_preflight() -> Reply {
-    Reply { response: Response::new(Full::new(Bytes::new())), route: Route::Rest, outcome: RequestOutcome::Preflight }
+    Reply { response: Response::new(Body::default()), route: Route::Rest, outcome: RequestOutcome::Preflight }
 }
 
 /// An error in PostgREST's shape.
@@ -127,7 +140,7 @@ pub fn to_error(error: &Error) -> Reply {
     let body = serde_json::json!({
         "code": problem.code, "message": problem.message, "details": problem.details, "hint": problem.hint,
     });
-    let mut response = Response::new(Full::new(Bytes::from(body.to_string())));
+    let mut response = Response::new(Body::from(Bytes::from(body.to_string())));
     *response.status_mut() = problem.status;
     let headers = response.headers_mut();
     headers.extend(problem.headers);

@@ -2,9 +2,7 @@
 
 use std::{convert::Infallible, sync::Arc};
 
-use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use tower::{Service, ServiceBuilder};
 
@@ -16,6 +14,7 @@ use crate::{
     },
     rates::Rates,
     readiness::Readiness,
+    reply::Body,
     route::Router,
     serve::Serve,
     state::State,
@@ -28,10 +27,8 @@ pub(crate) fn stack(
     rates: Option<Arc<Rates>>,
     limits: &Limits,
     readiness: Arc<Readiness>,
-) -> impl Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
-+ Clone
-+ Send
-+ 'static {
+) -> impl Service<Request<Incoming>, Response = Response<Body>, Error = Infallible, Future: Send> + Clone + Send + 'static
+{
     ServiceBuilder::new()
         // Outermost: it concerns the connection, and no request.
         .layer(FarewellLayer::new(readiness))

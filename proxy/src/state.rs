@@ -2,6 +2,8 @@
 //! what a request says, and where Postgres keeps the truth.
 
 mod access;
+mod channels;
+mod streams;
 mod locks;
 mod rate_limits;
 mod said;
@@ -11,11 +13,11 @@ mod postgres_locks;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cache_core::state::{Keyspace, rate::RateLimits};
+use cache_core::state::{Keyspace, Name, rate::RateLimits};
 use http::{Method, request::Parts};
 use percent_encoding::percent_decode_str;
 
-use self::{access::Access, locks::LockDesk, rate_limits::RateDesk};
+use self::{access::Access, channels::ChannelDesk, locks::LockDesk, rate_limits::RateDesk};
 use crate::{
     config::Config,
     error::{Error, StateRefusal},
@@ -35,6 +37,7 @@ pub(crate) struct State {
     access: Access,
     locks: LockDesk,
     rates: RateDesk,
+    channels: ChannelDesk,
 }
 
 impl State {
@@ -46,9 +49,15 @@ impl State {
         Self {
             path: config.state.path.clone(),
             access: Access::new(&config.state, serve.auth.clone(), serve.cache.clock()),
-            locks: LockDesk::new(keys, serve.origin.clone(), metrics.clone(), patience_max),
-            rates: RateDesk::new(limits, metrics),
+            locks: LockDesk::new(keys.clone(), serve.origin.clone(), metrics.clone(), patience_max),
+            rates: RateDesk::new(limits, metrics.clone()),
+            channels: ChannelDesk::new(keys, &config.state, metrics),
         }
+    }
+
+    /// Ends what would go on for ever: the node is drained.
+    pub(crate) fn close(&self) {
+        self.channels.close();
     }
 
     /// Whether the path is `state_path` or lies below it.
@@ -68,7 +77,12 @@ impl State {
             return Ok(reply::to_state(OPENAPI.replace("\"/state/v1\"", &format!("{:?}", self.path))));
         }
         self.access.check(&parts.headers)?;
-        let answer = match segments[..] {
+        self.operate(&segments, parts, body).await
+    }
+
+    /// What is asked of whom, by the path below `state_path`.
+    async fn operate(&self, segments: &[&str], parts: &Parts, body: &Bytes) -> Result<Reply, Error> {
+        let answer = match *segments {
             ["locks", name] => {
                 expect(parts, &[Method::GET, Method::HEAD])?;
                 self.locks.look(&name_of(name)?, parts.uri.query()).await
@@ -81,6 +95,29 @@ impl State {
                 expect(parts, &[Method::POST])?;
                 return self.rates.check(&name_of(name)?, body).await;
             }
+            ["events", channel] if parts.method == Method::POST => {
+                self.channels.publish(&name_of(channel)?, body).await
+            }
+            ["events", channel] => {
+                expect(parts, &[Method::GET, Method::POST])?;
+                return self.channels.listen(&name_of(channel)?, parts).await;
+            }
+            ["presence", channel] => {
+                expect(parts, &[Method::GET, Method::HEAD])?;
+                self.channels.members(&name_of(channel)?).await
+            }
+            ["presence", channel, "changes"] => {
+                expect(parts, &[Method::GET])?;
+                return self.channels.watch(&name_of(channel)?, parts).await;
+            }
+            ["presence", channel, "join"] => {
+                expect(parts, &[Method::POST])?;
+                self.channels.join(&name_of(channel)?, body).await
+            }
+            ["presence", channel, "leave"] => {
+                expect(parts, &[Method::POST])?;
+                self.channels.leave(&name_of(channel)?, body).await
+            }
             _ => Err(StateRefusal::NoSuchOperation.into()),
         };
         answer.map(|answer| reply::to_state(answer.to_string()))
@@ -88,9 +125,9 @@ impl State {
 }
 
 /// Names travel percent-encoded, so that they may have slashes.
-fn name_of(segment: &str) -> Result<cache_core::state::Name, Error> {
+fn name_of(segment: &str) -> Result<Name, Error> {
     let text = percent_decode_str(segment).decode_utf8_lossy();
-    cache_core::state::Name::new(&text).map_err(|error| StateRefusal::Invalid { details: error.to_string() }.into())
+    Name::new(&text).map_err(|error| StateRefusal::Invalid { details: error.to_string() }.into())
 }
 
 fn expect(parts: &Parts, allowed: &'static [Method]) -> Result<(), Error> {

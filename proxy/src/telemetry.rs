@@ -10,4 +10,4 @@ pub mod logs;
 pub use self::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
 pub use self::metrics::{Gauges, Metrics};
 pub use self::request_id::{REQUEST_ID, RequestId};
-pub use self::state::{LockOperation, LockResult, RateResult, RateSubject, StateMetrics};
+pub use self::state::{EventCount, LockOperation, LockResult, RateResult, RateSubject, StateMetrics};

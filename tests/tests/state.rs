@@ -1,6 +1,7 @@
 //! Shared state: three nodes around one Redis and one Postgres, and what goes wrong with them.
 
 mod access;
+mod channels;
 mod documented;
 mod lock_faults;
 mod locks;
@@ -19,7 +20,8 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Patient with a busy machine: a Redis that is late would be a Redis that is away.
 fn builder(database: &Database, redis: &Redis) -> NodeBuilder {
-    NodeBuilder::on(database).redis(redis).set("redis_timeout", "5s").set("state_service_key", KEY)
+    let builder = NodeBuilder::on(database).redis(redis).set("state_service_key", KEY);
+    builder.set("redis_timeout", "5s").set("request_deadline", "60s")
 }
 
 async fn three(builder: &NodeBuilder) -> [Node; 3] {

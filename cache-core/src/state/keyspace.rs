@@ -8,7 +8,10 @@ use std::{
     time::Duration,
 };
 
-use fred::types::{FromValue, Value, scripts::Script};
+use fred::{
+    clients::SubscriberClient,
+    types::{FromValue, Value, scripts::Script},
+};
 
 use crate::{
     clock::{Clock, Moment},
@@ -40,6 +43,11 @@ impl Keyspace {
     /// `transom:<namespace>:<kind>:{<name>}`: everything with this name lies in one slot of Redis Cluster.
     pub(super) fn key(&self, kind: &str, name: &str) -> String {
         format!("{}:{kind}:{{{name}}}", self.prefix)
+    }
+
+    /// A connection of its own for whoever is to be woken; not connected yet.
+    pub(super) fn subscriber(&self) -> SubscriberClient {
+        self.link.subscriber.clone_new()
     }
 
     /// Runs a script. Waits at most one timeout, and during a respite not at all.

@@ -112,6 +112,10 @@ fn assemble(
             path: v.text("state_path"),
             service_key: v.optional_text("state_service_key").map(Secret::new),
             roles: v.optional_list("state_roles"),
+            events_kept: v.small("events_kept"),
+            events_kept_for: v.duration("events_kept_for"),
+            presence_ttl: v.duration("presence_ttl"),
+            event_streams_max: v.size("event_streams_max"),
         },
         rates: Rates {
             rules: v.rate_rules("rate_limits"),

@@ -50,6 +50,12 @@ pub enum StateRefusal {
         /// how it stands with the limits
         headers: Vec<(HeaderName, HeaderValue)>,
     },
+    /// too many streams at the same time
+    #[error("more than {streams_max} streams")]
+    TooManyStreams {
+        /// the limit
+        streams_max: usize,
+    },
     /// what is asked for lives in Redis, and there is none
     #[error("no redis_url is set")]
     NoRedis,
@@ -73,7 +79,7 @@ impl StateRefusal {
         match self {
             Self::LockHeld { remaining } => Some(*remaining),
             Self::RateLimited { retry_after, .. } => Some(*retry_after),
-            Self::RedisAway { .. } => Some(Duration::from_secs(1)),
+            Self::TooManyStreams { .. } | Self::RedisAway { .. } => Some(Duration::from_secs(1)),
             _ => None,
         }
     }
@@ -86,6 +92,7 @@ impl StateRefusal {
             Self::LockHeld { .. } => "lock-held",
             Self::LockLost => "lock-lost",
             Self::RateLimited { .. } => "rate-limited",
+            Self::TooManyStreams { .. } => "overloaded",
             Self::NoRedis | Self::RedisAway { .. } => "redis-unreachable",
             Self::NotInstalled { .. } => "not-installed",
         }
@@ -131,6 +138,10 @@ impl StateRefusal {
                 let status = StatusCode::TOO_MANY_REQUESTS;
                 let problem = own(status, "TRANSOM28", "Too many requests", details, Some(hint));
                 Problem { headers: headers.clone(), ..problem }
+            }
+            Self::TooManyStreams { .. } => {
+                let hint = "the limit is the setting event_streams_max";
+                own(StatusCode::SERVICE_UNAVAILABLE, "TRANSOM29", "Too many streams", details, Some(hint))
             }
             Self::NoRedis => {
                 let hint = "set redis_url, or name another backend";

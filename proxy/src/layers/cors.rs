@@ -17,7 +17,7 @@ use crate::reply::{self, Reply};
 /// What a page may read of an answer beside what it always may: PostgREST's list, and Transom's own.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
     "Content-Encoding, Content-Location, Content-Range, Content-Type, Date, Location, Server, Transfer-Encoding, \
-     Range-Unit, Cache-Status, Age, ETag, Preference-Applied, Transom-Token",
+     Range-Unit, Cache-Status, Age, ETag, Preference-Applied, Transom-Token, RateLimit, RateLimit-Policy, Retry-After",
 );
 const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, PATCH, PUT, DELETE, OPTIONS, HEAD");
 /// How long a browser may remember the answer to a preflight.

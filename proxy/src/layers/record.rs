@@ -8,14 +8,12 @@ use std::{
     time::Instant,
 };
 
-use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode, Uri};
-use http_body_util::Full;
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
 use crate::{
-    reply::{self, Reply},
+    reply::{self, Body, Reply},
     telemetry::{Metrics, REQUEST_ID, RequestId, RequestOutcome},
 };
 
@@ -50,7 +48,7 @@ impl<S, B> Service<Request<B>> for Record<S>
 where
     S: Service<Request<B>, Response = Reply, Error = Infallible>,
 {
-    type Response = Response<Full<Bytes>>;
+    type Response = Response<Body>;
     type Error = Infallible;
     type Future = RecordFuture<S::Future>;
 
@@ -86,7 +84,7 @@ pin_project! {
 }
 
 impl<F: Future<Output = Result<Reply, Infallible>>> Future for RecordFuture<F> {
-    type Output = Result<Response<Full<Bytes>>, Infallible>;
+    type Output = Result<Response<Body>, Infallible>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
@@ -95,7 +93,7 @@ impl<F: Future<Output = Result<Reply, Infallible>>> Future for RecordFuture<F> {
     }
 }
 
-fn record(asked: &Asked, metrics: &Metrics, reply: Reply) -> Response<Full<Bytes>> {
+fn record(asked: &Asked, metrics: &Metrics, reply: Reply) -> Response<Body> {
     let Reply { mut response, route, outcome } = reply;
     let elapsed = asked.began.elapsed();
     let status = response.status();

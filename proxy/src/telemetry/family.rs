@@ -24,6 +24,10 @@ impl<const N: usize> Counters<N> {
     pub(super) fn count(&self, index: usize) {
         self.0[index].inc();
     }
+
+    pub(super) fn add(&self, index: usize, count: u64) {
+        self.0[index].inc_by(count);
+    }
 }
 
 /// A counter without labels.

@@ -1,15 +1,17 @@
 //! What is counted of shared state.
 
 use cache_core::state::rate::{Decision, Judge, Verdict};
-use prometheus::Registry;
+use prometheus::{IntGauge, Registry};
 
-use super::family::Grid;
+use super::family::{Counters, Grid};
 use crate::config::RateScope;
 
 /// What is counted of shared state.
 pub struct StateMetrics {
     locks: Grid<{ LockOperation::ALL.len() }, { LockResult::ALL.len() }>,
     rates: Grid<{ RateSubject::ALL.len() }, { RateResult::ALL.len() }>,
+    events: Counters<{ EventCount::ALL.len() }>,
+    streams: IntGauge,
 }
 
 /// What was asked of a lock.
@@ -147,8 +149,37 @@ impl RateResult {
     }
 }
 
+/// What becomes of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventCount {
+    /// by way of this node
+    Published,
+    /// to one who listens at this node
+    Delivered,
+    /// to one who listens at this node, who was told so
+    Lost,
+}
+
+impl EventCount {
+    /// Everything there is, in declaration order.
+    pub const ALL: [Self; 3] = [Self::Published, Self::Delivered, Self::Lost];
+
+    /// The name used in labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::Delivered => "delivered",
+            Self::Lost => "lost",
+        }
+    }
+}
+
 impl StateMetrics {
     pub(super) fn new(registry: &Registry) -> Self {
+        let streams = IntGauge::new("transom_event_streams", "Streams of events that are open");
+        let streams = streams.expect("our own names are well formed");
+        registry.register(Box::new(streams.clone())).expect("each family is registered once");
         Self {
             locks: Grid::new(
                 registry,
@@ -166,7 +197,30 @@ impl StateMetrics {
                 RateSubject::ALL.map(RateSubject::as_str),
                 RateResult::ALL.map(RateResult::as_str),
             ),
+            events: Counters::new(
+                registry,
+                "transom_events_total",
+                "Events and changes of presence, by what became of them",
+                "what",
+                EventCount::ALL.map(EventCount::as_str),
+            ),
+            streams,
         }
+    }
+
+    /// So many events were published, delivered or lost.
+    pub fn events(&self, what: EventCount, count: u64) {
+        self.events.add(what as usize, count);
+    }
+
+    /// A stream of events began.
+    pub fn stream_opened(&self) {
+        self.streams.inc();
+    }
+
+    /// A stream of events ended.
+    pub fn stream_closed(&self) {
+        self.streams.dec();
     }
 
     /// A limit was checked.
@@ -187,6 +241,7 @@ mod tests {
     #[test]
     fn the_order_of_all_is_the_order_of_declaration() {
         assert!(LockOperation::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(EventCount::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(RateSubject::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(RateResult::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(LockResult::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));

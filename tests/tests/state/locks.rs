@@ -92,8 +92,7 @@ async fn nobody_is_ever_in_there_with_somebody_else() {
             let (node, inside, last) = (&nodes[number % 3], &inside, &last);
             async move {
                 for _ in 0..rounds {
-                    let acquire = with(backend, json!({ "ttl_ms": 600_000, "wait_ms": 600_000 }));
-                    // Whoever has waited for most of the request's deadline asks again.
+                    let acquire = with(backend, json!({ "ttl_ms": 600_000, "wait_ms": 15_000 }));
                     let granted = loop {
                         let answer = post(node, "/locks/crowd/acquire", &acquire).await;
                         if answer.status == 200 {

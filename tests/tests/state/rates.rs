@@ -36,8 +36,11 @@ async fn limited(database: &Database, redis: &Redis, rules: &str) -> [Node; 3] {
 async fn three_nodes_at_ten_times_the_limit_admit_the_limit() {
     let (database, redis) = (Postgres::shared().await.database().await, Redis::start().await);
     let nodes = limited(&database, &redis, "ip=100/10m").await;
-    let asked = (0..1_000).map(|number| nodes[number % 3].rest().get("/airlines?carrier=eq.UA").send());
-    let answers = join_all(asked).await;
+    let mut answers = Vec::new();
+    for _ in 0..10 {
+        let asked = (0..100).map(|number| nodes[number % 3].rest().get("/airlines?carrier=eq.UA").send());
+        answers.extend(join_all(asked).await);
+    }
     let admitted = answers.iter().filter(|answer| answer.status == 200).count();
     assert_eq!(admitted, 100);
     assert!(answers.iter().all(|answer| [200, 429].contains(&answer.status)));
@@ -77,12 +80,12 @@ async fn no_window_sees_more_than_the_limit() {
 async fn what_was_counted_leaves_when_it_is_a_window_old() {
     let redis = Redis::start().await;
     let node = limits(&redis.url());
-    let (quota, key) = (quota(3, Duration::from_secs(2)), RateKey::new("user", "1", ""));
+    let (quota, key) = (quota(3, Duration::from_secs(5)), RateKey::new("user", "1", ""));
     let first = node.check(&key, quota, 2).await;
     assert_eq!((is_allowed(&first), first.remaining, first.judge), (true, 1, Judge::Cluster));
     let refused = node.check(&key, quota, 2).await;
     let Verdict::Refused { retry_after } = refused.verdict else { panic!("{refused:?}") };
-    assert!(retry_after <= Duration::from_millis(2_034) && refused.remaining == 1, "{refused:?}");
+    assert!(retry_after <= Duration::from_millis(5_084) && refused.remaining == 1, "{refused:?}");
     assert!(is_allowed(&node.check(&key, quota, 1).await), "a refusal counts nothing, and what fits may pass");
     // Whoever comes back when told, passes.
     tokio::time::sleep(retry_after).await;
@@ -214,25 +217,31 @@ async fn without_redis_each_node_admits_its_share_and_says_so() {
     let (database, redis) = (Postgres::shared().await.database().await, Redis::start().await);
     let builder = NodeBuilder::on(&database).redis(&redis).set("redis_timeout", "200ms");
     let node = builder.set("rate_limits", "ip=1000/1h").set("rate_limit_local_share", "50%").start().await;
-    rest(&node, "/airlines?carrier=eq.UA").send().await.expect_status(200);
+    let count = async |result: &str| {
+        node.metric(&format!("transom_rate_limit_total{{result=\"{result}\",scope=\"ip\"}}")).await
+    };
+    eventually("redis counts", SOON, async || {
+        rest(&node, "/airlines?carrier=eq.UA").send().await.expect_status(200);
+        count("allowed").await > 0.0
+    })
+    .await;
+    let before = [count("allowed").await, count("local-allowed").await, count("local-refused").await];
     redis.pause();
     let began = Instant::now();
     let mut admitted = 0;
     for _ in 0..100 {
         admitted += u32::from(rest(&node, "/airlines?carrier=eq.UA").send().await.status == 200);
     }
-    // A tenth of the share at once, and the rest over the hour: at most one more in seven seconds.
+    // A tenth of the share at once, less what a slow start took of it, and the rest over the hour: one more in seven seconds.
     let more = u32::try_from(began.elapsed().as_secs() / 7).expect("it did not take that long") + 1;
-    assert!((50..=50 + more).contains(&admitted), "{admitted} in {:?}", began.elapsed());
-    let count = async |result: &str| {
-        node.metric(&format!("transom_rate_limit_total{{result=\"{result}\",scope=\"ip\"}}")).await
-    };
-    assert_eq!((count("local-allowed").await, count("allowed").await), (f64::from(admitted), 1.0));
-    assert_eq!(count("local-refused").await, f64::from(100 - admitted));
+    assert!((40..=50 + more).contains(&admitted), "{admitted} in {:?}", began.elapsed());
+    assert_eq!(count("allowed").await, before[0]);
+    assert_eq!(count("local-allowed").await - before[1], f64::from(admitted));
+    assert_eq!(count("local-refused").await - before[2], f64::from(100 - admitted));
     redis.resume();
     eventually("redis counts again", SOON, async || {
         drop(rest(&node, "/airlines?carrier=eq.UA").send().await);
-        count("allowed").await > 1.0
+        count("allowed").await > before[0]
     })
     .await;
 }

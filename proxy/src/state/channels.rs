@@ -1,0 +1,181 @@
+//! Events and presence over HTTP.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use cache_core::{
+    error::RedisError,
+    state::{
+        Keyspace, Name,
+        events::{EventId, Events, Heard, Listener, Retention},
+        presence::{Join, Leave, Member, Presence, Seen, Watcher},
+    },
+};
+use http::request::Parts;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{
+    said::{as_millis, invalid, read},
+    streams::{News, Streams, lost, message},
+};
+use crate::{
+    config,
+    error::{Error, StateRefusal},
+    reply::Reply,
+    telemetry::{EventCount, Metrics},
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Who {
+    user: String,
+    client: Option<String>,
+}
+
+/// Answers requests for channels.
+pub(super) struct ChannelDesk {
+    kept: Option<Kept>,
+    streams: Streams,
+    metrics: Arc<Metrics>,
+}
+
+/// What lives in Redis.
+struct Kept {
+    events: Events,
+    presence: Presence,
+}
+
+impl ChannelDesk {
+    pub(super) fn new(keys: Option<Keyspace>, config: &config::State, metrics: Arc<Metrics>) -> Self {
+        let retention = Retention { events: config.events_kept, lasts_for: config.events_kept_for };
+        let kept = keys.map(|keys| Kept {
+            events: Events::new(keys.clone(), retention),
+            presence: Presence::new(keys, config.presence_ttl, retention),
+        });
+        Self { kept, streams: Streams::new(config.event_streams_max, metrics.clone()), metrics }
+    }
+
+    /// Ends all streams.
+    pub(super) fn close(&self) {
+        self.streams.close();
+    }
+
+    /// Publishes the body as it is.
+    pub(super) async fn publish(&self, channel: &Name, body: &Bytes) -> Result<Value, Error> {
+        if std::str::from_utf8(body).is_err() {
+            return Err(invalid("an event is a text in UTF-8"));
+        }
+        let id = self.kept()?.events.publish(channel, body.clone()).await.map_err(away)?;
+        self.metrics.state().events(EventCount::Published, 1);
+        Ok(json!({ "channel": channel.as_str(), "id": id.to_string() }))
+    }
+
+    /// Everything that is published, as server-sent events.
+    pub(super) async fn listen(&self, channel: &Name, parts: &Parts) -> Result<Reply, Error> {
+        let (kept, after, place) = (self.kept()?, after(parts)?, self.streams.place()?);
+        let listener = kept.events.listen(channel, after).await.map_err(away)?;
+        Ok(self.streams.answer(place, Told { listener, metrics: self.metrics.clone() }))
+    }
+
+    /// A member comes, or stays.
+    pub(super) async fn join(&self, channel: &Name, body: &Bytes) -> Result<Value, Error> {
+        let (user, client) = who(body)?;
+        let presence = &self.kept()?.presence;
+        let came = presence.join(channel, &user, &client).await.map_err(away)? == Join::Came;
+        let ttl = as_millis(presence.ttl());
+        Ok(json!({ "user": user.as_str(), "client": client.as_str(), "came": came, "ttl_ms": ttl }))
+    }
+
+    /// A member leaves.
+    pub(super) async fn leave(&self, channel: &Name, body: &Bytes) -> Result<Value, Error> {
+        let (user, client) = who(body)?;
+        let left = self.kept()?.presence.leave(channel, &user, &client).await.map_err(away)? == Leave::Left;
+        Ok(json!({ "user": user.as_str(), "client": client.as_str(), "left": left }))
+    }
+
+    /// Who is there, by user.
+    pub(super) async fn members(&self, channel: &Name) -> Result<Value, Error> {
+        let members = self.kept()?.presence.members(channel).await.map_err(away)?;
+        let mut users: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for Member { user, client } in &members.listed {
+            users.entry(user).or_default().push(client);
+        }
+        let listed: Vec<Value> =
+            users.iter().map(|(user, clients)| json!({ "user": user, "clients": clients })).collect();
+        Ok(json!({ "channel": channel.as_str(), "members": members.count, "users": listed }))
+    }
+
+    /// Who comes and goes, as server-sent events.
+    pub(super) async fn watch(&self, channel: &Name, parts: &Parts) -> Result<Reply, Error> {
+        let (kept, after, place) = (self.kept()?, after(parts)?, self.streams.place()?);
+        let watcher = kept.presence.watch(channel, after).await.map_err(away)?;
+        Ok(self.streams.answer(place, Shown { watcher, metrics: self.metrics.clone() }))
+    }
+
+    fn kept(&self) -> Result<&Kept, Error> {
+        self.kept.as_ref().ok_or_else(|| StateRefusal::NoRedis.into())
+    }
+}
+
+/// Tells what is published.
+struct Told {
+    listener: Listener,
+    metrics: Arc<Metrics>,
+}
+
+impl News for Told {
+    async fn next(&mut self) -> Bytes {
+        match self.listener.next().await {
+            Heard::Event(event) => {
+                self.metrics.state().events(EventCount::Delivered, 1);
+                message(None, Some(&event.id.to_string()), &String::from_utf8_lossy(&event.data))
+            }
+            Heard::Lost(count) => missed(&self.metrics, count),
+        }
+    }
+}
+
+/// Shows who comes and goes.
+struct Shown {
+    watcher: Watcher,
+    metrics: Arc<Metrics>,
+}
+
+impl News for Shown {
+    async fn next(&mut self) -> Bytes {
+        let (what, id, Member { user, client }) = match self.watcher.next().await {
+            Seen::Came(id, member) => ("join", id, member),
+            Seen::Left(id, member) => ("leave", id, member),
+            Seen::Lost(count) => return missed(&self.metrics, count),
+        };
+        self.metrics.state().events(EventCount::Delivered, 1);
+        let data = json!({ "user": user, "client": client }).to_string();
+        message(Some(what), Some(&id.to_string()), &data)
+    }
+}
+
+fn missed(metrics: &Metrics, count: Option<u64>) -> Bytes {
+    metrics.state().events(EventCount::Lost, count.unwrap_or(1));
+    lost(count)
+}
+
+/// Where a client was when its connection was lost: browsers send the header, others may say it in the query.
+fn after(parts: &Parts) -> Result<Option<EventId>, Error> {
+    let header = parts.headers.get("last-event-id").map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let query = parts.uri.query().and_then(|query| query.strip_prefix("last_event_id=")).map(str::to_owned);
+    let Some(text) = header.or(query).filter(|text| !text.is_empty()) else { return Ok(None) };
+    text.parse().map(Some).map_err(|error| invalid(format!("Last-Event-ID: {error}")))
+}
+
+fn who(body: &Bytes) -> Result<(Name, Name), Error> {
+    let Who { user, client } = read(body)?;
+    let name = |text: &str| Name::new(text).map_err(|error| invalid(error.to_string()));
+    let client = client.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
+    Ok((name(&user)?, name(&client)?))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what errors are mapped with")]
+fn away(error: RedisError) -> Error {
+    StateRefusal::RedisAway { reason: error.to_string() }.into()
+}
