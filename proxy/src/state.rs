@@ -106,6 +106,10 @@ impl State {
                 expect(parts, &[Method::GET, Method::HEAD])?;
                 self.channels.members(&name_of(channel)?).await
             }
+            ["users", user, "presence"] => {
+                expect(parts, &[Method::GET, Method::HEAD])?;
+                self.channels.places(&name_of(user)?).await
+            }
             ["presence", channel, "changes"] => {
                 expect(parts, &[Method::GET])?;
                 return self.channels.watch(&name_of(channel)?, parts).await;

@@ -53,6 +53,15 @@ pub struct Members {
     pub listed: Vec<Member>,
 }
 
+/// Where a user is: a channel, by way of a client.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    /// where
+    pub channel: String,
+    /// by what
+    pub client: String,
+}
+
 /// What somebody who watches a channel hears.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
@@ -64,7 +73,8 @@ pub enum Seen {
     Lost(Option<u64>),
 }
 
-/// The members of channels, under `transom:<namespace>:presence:{<channel>}`. Cheap to clone.
+/// The members of channels, under `transom:<namespace>:presence:{<channel>}`, and the places of users, under
+/// `..:presence:user:{<user>}`. Cheap to clone.
 #[derive(Clone)]
 pub struct Presence {
     keys: Keyspace,
@@ -73,6 +83,8 @@ pub struct Presence {
     join: Script,
     leave: Script,
     members: Script,
+    stay: Script,
+    places: Script,
     ttl: Duration,
 }
 
@@ -88,6 +100,8 @@ impl Presence {
             join: script(include_str!("presence/join.lua")),
             leave: script(include_str!("presence/leave.lua")),
             members: script(include_str!("presence/members.lua")),
+            stay: Script::from_lua(include_str!("presence/stay.lua")),
+            places: Script::from_lua(include_str!("presence/places.lua")),
             ttl,
         }
     }
@@ -104,7 +118,8 @@ impl Presence {
     /// If Redis does not answer.
     pub async fn join(&self, channel: &Name, user: &Name, client: &Name) -> Result<Join, RedisError> {
         let ttl = i64::try_from(self.ttl.as_millis()).unwrap_or(i64::MAX);
-        let came: bool = self.run(&self.join, channel, vec![member(user, client), ttl.into()]).await?;
+        let joining = self.run::<bool>(&self.join, channel, vec![member(user, client), ttl.into()]);
+        let (came, _) = tokio::try_join!(joining, self.stay(channel, user, client, ttl))?;
         Ok(if came { Join::Came } else { Join::Stayed })
     }
 
@@ -113,7 +128,8 @@ impl Presence {
     /// # Errors
     /// If Redis does not answer: then its time will be up.
     pub async fn leave(&self, channel: &Name, user: &Name, client: &Name) -> Result<Leave, RedisError> {
-        let left: bool = self.run(&self.leave, channel, vec![member(user, client)]).await?;
+        let leaving = self.run::<bool>(&self.leave, channel, vec![member(user, client)]);
+        let (left, _) = tokio::try_join!(leaving, self.stay(channel, user, client, 0))?;
         Ok(if left { Leave::Left } else { Leave::WasGone })
     }
 
@@ -126,6 +142,28 @@ impl Presence {
         let mut listed: Vec<Member> = listed.iter().filter_map(|text| read(text)).collect();
         listed.sort();
         Ok(Members { count, listed })
+    }
+
+    /// Where a user is, over all channels; [`MEMBERS_MAX`] places at most.
+    ///
+    /// # Errors
+    /// If Redis does not answer.
+    pub async fn places(&self, user: &Name) -> Result<Vec<Place>, RedisError> {
+        let keys = vec![self.keys.key("presence:user", user.as_str())];
+        let listed: Vec<String> = self.keys.run(&self.places, keys, vec![MEMBERS_MAX.into()]).await?;
+        let place = |text: &String| {
+            let (channel, client) = text.split_once(' ')?;
+            Some(Place { channel: channel.to_owned(), client: client.to_owned() })
+        };
+        let mut places: Vec<Place> = listed.iter().filter_map(place).collect();
+        places.sort();
+        Ok(places)
+    }
+
+    /// Notes where the user is, for so many milliseconds; 0: not any more.
+    async fn stay(&self, channel: &Name, user: &Name, client: &Name, ttl: i64) -> Result<u64, RedisError> {
+        let keys = vec![self.keys.key("presence:user", user.as_str())];
+        self.keys.run(&self.stay, keys, vec![member(channel, client), ttl.to_string().into()]).await
     }
 
     /// Watches who comes and goes, after that change or from now on.
@@ -183,9 +221,9 @@ fn script(last: &str) -> Script {
     Script::from_lua([include_str!("events/append.lua"), include_str!("presence/sweep.lua"), last].concat())
 }
 
-/// Names have no spaces.
-fn member(user: &Name, client: &Name) -> Value {
-    format!("{user} {client}").into()
+/// Two names in one text: they have no spaces.
+fn member(whom: &Name, client: &Name) -> Value {
+    format!("{whom} {client}").into()
 }
 
 fn read(text: &str) -> Option<Member> {

@@ -8,7 +8,7 @@ use cache_core::{
     state::{
         Keyspace, Name,
         events::{EventId, Events, Heard, Listener, Retention},
-        presence::{Join, Leave, Member, Presence, Seen, Watcher},
+        presence::{Join, Leave, Member, Place, Presence, Seen, Watcher},
     },
 };
 use http::request::Parts;
@@ -97,13 +97,15 @@ impl ChannelDesk {
     /// Who is there, by user.
     pub(super) async fn members(&self, channel: &Name) -> Result<Value, Error> {
         let members = self.kept()?.presence.members(channel).await.map_err(away)?;
-        let mut users: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-        for Member { user, client } in &members.listed {
-            users.entry(user).or_default().push(client);
-        }
-        let listed: Vec<Value> =
-            users.iter().map(|(user, clients)| json!({ "user": user, "clients": clients })).collect();
-        Ok(json!({ "channel": channel.as_str(), "members": members.count, "users": listed }))
+        let users = grouped("user", members.listed.iter().map(|Member { user, client }| (&**user, &**client)));
+        Ok(json!({ "channel": channel.as_str(), "members": members.count, "users": users }))
+    }
+
+    /// Where a user is, by channel.
+    pub(super) async fn places(&self, user: &Name) -> Result<Value, Error> {
+        let places = self.kept()?.presence.places(user).await.map_err(away)?;
+        let channels = grouped("channel", places.iter().map(|Place { channel, client }| (&**channel, &**client)));
+        Ok(json!({ "user": user.as_str(), "places": places.len(), "channels": channels }))
     }
 
     /// Who comes and goes, as server-sent events.
@@ -116,6 +118,15 @@ impl ChannelDesk {
     fn kept(&self) -> Result<&Kept, Error> {
         self.kept.as_ref().ok_or_else(|| StateRefusal::NoRedis.into())
     }
+}
+
+/// The clients of each user, or in each channel.
+fn grouped<'t>(name: &str, pairs: impl Iterator<Item = (&'t str, &'t str)>) -> Vec<Value> {
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (group, client) in pairs {
+        groups.entry(group).or_default().push(client);
+    }
+    groups.iter().map(|(group, clients)| json!({ name: group, "clients": clients })).collect()
 }
 
 /// Tells what is published.

@@ -240,10 +240,18 @@ async fn who_is_there_is_seen_from_every_node() {
         { "user": "alice", "clients": ["phone", "tab-1"] }, { "user": "bob", "clients": ["tab-1"] },
     ] });
     assert_eq!(members(&nodes[1]).await, there);
+    post(&nodes[0], "/presence/lobby/join", &json!({ "user": "alice", "client": "phone" })).await.expect_status(200);
+    let places =
+        async |node: &Node| keyed(at(node.port()).get("/users/alice/presence")).send().await.expect_status(200).json();
+    let everywhere = json!({ "user": "alice", "places": 3, "channels": [
+        { "channel": "lobby", "clients": ["phone"] }, { "channel": "room", "clients": ["phone", "tab-1"] },
+    ] });
+    assert_eq!(places(&nodes[2]).await, everywhere);
     let body = json!({ "user": "alice", "client": "tab-1" });
     assert_eq!(post(&nodes[2], "/presence/room/leave", &body).await.json()["left"], true);
     assert_eq!(post(&nodes[0], "/presence/room/leave", &body).await.json()["left"], false);
     assert_eq!(members(&nodes[0]).await["members"], 2);
+    assert_eq!(places(&nodes[1]).await["places"], 2);
     for (event, user, client) in
         [("join", "alice", "tab-1"), ("join", "alice", "phone"), ("join", "bob", "tab-1"), ("leave", "alice", "tab-1")]
     {
@@ -282,4 +290,6 @@ async fn who_dies_is_gone_when_its_time_is_up() {
     };
     assert_eq!((said.event.as_str(), said.json()["user"].as_str()), ("leave", Some("alice")));
     assert_eq!(members(&nodes[1]).await["users"][0]["user"], "bob");
+    let nowhere = keyed(at(nodes[0].port()).get("/users/alice/presence")).send().await.expect_status(200).json();
+    assert_eq!(nowhere, json!({ "user": "alice", "places": 0, "channels": [] }));
 }

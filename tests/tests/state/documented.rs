@@ -101,7 +101,7 @@ async fn every_path_of_the_description_is_served_at_whatever_path_there_is() {
             operations += 1;
         }
     }
-    assert!(operations >= 11, "{description}");
+    assert!(operations >= 12, "{description}");
     // Where it is not served, nothing is.
     at(node.port()).get("/").send().await.expect_status(404);
 }
