@@ -3,20 +3,17 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use cache_core::{
-    error::RedisError,
-    state::{
-        Keyspace, Name,
-        events::{EventId, Events, Heard, Listener, Retention},
-        presence::{Join, Leave, Member, Place, Presence, Seen, Watcher},
-    },
+use cache_core::state::{
+    Keyspace, Name,
+    events::{EventId, Events, Heard, Listener, Retention},
+    presence::{Join, Leave, Member, Place, Presence, Seen, Watcher},
 };
 use http::request::Parts;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
-    said::{as_millis, invalid, read},
+    said::{as_millis, away, invalid, read},
     streams::{News, Streams, lost, message},
 };
 use crate::{
@@ -184,9 +181,4 @@ fn who(body: &Bytes) -> Result<(Name, Name), Error> {
     let name = |text: &str| Name::new(text).map_err(|error| invalid(error.to_string()));
     let client = client.unwrap_or_else(|| format!("{:032x}", rand::random::<u128>()));
     Ok((name(&user)?, name(&client)?))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is what errors are mapped with")]
-fn away(error: RedisError) -> Error {
-    StateRefusal::RedisAway { reason: error.to_string() }.into()
 }

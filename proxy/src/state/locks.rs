@@ -3,19 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use cache_core::{
-    error::RedisError,
-    state::{
-        Keyspace, Name,
-        lock::{Backend, Held, LockError, Locks, Owner, RedisLocks, Released, Renewal, TTL_MAX, TTL_MIN},
-    },
+use cache_core::state::{
+    Keyspace, Name,
+    lock::{Held, LockError, Locks, Owner, RedisLocks, Released, Renewal, TTL_MAX, TTL_MIN},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     postgres_locks::PostgresLocks,
-    said::{as_millis, invalid, millis, read},
+    said::{as_millis, away, invalid, millis, read},
 };
 use crate::{
     error::{Error, StateRefusal},
@@ -173,10 +170,4 @@ fn taken<T, E: std::error::Error>(
 
 fn owner_of(text: &str) -> Result<Owner, Error> {
     Owner::new(text).map_err(|error| invalid(error.to_string()))
-}
-
-#[expect(clippy::needless_pass_by_value, reason = "it is what errors are mapped with")]
-fn away(error: <RedisLocks as Backend>::Error) -> Error {
-    let error: RedisError = error;
-    StateRefusal::RedisAway { reason: error.to_string() }.into()
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cache_core::error::RedisError;
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, StateRefusal};
@@ -32,4 +33,10 @@ pub(super) fn as_millis(duration: Duration) -> u64 {
 
 pub(super) fn invalid(details: impl Into<String>) -> Error {
     StateRefusal::Invalid { details: details.into() }.into()
+}
+
+/// Redis did not do what was asked.
+#[expect(clippy::needless_pass_by_value, reason = "it is what errors are mapped with")]
+pub(super) fn away(error: RedisError) -> Error {
+    StateRefusal::RedisAway { reason: error.to_string() }.into()
 }

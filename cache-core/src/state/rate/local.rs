@@ -39,7 +39,7 @@ impl LocalLimits {
 
     pub(super) fn check(&self, key: &RateKey, quota: Quota, cost: u32) -> Decision {
         let limiter = self.limiters.get_with(quota, || Arc::new(DefaultKeyedRateLimiter::keyed(self.share(quota))));
-        if self.checks.fetch_add(1, Relaxed) % SWEEP_EVERY == 0 {
+        if self.checks.fetch_add(1, Relaxed).is_multiple_of(SWEEP_EVERY) {
             limiter.retain_recent();
         }
         let refused = |retry_after| Verdict::Refused { retry_after };
