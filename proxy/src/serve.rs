@@ -296,7 +296,7 @@ impl Serve {
             coverage: &self.feed.coverage(),
             repertoire: &self.repertoire,
         };
-        Question::new(plan, principal, url, &context, |tags| self.cache.slots(tags))
+        Question::new(plan, principal, url, &context)
     }
 
     fn inbound<'r>(&self, parts: &'r Parts, body: &'r Bytes) -> Inbound<'r> {

@@ -257,7 +257,7 @@ pub static SETTINGS: &[Setting] = &[
         Absent("logical if the role may, else trigger if installed, else none"), &[],
         "how changes made past the proxy are noticed; none: only by lifetime and purge"),
     row("coherence_slots", Group::Coherence, Kind::PowerOfTwo(1_024, 4_194_304), Value("262144"), &[],
-        "slots of the coherence table, 8 bytes each; the same on every node of a namespace"),
+        "slots of the coherence table, 8 bytes each; more if more than 10 000 rows change within a lifetime; the same on every node of a namespace"),
     row("collapse_leader_max", Group::Coherence, Kind::Duration(1, HOUR), Value("5s"), &[],
         "age of a fill after which a second one for the same key may start"),
     row("collapse_wait_max", Group::Coherence, Kind::Duration(1, HOUR), Value("5s"), &[],
