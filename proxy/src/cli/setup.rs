@@ -11,6 +11,7 @@ use crate::feed::setup::{self, Identity, Plan};
 use crate::feed::{self, Kind, ability, trigger};
 use crate::origin::describe;
 use crate::rest::{self, TableId};
+use crate::stored_settings;
 
 /// A statement that waits for a lock has everybody else wait behind it: better to try again at a quieter time.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '5s'";
@@ -18,6 +19,8 @@ const LOCK_TIMEOUT: &str = "SET lock_timeout = '5s'";
 pub(super) fn run(matches: &ArgMatches, inputs: &Inputs) -> Result<(), Failure> {
     let config = Config::load(inputs)?.config;
     serve::runtime(1)?.block_on(async {
+        let stored = stored_settings::complete(config).await;
+        let config = stored.map_err(|error| Failure::Runtime(error.to_string()))?.config;
         let client = connect(&config).await.map_err(|error| refused("cannot connect", &error))?;
         let dry = matches.get_flag("dry-run");
         if matches.get_flag("remove") {
