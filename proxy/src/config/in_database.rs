@@ -11,7 +11,7 @@ use super::written::{Source, Written};
 /// What the names of parameters begin with there.
 pub const PREFIX: &str = "pgrst.";
 /// What PostgREST 12.0.2 reads there; of its other settings it does not take notice.
-pub const NAMES: [&str; 19] = [
+pub const NAMES: [&str; 20] = [
     "db_aggregates_enabled",
     "db_anon_role",
     "db_extra_search_path",
@@ -23,14 +23,15 @@ pub const NAMES: [&str; 19] = [
     "db_schemas",
     "db_tx_end",
     "jwt_aud",
+    "jwt_cache_max_lifetime",
     "jwt_role_claim_key",
     "jwt_secret",
     "jwt_secret_is_base64",
     "openapi_mode",
     "openapi_security_active",
     "openapi_server_proxy_uri",
+    "server_timing_enabled",
     "server_trace_header",
-    "server_cors_allowed_origins",
 ];
 
 /// Lays it over what is there, as PostgREST does: it counts more than file and environment, and here than flags. What the

@@ -5,7 +5,8 @@
 //! ```
 //!
 //! What Postgres keeps for a session is everybody's here: settings made with `SET`, advisory locks, temporary tables. What a
-//! session leaves behind is put right when it ends. Notifications go to whoever listens to their channel.
+//! session leaves behind is put right when it ends. Notifications go to whoever listens to their channel. Settings that a
+//! session asks for at its beginning (`options`) are not heeded: they would be everybody's.
 
 mod session;
 mod turn;

@@ -8,6 +8,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixListener,
+    time::timeout,
 };
 
 use super::{
@@ -15,8 +16,10 @@ use super::{
     *,
 };
 
-/// Long beside what is waited for, and short enough to be waited for.
-const PATIENCE: Duration = Duration::from_millis(200);
+/// Nobody here is slow for so long, however slow the machine is.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Where somebody's patience is to end.
+const SHORT_PATIENCE: Duration = Duration::from_secs(2);
 
 struct Folder(PathBuf);
 
@@ -40,10 +43,16 @@ fn ready(status: u8) -> Message {
     Message::new(postgres::READY, &[status])
 }
 
+/// The next message; an error if the connection was closed.
+async fn next(wire: &mut Wire) -> io::Result<Message> {
+    timeout(PATIENCE, wire.message()).await.expect("a message in time")
+}
+
 /// The other end of the one connection.
 async fn play(listener: &UnixListener) -> Wire {
-    let mut wire = Wire::new(listener.accept().await.unwrap().0);
-    let opening = wire.opening().await.unwrap();
+    let (stream, _) = timeout(PATIENCE, listener.accept()).await.expect("a connection in time").unwrap();
+    let mut wire = Wire::new(stream);
+    let opening = timeout(PATIENCE, wire.opening()).await.expect("an opening in time").unwrap();
     assert_eq!(opening, Opening::Session { user: USER.to_owned(), database: DATABASE.to_owned() });
     answer(&mut wire, &[ready(IDLE)]).await;
     wire
@@ -55,7 +64,7 @@ async fn answer(wire: &mut Wire, messages: &[Message]) {
 }
 
 async fn expect(wire: &mut Wire, message: &Message) {
-    assert_eq!(&wire.message().await.unwrap(), message);
+    assert_eq!(&next(wire).await.unwrap(), message);
 }
 
 async fn session(path: &Path) -> Wire {
@@ -68,16 +77,16 @@ async fn session(path: &Path) -> Wire {
 
 /// The reset that follows a session.
 async fn expect_reset(played: &mut Wire) {
-    let message = played.message().await.unwrap();
+    let message = next(played).await.unwrap();
     assert!(message.tag() == session::QUERY && message.body().starts_with(b"RESET ROLE"), "{message:?}");
     answer(played, &[ready(IDLE)]).await;
 }
 
 /// A switchboard, where to connect, and the Postgres that it has.
-async fn switchboard(folder: &Folder) -> (Switchboard, PathBuf, Wire) {
+async fn switchboard(folder: &Folder, patience: Duration) -> (Switchboard, PathBuf, Wire) {
     let (server, listen) = (folder.0.join("server"), folder.0.join("sessions"));
     let listener = UnixListener::bind(&server).unwrap();
-    let switchboard = Switchboard::start(server, &listen, PATIENCE).unwrap();
+    let switchboard = Switchboard::start(server, &listen, patience).unwrap();
     let played = play(&listener).await;
     (switchboard, listen, played)
 }
@@ -85,7 +94,7 @@ async fn switchboard(folder: &Folder) -> (Switchboard, PathBuf, Wire) {
 #[tokio::test]
 async fn nobody_gets_between_the_messages_of_a_transaction() {
     let folder = Folder::new();
-    let (_switchboard, path, mut played) = switchboard(&folder).await;
+    let (_switchboard, path, mut played) = switchboard(&folder, PATIENCE).await;
     let (mut one, mut other) = (session(&path).await, session(&path).await);
     let [begin, commit, select] = ["begin", "commit", "select"].map(Message::query);
     answer(&mut one, std::slice::from_ref(&begin)).await;
@@ -104,7 +113,7 @@ async fn nobody_gets_between_the_messages_of_a_transaction() {
 #[tokio::test]
 async fn a_session_that_goes_leaves_no_transaction_and_no_statement_behind() {
     let folder = Folder::new();
-    let (_switchboard, path, mut played) = switchboard(&folder).await;
+    let (_switchboard, path, mut played) = switchboard(&folder, PATIENCE).await;
     let mut gone = session(&path).await;
     let (parse, sync) = (Message::new(session::PARSE, b"named\0begin\0\0\0"), Message::new(session::SYNC, b""));
     answer(&mut gone, &[parse.clone(), sync.clone()]).await;
@@ -123,25 +132,25 @@ async fn a_session_that_goes_leaves_no_transaction_and_no_statement_behind() {
 #[tokio::test]
 async fn a_transaction_that_is_left_open_ends_its_session() {
     let folder = Folder::new();
-    let (_switchboard, path, mut played) = switchboard(&folder).await;
+    let (_switchboard, path, mut played) = switchboard(&folder, SHORT_PATIENCE).await;
     let mut silent = session(&path).await;
     let begin = Message::query("begin");
     answer(&mut silent, std::slice::from_ref(&begin)).await;
     expect(&mut played, &begin).await;
     answer(&mut played, &[ready(b'T')]).await;
     expect(&mut silent, &ready(b'T')).await;
-    let told = silent.message().await.unwrap();
+    let told = next(&mut silent).await.unwrap();
     assert!(told.tag() == postgres::ERROR && told.body().windows(5).any(|text| text == b"25P03"), "{told:?}");
     expect(&mut played, &Message::query("ROLLBACK")).await;
     answer(&mut played, &[ready(IDLE)]).await;
     expect_reset(&mut played).await;
-    assert!(silent.message().await.is_err());
+    assert!(next(&mut silent).await.is_err());
 }
 
 #[tokio::test]
 async fn a_notification_reaches_who_listens_and_nobody_else() {
     let folder = Folder::new();
-    let (_switchboard, path, mut played) = switchboard(&folder).await;
+    let (_switchboard, path, mut played) = switchboard(&folder, PATIENCE).await;
     let (mut listens, mut notifies) = (session(&path).await, session(&path).await);
     let (listen, notify) = (Message::query("LISTEN heard"), Message::query("notify"));
     answer(&mut listens, std::slice::from_ref(&listen)).await;
@@ -166,14 +175,14 @@ async fn a_postgres_that_is_lost_is_lost_to_all_until_there_is_another() {
     let (mut one, mut other) = (session(&listen).await, session(&listen).await);
     answer(&mut one, &[Message::query("select")]).await;
     drop(played);
-    assert!(one.message().await.is_err() && other.message().await.is_err());
+    assert!(next(&mut one).await.is_err() && next(&mut other).await.is_err());
     let (_played, _session) = tokio::join!(play(&listener), session(&listen));
 }
 
 #[tokio::test]
 async fn other_roles_and_databases_are_refused_in_words() {
     let folder = Folder::new();
-    let (_switchboard, path, _played) = switchboard(&folder).await;
+    let (_switchboard, path, _played) = switchboard(&folder, PATIENCE).await;
     for (user, database, state) in [("web_anon", DATABASE, "28000"), (USER, "other", "3D000")] {
         let mut stream = UnixStream::connect(&path).await.unwrap();
         // As libpq does before anything else.
@@ -181,7 +190,7 @@ async fn other_roles_and_databases_are_refused_in_words() {
         assert_eq!(stream.read_u8().await.unwrap(), b'N');
         stream.write_all(&Opening::ask(user, database)).await.unwrap();
         let mut told = String::new();
-        stream.read_to_string(&mut told).await.unwrap();
+        timeout(PATIENCE, stream.read_to_string(&mut told)).await.expect("an answer in time").unwrap();
         assert!(told.starts_with('E') && told.contains(state), "{told}");
     }
 }
