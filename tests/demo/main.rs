@@ -65,7 +65,7 @@ impl Demo {
             log.lines().map(str::trim_start).find(|line| line.starts_with("psql ")).map(str::to_owned).ok_or(log)
         })
         .await;
-        let output = Command::new("sh").args(["-c", &hint]).output().unwrap();
+        let output = Command::new("sh").args(["-c", &hint]).output().expect("there is a shell");
         let said = String::from_utf8_lossy(&output.stdout);
         assert!(said.contains("UPDATE 1") && said.contains("200 OK"), "{hint}: {output:?}");
     }
@@ -73,9 +73,9 @@ impl Demo {
     async fn by_sql(&self, sql: &str) {
         let log = self.process.log();
         let url = log.split("psql '").nth(1).and_then(|rest| rest.split('\'').next()).expect("it was said");
-        let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.expect("sessions take turns");
         tokio::spawn(connection);
-        client.batch_execute(sql).await.unwrap();
+        client.batch_execute(sql).await.unwrap_or_else(|error| panic!("{sql}: {error:?}"));
     }
 
     /// And leaves alone what was read of other rows.

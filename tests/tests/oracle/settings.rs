@@ -38,8 +38,8 @@ async fn functions_find_the_settings_of_the_application() {
     let mut asks = Vec::new();
     for name in ["plain", "odd", "ODD", "other", "nosuch"] {
         asks.push(Ask::get(format!("/rpc/app_setting?name={name}")));
-        asks.push(Ask::new(Method::POST, "/rpc/forget_setting").json(&format!("{{\"name\":\"{name}\"}}")));
-        asks.push(Ask::new(Method::POST, "/rpc/app_setting").json(&format!("{{\"name\":\"{name}\"}}")));
+        asks.push(Ask::new(Method::POST, "/rpc/forget_setting").json(format!("{{\"name\":\"{name}\"}}")));
+        asks.push(Ask::new(Method::POST, "/rpc/app_setting").json(format!("{{\"name\":\"{name}\"}}")));
     }
     pair.compare(asks).await;
     let found = &pair.ask(&Ask::get("/rpc/app_setting?name=odd")).await[0];
