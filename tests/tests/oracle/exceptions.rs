@@ -86,6 +86,16 @@ pub(super) const ALL: &[Exception] = &[
         settle: |exchange| without(exchange, "PGRST100", "details"),
     },
     Exception {
+        name: "hint of Postgres at another resource of the statement that has the column",
+        example: || {
+            Ask::get(
+                "/clients?select=name,parent:parent_id(parent:parent_id(id),\
+                 children:clients!parent_id(parent:parent_id(other:parent_id)))&parent.children.order=parent(id)",
+            )
+        },
+        settle: |exchange| without(exchange, "42703", "hint"),
+    },
+    Exception {
         name: "hint of an error about the server's own settings",
         example: || Ask::get("/clients").header("Authorization", "Bearer x"),
         settle: |exchange| without(exchange, "PGRST300", "hint"),
@@ -245,6 +255,9 @@ fn json_complained_about(exchange: &mut Exchange) {
     }
 }
 
+/// The computed relationships of the schema.
+const COMPUTED: [&str; 2] = ["top_task", "open_of"];
+
 /// The nested resource takes the name of the row that the function is given, for whatever comes after it: which that is depends
 /// on the parameters there.
 fn shadowed_row(exchange: &mut Exchange) {
@@ -254,7 +267,7 @@ fn shadowed_row(exchange: &mut Exchange) {
     };
     let worked = |answer: &Response| matches!(answer.status, 200 | 206);
     let one_failed = failed(ours) && worked(theirs) || worked(ours) && failed(theirs);
-    if one_failed && ask.target.contains("top_task(") {
+    if one_failed && COMPUTED.iter().any(|function| ask.target.contains(function)) {
         exchange.ours = exchange.theirs.clone();
     }
 }

@@ -35,12 +35,15 @@ async fn functions_find_the_settings_of_the_application() {
          as $$ select set_config('app.settings.' || name, 'forgotten', true) $$",
     )
     .await;
-    let mut asks = Vec::new();
-    for name in ["plain", "odd", "ODD", "other", "nosuch"] {
-        asks.push(Ask::get(format!("/rpc/app_setting?name={name}")));
-        asks.push(Ask::new(Method::POST, "/rpc/forget_setting").json(format!("{{\"name\":\"{name}\"}}")));
-        asks.push(Ask::new(Method::POST, "/rpc/app_setting").json(format!("{{\"name\":\"{name}\"}}")));
-    }
+    let call = |function: &str, name: &str| {
+        Ask::new(Method::POST, format!("/rpc/{function}")).json(format!("{{\"name\":\"{name}\"}}"))
+    };
+    // One that was never there would leave an empty one behind, on its connection alone.
+    let forgotten = ["plain", "odd", "ODD", "other"].map(|name| call("forget_setting", name));
+    let found = ["plain", "odd", "ODD", "other", "nosuch"]
+        .into_iter()
+        .flat_map(|name| [Ask::get(format!("/rpc/app_setting?name={name}")), call("app_setting", name)]);
+    let asks = forgotten.into_iter().chain(found).collect();
     pair.compare(asks).await;
     let found = &pair.ask(&Ask::get("/rpc/app_setting?name=odd")).await[0];
     assert_eq!(found.ours.json(), SETTINGS[1].1);
