@@ -42,7 +42,7 @@ use self::{
 pub use self::{purge::Purge, schema::SchemaAge};
 use crate::{
     auth::{Auth, Principal},
-    config::Config,
+    config::{Config, View},
     error::Error,
     feed::{self, Feed},
     key,
@@ -101,6 +101,12 @@ impl Serve {
             config,
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// The settings as an operator may see them.
+    #[must_use]
+    pub fn settings(&self) -> &View {
+        &self.config.view
     }
 
     /// The short way: a read that was asked before, in the same bytes, and is fresh in L1. Waits for nothing.
