@@ -42,7 +42,7 @@ use self::{
 pub use self::{purge::Purge, schema::SchemaAge};
 use crate::{
     auth::{Auth, Principal},
-    config::Config,
+    config::{Config, View},
     error::Error,
     feed::{self, Feed},
     key,
@@ -103,6 +103,12 @@ impl Serve {
         }
     }
 
+    /// The settings as an operator may see them.
+    #[must_use]
+    pub fn settings(&self) -> &View {
+        &self.config.view
+    }
+
     /// The short way: a read that was asked before, in the same bytes, and is fresh in L1. Waits for nothing.
     #[must_use]
     pub fn hit_at_once(&self, parts: &Parts) -> Option<Reply> {
@@ -117,6 +123,10 @@ impl Serve {
         let now = self.cache.clock().now();
         let Lookup::Found(found) = self.cache.lookup_l1(&question.key, &directives, now) else { return None };
         let Right::Fresh { ttl } = found.right else { return None };
+        // After the lookup once more: its lease may have been granted for another coverage than the question was judged by.
+        if question.coverage != self.feed.coverage().generation() {
+            return None;
+        }
         self.metrics.tier_lookup(Tier::L1, TierResult::Hit);
         self.sample(parts, &question, &found.entry);
         Some(reply::to_read(asked(parts, &question), &found.entry, CacheStatus::Hit { tier: Tier::L1, ttl }, now))
@@ -127,13 +137,14 @@ impl Serve {
     /// # Errors
     /// If it cannot be understood, or Postgres refuses or fails and nothing stored may stand in.
     pub async fn read(self: &Arc<Self>, parts: &Parts) -> Result<Reply, Error> {
-        let question = self.question(parts)?;
         let directives = directives::of(&parts.headers);
         let token = min_token(parts)?;
         let reached = match token {
             Some(token) => self.cache.wait_for(token, TOKEN_PATIENCE).await == Reached::Yes,
             None => true,
         };
+        // After the wait: what the feed covers may have changed meanwhile.
+        let question = self.question(parts)?;
         let bypass = question.bypass.or(match (reached, directives) {
             (false, _) => Some(Forward::Token),
             (true, Directives { no_store: true, .. }) => Some(Forward::NoStore),
@@ -291,7 +302,7 @@ impl Serve {
             coverage: &self.feed.coverage(),
             repertoire: &self.repertoire,
         };
-        Question::new(plan, principal, url, &context, |tags| self.cache.slots(tags))
+        Question::new(plan, principal, url, &context)
     }
 
     fn inbound<'r>(&self, parts: &'r Parts, body: &'r Bytes) -> Inbound<'r> {
