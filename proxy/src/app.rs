@@ -25,7 +25,7 @@ use crate::{
     error::Error,
     feed::{self, Choice, Feed},
     listener::{Allowance, Listener},
-    origin::{Denied, Origin, describe},
+    origin::{Denied, Origin},
     readiness::Readiness,
     reload::{Reloader, settings_stay},
     reply::StoredResponse,
@@ -238,7 +238,7 @@ async fn connect(config: &Config, metrics: &Arc<Metrics>) -> Result<Origin, Star
     let retries = database.startup_retries;
     match origin.wait_until_up(retries, database.startup_retry_wait).await {
         Ok(()) => Ok(origin),
-        Err(error) => Err(StartError::Postgres { attempts: retries + 1, reason: describe(&error) }),
+        Err(error) => Err(StartError::Postgres { attempts: retries + 1, reason: error.to_string() }),
     }
 }
 
