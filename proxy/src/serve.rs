@@ -118,6 +118,10 @@ impl Serve {
         let now = self.cache.clock().now();
         let Lookup::Found(found) = self.cache.lookup_l1(&question.key, &directives, now) else { return None };
         let Right::Fresh { ttl } = found.right else { return None };
+        // After the lookup once more: its lease may have been granted for another coverage than the question was judged by.
+        if question.coverage != self.feed.coverage().generation() {
+            return None;
+        }
         self.metrics.tier_lookup(Tier::L1, TierResult::Hit);
         self.sample(parts, &question, &found.entry);
         Some(reply::to_read(asked(parts, &question), &found.entry, CacheStatus::Hit { tier: Tier::L1, ttl }, now))
@@ -128,13 +132,14 @@ impl Serve {
     /// # Errors
     /// If it cannot be understood, or Postgres refuses or fails and nothing stored may stand in.
     pub async fn read(self: &Arc<Self>, parts: &Parts) -> Result<Reply, Error> {
-        let question = self.question(parts)?;
         let directives = directives::of(&parts.headers);
         let token = min_token(parts)?;
         let reached = match token {
             Some(token) => self.cache.wait_for(token, TOKEN_PATIENCE).await == Reached::Yes,
             None => true,
         };
+        // After the wait: what the feed covers may have changed meanwhile.
+        let question = self.question(parts)?;
         let bypass = question.bypass.or(match (reached, directives) {
             (false, _) => Some(Forward::Token),
             (true, Directives { no_store: true, .. }) => Some(Forward::NoStore),

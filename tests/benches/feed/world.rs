@@ -30,7 +30,8 @@ impl World {
         let redis = Redis::start().await;
         let mut world = Self { nodes: Vec::new(), database, _redis: redis, _postgres: postgres };
         for _ in 0..nodes {
-            let builder = NodeBuilder::on(&world.database).redis(&world._redis).set("feed", "logical");
+            let builder =
+                NodeBuilder::on(&world.database).redis(&world._redis).unset("redis_timeout").set("feed", "logical");
             let node = builder.set("l1_bytes_max", "4GiB").set("ttl_jitter", "0%").start_process().await;
             world.nodes.push(node);
         }

@@ -72,7 +72,12 @@ async fn measure() {
     for scenario in &SCENARIOS {
         // Fresh ones for each scenario: what was cached before is of no use.
         let peer = PostgRestBuilder::on(&database).set("db_pool", "10").start().await;
-        let mut node = NodeBuilder::on(&database).redis(&redis).set("feed", "logical").start_process().await;
+        let mut node = NodeBuilder::on(&database)
+            .redis(&redis)
+            .unset("redis_timeout")
+            .set("feed", "logical")
+            .start_process()
+            .await;
         let mut asked = 0;
         for step in STEPS.iter().filter(|step| only.is_empty() || only.contains(&step.connections)) {
             run(scenario, step, &mut asked, &peer, &mut node).await;
