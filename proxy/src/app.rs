@@ -25,7 +25,7 @@ use crate::{
     error::Error,
     feed::{self, Choice, Feed},
     listener::{Allowance, Listener},
-    origin::{Denied, Origin, describe},
+    origin::{Denied, Origin},
     readiness::Readiness,
     reload::{Reloader, settings_stay},
     reply::StoredResponse,
@@ -247,7 +247,7 @@ fn origin_of(config: &Config, metrics: &Arc<Metrics>) -> Origin {
 async fn wait_for_postgres(config: &Config, metrics: &Arc<Metrics>) -> Result<(), StartError> {
     let retries = config.database.startup_retries;
     let up = origin_of(config, metrics).wait_until_up(retries, config.database.startup_retry_wait).await;
-    up.map_err(|error| StartError::Postgres { attempts: retries + 1, reason: describe(&error) })
+    up.map_err(|error| StartError::Postgres { attempts: retries + 1, reason: error.to_string() })
 }
 
 fn open_cache(config: &Config, trust: Trust, metrics: &Arc<Metrics>) -> Result<TwoTier<StoredResponse>, StartError> {

@@ -9,6 +9,7 @@
 mod audit;
 mod directives;
 mod fill;
+mod lasting;
 mod purge;
 mod question;
 mod repertoire;
