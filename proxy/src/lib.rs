@@ -7,6 +7,7 @@ pub mod app;
 mod reload;
 mod listener;
 mod admin;
+mod front;
 mod stack;
 mod layers;
 mod readiness;
