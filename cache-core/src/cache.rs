@@ -393,6 +393,12 @@ impl<V: Value> TwoTier<V> {
         self.l2.as_ref().map(|_| !self.breaker.is_open())
     }
 
+    /// How many fills of this node wait for a peer's, because that has the fill lease.
+    #[must_use]
+    pub fn fills_waiting(&self) -> u32 {
+        self.leases.as_ref().map_or(0, |leases| leases.waiting())
+    }
+
     /// Whether an announcement has not reached Redis yet.
     #[must_use]
     pub fn owes(&self) -> bool {

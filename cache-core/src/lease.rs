@@ -14,7 +14,13 @@
 //!
 //! Nothing here is needed for coherence: a lease that is lost, or given twice, costs one more query.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use bytes::{Buf, BufMut, Bytes};
 use fred::types::{Value as RedisValue, scripts::Script};
@@ -39,6 +45,8 @@ pub(crate) struct Leases {
     store: Script,
     release: Script,
     lease_for: Duration,
+    /// fills of this node that wait for a peer's
+    waiting: AtomicU32,
     /// leases on their way back
     tasks: TaskTracker,
 }
@@ -91,8 +99,20 @@ impl Leases {
             store: Script::from_lua(include_str!("lease/store.lua")),
             release: Script::from_lua(include_str!("lease/release.lua")),
             lease_for,
+            waiting: AtomicU32::new(0),
             tasks,
         }
+    }
+
+    /// How many fills of this node wait for a peer's.
+    pub(crate) fn waiting(&self) -> u32 {
+        self.waiting.load(Relaxed)
+    }
+
+    /// Counts a fill among those that wait, until this is dropped.
+    pub(crate) fn wait(self: &Arc<Self>) -> Waiting {
+        self.waiting.fetch_add(1, Relaxed);
+        Waiting(self.clone())
     }
 
     /// How long a lease lasts; so long does anybody wait for one.
@@ -138,6 +158,15 @@ impl Leases {
             },
             _ => Err(RedisError::Protocol(format!("the claim {word:?}"))),
         }
+    }
+}
+
+/// A fill that waits for a peer's.
+pub(crate) struct Waiting(Arc<Leases>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Relaxed);
     }
 }
 

@@ -165,6 +165,7 @@ fn metrics(serve: &Serve) -> Answer {
         pool_in_use,
         watermark: cache.coherence().watermark().0,
         lease_held: cache.coherence().lease_held(cache.clock().now()),
+        fills_waiting: cache.fills_waiting(),
         feed_lag: serve.feed.state().lag(cache.clock().now()),
     });
     answer(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text.into())

@@ -114,13 +114,14 @@ impl Serve {
     /// # Errors
     /// If it cannot be understood, or Postgres refuses or fails and nothing stored may stand in.
     pub async fn read(self: &Arc<Self>, parts: &Parts) -> Result<Reply, Error> {
-        let question = self.question(parts)?;
         let directives = directives::of(&parts.headers);
         let token = min_token(parts)?;
         let reached = match token {
             Some(token) => self.cache.wait_for(token, TOKEN_PATIENCE).await == Reached::Yes,
             None => true,
         };
+        // After the wait: what the feed covers may have changed meanwhile.
+        let question = self.question(parts)?;
         let bypass = question.bypass.or(match (reached, directives) {
             (false, _) => Some(Forward::Token),
             (true, Directives { no_store: true, .. }) => Some(Forward::NoStore),

@@ -68,3 +68,32 @@ where
         sleep(POLL_EVERY).await;
     }
 }
+
+/// How long one question of [`within_bound`] may take.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Asks `condition` again and again until it settles, as a promise about time wants it: whoever *begins to ask* after `bound`
+/// gets what settles. A machine that is slow to ask or to answer does not break that; the clock starts with the call.
+///
+/// # Panics
+/// If a question that was asked after `bound` does not settle, or one hangs.
+pub async fn within_bound<F, Fut, S>(what: &str, bound: Duration, mut condition: F) -> S::Value
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = S>,
+    S: Settle,
+{
+    let began = Instant::now();
+    loop {
+        let asked = began.elapsed();
+        let answer = tokio::time::timeout(PATIENCE, condition()).await;
+        match answer.map(Settle::settle) {
+            Ok(Ok(value)) => return value,
+            Ok(Err(reason)) => {
+                assert!(asked <= bound, "asked after {asked:?}, bound {bound:?}: {what} (was: {reason})")
+            }
+            Err(_) => panic!("no answer within {PATIENCE:?}: {what}"),
+        }
+        sleep(POLL_EVERY).await;
+    }
+}

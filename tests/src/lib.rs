@@ -42,7 +42,7 @@ pub mod simulator;
 
 pub use self::cache_status::CacheStatus;
 pub use self::dashboard::{PanelQuery, dashboard_queries};
-pub use self::eventually::{Settle, eventually};
+pub use self::eventually::{Settle, eventually, within_bound};
 pub use self::folder::Folder;
 pub use self::haproxy::{HaProxy, HaProxyBuilder};
 pub use self::http::{Http, Request, Response};

@@ -56,6 +56,8 @@ impl NodeBuilder {
             // Suites count queries.
             ("audit_share", "0".to_owned()),
             ("db_channel_enabled", "false".to_owned()),
+            // A machine that stalls for a moment is no Redis that is away. Suites about outages set it.
+            ("redis_timeout", "2s".to_owned()),
         ];
         let settings = settings.map(|(name, value)| (name.to_owned(), value)).into();
         Self { settings, toml: String::new() }

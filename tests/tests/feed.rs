@@ -7,13 +7,14 @@ mod trigger;
 
 use std::time::{Duration, Instant};
 
-use transom_tests::{Database, Http, Lease, Node, NodeBuilder, NodeProcess, Postgres, Redis, Response, eventually};
+use transom_tests::{
+    Database, Http, Lease, Node, NodeBuilder, NodeProcess, Postgres, Redis, Response, eventually, within_bound,
+};
 
 const MAX_STALENESS: Duration = Duration::from_secs(1);
 /// What the machine may add between the moment a reader's clock starts and the node's decision: a noisy neighbor.
 const NOISE: Duration = Duration::from_millis(250);
-/// Milliseconds are the aim; a busy machine takes longer.
-const SOON: Duration = Duration::from_secs(2);
+const SOON: Duration = Duration::from_secs(10);
 const UNITED: &str = "/airlines?carrier=eq.UA";
 const PLANE: &str = "/planes?tailnum=eq.N10156";
 
@@ -44,8 +45,19 @@ async fn until_hit(http: &Http, target: &str) -> Response {
     .await
 }
 
+/// Reads until a hit is older than anything can be that is not proven to be fresh. A machine that stalls makes a proof late
+/// now and then, which costs a miss.
+async fn until_old_hit(http: &Http, target: &str) {
+    eventually(&format!("an old hit of {target}"), SOON * 3, async || {
+        let answer = http.get(target).send().await;
+        let age = answer.header("age").parse::<u64>().unwrap_or_default();
+        if is_hit(&answer) && age > MAX_STALENESS.as_secs() { Ok(()) } else { Err(format!("{answer:?}")) }
+    })
+    .await;
+}
+
 async fn until_text(http: &Http, target: &str, part: &str) {
-    eventually(&format!("{target} says {part}"), SOON, async || {
+    within_bound(&format!("{target} says {part}"), MAX_STALENESS + NOISE, async || {
         let text = http.get(target).send().await.text();
         if text.contains(part) { Ok(()) } else { Err(text) }
     })
@@ -166,7 +178,10 @@ async fn truncate_and_partitions_are_noticed() {
 
     until_hit(node.rest(), "/notes").await;
     database.execute("truncate notes").await;
-    eventually("the table is empty", SOON, async || node.rest().get("/notes").send().await.text() == "[]").await;
+    within_bound("the table is empty", MAX_STALENESS + NOISE, async || {
+        node.rest().get("/notes").send().await.text() == "[]"
+    })
+    .await;
 }
 
 #[tokio::test]
@@ -188,12 +203,7 @@ async fn an_idle_database_still_proves_that_entries_are_fresh() {
     let redis = Redis::start().await;
     for node in [&nodes(&fed(&database).redis(&redis), 1).await[0], &nodes(&fed(&database), 1).await[0]] {
         until_hit(node.rest(), UNITED).await;
-        let began = Instant::now();
-        while began.elapsed() < MAX_STALENESS * 3 {
-            let answer = node.rest().get(UNITED).send().await;
-            assert!(is_hit(&answer), "after {:?}: {answer:?}", began.elapsed());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until_old_hit(node.rest(), UNITED).await;
     }
 }
 

@@ -81,10 +81,36 @@ async fn a_lease_needs_somebody_who_vouches_for_what_the_node_believes() {
     vouch(&node, &leader, beat(&node).await).await;
     assert!(!granted(&node).await, "the leader vouches for something else");
     node.backplane().cover("v1");
-    vouch(&node, &leader, beat(&node).await).await;
-    assert!(granted(&node).await);
+    // A machine that stalls for half of the bound lets a heartbeat grow too old.
+    eventually("a lease", SOON, async || {
+        vouch(&node, &leader, beat(&node).await).await;
+        granted(&node).await
+    })
+    .await;
     eventually("the lease ends with the vouching", MAX_STALENESS + Duration::from_millis(200), async || !holds(&node))
         .await;
+}
+
+#[tokio::test]
+async fn a_lease_does_not_outlive_what_it_was_granted_for() {
+    let redis = Redis::start().await;
+    let node = node::<transom::reply::StoredResponse>(&redis);
+    node.backplane().cover("v1");
+    let leader = stream("a", 10);
+    adopt(&node, &leader).await;
+    eventually("a lease", SOON, async || {
+        vouch(&node, &leader, beat(&node).await).await;
+        granted(&node).await
+    })
+    .await;
+    node.backplane().uncover(node.clock());
+    assert!(!holds(&node));
+    // The leader still vouches for what was covered before, and a poll may be on its way.
+    vouch(&node, &leader, beat(&node).await).await;
+    assert!(!granted(&node).await, "nothing is covered");
+    node.backplane().cover("v2");
+    vouch(&node, &leader, beat(&node).await).await;
+    assert!(!granted(&node).await, "the leader vouches for something else");
 }
 
 #[tokio::test]

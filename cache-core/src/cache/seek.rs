@@ -12,7 +12,7 @@ use crate::{
     entry::{Entry, Value},
     freshness::{Directives, Right},
     key::CacheKey,
-    lease::{Checksum, Claimed, Holder, Leases, Over},
+    lease::{Checksum, Claimed, Holder, Leases, Over, Waiting},
     outcome::{LeaseResult, StaleReason, Tier, TierResult},
     tag::Slots,
 };
@@ -121,7 +121,10 @@ impl<V: Value> TwoTier<V> {
                     return missing(ticket, l2, wait.after_grant(over, &self.coherence, slots));
                 }
                 Ok(Claimed::Taken(holder)) => match wait.on(holder, &self.coherence, slots, self.clock.now()) {
-                    Some(pause) => tokio::time::sleep(pause).await,
+                    Some(pause) => {
+                        wait.counted.get_or_insert_with(|| leases.wait());
+                        tokio::time::sleep(pause).await;
+                    }
                     None => return missing(ticket, TierResult::Absent, LeaseResult::WaitedExpired),
                 },
             }
@@ -168,11 +171,13 @@ struct Wait {
     began: Moment,
     patience: Duration,
     holder: Option<Holder>,
+    /// since a peer was found to have the lease
+    counted: Option<Waiting>,
 }
 
 impl Wait {
     fn new(began: Moment, patience: Duration) -> Self {
-        Self { began, patience, holder: None }
+        Self { began, patience, holder: None, counted: None }
     }
 
     /// How long to wait until the next look at a lease that this holder has; `None` if there is nothing to wait for.

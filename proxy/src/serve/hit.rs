@@ -61,14 +61,13 @@ impl Serve {
 
     /// How long a copy stays fresh, if it is, and is what L1 has.
     fn fresh_for(&self, kept: &Kept, now: Moment) -> Option<Duration> {
-        // The revision was read before the entry was looked up, so whatever L1 took or dropped since is seen here.
-        if self.cache.revision(&kept.question.key) != kept.revision || !self.holds(&kept.question) {
+        let Verdict::Serve(Right::Fresh { ttl }) = self.cache.verdict(&kept.entry, &Directives::default(), now) else {
             return None;
-        }
-        match self.cache.verdict(&kept.entry, &Directives::default(), now) {
-            Verdict::Serve(Right::Fresh { ttl }) => Some(ttl),
-            Verdict::Serve(Right::Stale { .. }) | Verdict::Refuse { .. } => None,
-        }
+        };
+        // The revision was read before the entry was looked up, so whatever L1 took or dropped since is seen here. The question
+        // is asked after the verdict: its lease may have been granted for another coverage than the question was judged by.
+        let stands = self.cache.revision(&kept.question.key) == kept.revision && self.holds(&kept.question);
+        stands.then_some(ttl)
     }
 
     /// The short way, past the stack's limits but not past its layers: the question is known, and L1 has a fresh answer. The
@@ -88,6 +87,10 @@ impl Serve {
         let revision = self.cache.revision(&question.key);
         let Lookup::Found(found) = self.cache.lookup_l1(&question.key, &directives, now) else { return None };
         let Right::Fresh { ttl } = found.right else { return None };
+        // After the lookup once more: its lease may have been granted for another coverage than the question was judged by.
+        if question.coverage != self.feed.coverage().generation() {
+            return None;
+        }
         self.metrics.tier_lookup(Tier::L1, TierResult::Hit);
         self.sample(&parts.method, &parts.uri, &question, &found.entry);
         if parts.method == Method::GET

@@ -49,6 +49,8 @@ pub struct Gauges {
     pub watermark: u64,
     /// whether this node can prove its coherence right now
     pub lease_held: bool,
+    /// fills that wait for a peer's
+    pub fills_waiting: u32,
     /// how old the newest proof of the change feed is, if this node leads it
     pub feed_lag: Option<Duration>,
 }
@@ -286,6 +288,7 @@ struct GaugeHandles {
     pool_in_use: IntGauge,
     watermark: IntGauge,
     lease_held: IntGauge,
+    fills_waiting: IntGauge,
     feed_leader: IntGauge,
     feed_lag: Gauge,
     feed_coarse: IntGauge,
@@ -316,6 +319,7 @@ impl GaugeHandles {
             pool_in_use: pool.with_label_values(&["in_use"]),
             watermark: gauge("transom_coherence_watermark", "Sequence number of the last announcement applied"),
             lease_held: gauge("transom_lease_held", "1 while this node can prove that it heard every announcement"),
+            fills_waiting: gauge("transom_fill_lease_waiting", "Fills that wait for the fill of a peer"),
             feed_leader: gauge("transom_feed_leader", "1 while this node leads the change feed"),
             feed_lag,
             feed_coarse: gauge(
@@ -334,6 +338,7 @@ impl GaugeHandles {
         self.pool_in_use.set(now.pool_in_use.into());
         self.watermark.set(signed(now.watermark));
         self.lease_held.set(now.lease_held.into());
+        self.fills_waiting.set(now.fills_waiting.into());
         self.feed_leader.set(now.feed_lag.is_some().into());
         self.feed_lag.set(now.feed_lag.unwrap_or_default().as_secs_f64());
     }
@@ -389,6 +394,7 @@ mod tests {
             "transom_announcements_total{source=\"purge\"} 0",
             "transom_coherence_watermark 0",
             "transom_lease_held 0",
+            "transom_fill_lease_waiting 0",
             "transom_feed_leader 0",
             "transom_feed_lag_seconds 0",
             "transom_feed_epochs_total{reason=\"slot\"} 0",

@@ -51,6 +51,11 @@ impl Node {
         }
     }
 
+    /// Until this node waits for the fill of a peer.
+    async fn waits(&self) {
+        eventually("it waits for a peer", SOON, async || self.cache.fills_waiting() > 0).await;
+    }
+
     fn end(&self, ticket: FillTicket, value: &'static str) -> Stored {
         self.cache.store(ticket, Text(value.into()), LIFETIMES).1
     }
@@ -82,8 +87,8 @@ async fn one_fills_and_the_others_get_its_entry() {
     let (ticket, lease) = nodes[0].ticket("row").await;
     assert_eq!(lease, Some(LeaseResult::Granted));
     let fill = async {
-        // Both look at the lease while it is held.
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        nodes[1].waits().await;
+        nodes[2].waits().await;
         nodes[0].end(ticket, "value")
     };
     let (first, second, stored) = tokio::join!(nodes[1].seek("row"), nodes[2].seek("row"), fill);
@@ -116,8 +121,7 @@ async fn a_cluster_keeps_an_entry_and_its_lease_together() {
 async fn what_is_in_l2_needs_no_lease() {
     let redis = Redis::start().await;
     let nodes = patient(&redis, LEASE_FOR).await;
-    nodes[0].fill("row", "value");
-    nodes[1].l2_has("row", "value").await;
+    nodes[0].share(&nodes[1], "row", "value").await;
     assert_eq!(found(nodes[2].seek("row").await), ("value".to_owned(), None));
     given_back(&redis, "row").await;
 }
@@ -129,7 +133,7 @@ async fn a_fill_without_an_entry_releases_who_waits() {
     let (ticket, _) = nodes[0].ticket("row").await;
     let began = Instant::now();
     let fail = async {
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        nodes[1].waits().await;
         drop(ticket);
     };
     let (next, ()) = tokio::join!(nodes[1].ticket("row"), fail);
@@ -137,7 +141,7 @@ async fn a_fill_without_an_entry_releases_who_waits() {
     assert!(began.elapsed() < LEASE_FOR, "nobody waits for the expiry");
     // An answer that is too large to be stored, while a third node waits for the second: it does not wait for the next.
     let large = async {
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        nodes[2].waits().await;
         nodes[1].cache.store(next.0, Text(vec![b'x'; 1 << 17].into()), LIFETIMES).1
     };
     let (third, stored) = tokio::join!(nodes[2].ticket("row"), large);
@@ -166,14 +170,14 @@ async fn an_announcement_voids_the_lease_and_the_newer_fill_wins() {
     let nodes = patient(&redis, LEASE_FOR).await;
     let (old, _) = nodes[0].ticket("row").await;
     let announce = async {
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        nodes[1].waits().await;
         nodes[1].announce("row", Kind::Change).await.unwrap();
     };
     let (waiter, ()) = tokio::join!(nodes[1].ticket("row"), announce);
     assert_eq!(waiter.1, Some(LeaseResult::Voided), "a wait ends with the announcement");
     // One that comes later waits for the newer fill, not for the older.
     let new = async {
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        nodes[2].waits().await;
         nodes[1].end(waiter.0, "new")
     };
     let (sought, stored) = tokio::join!(nodes[2].seek("row"), new);
@@ -188,7 +192,7 @@ async fn an_announcement_voids_the_lease_and_the_newer_fill_wins() {
 #[tokio::test]
 async fn without_redis_or_a_lease_of_freshness_nobody_waits() {
     let redis = Redis::start().await;
-    let nodes = Node::three(&redis).await;
+    let nodes = Node::three_waiting(&redis, REDIS_TIMEOUT).await;
     let (_held, _) = nodes[0].ticket("row").await;
     redis.pause();
     let began = Instant::now();
@@ -211,7 +215,7 @@ async fn an_entry_that_expired_is_refused_and_filled_once() {
     let Sought::Missing { l2, lease, ticket } = nodes[1].seek("row").await else { panic!("it expired") };
     assert_eq!((l2, lease), (Some(TierResult::Expired), Some(LeaseResult::Granted)));
     let fill = async {
-        tokio::time::sleep(Duration::from_millis(30)).await;
+        nodes[2].waits().await;
         nodes[1].end(ticket, "new")
     };
     let (sought, _) = tokio::join!(nodes[2].seek("row"), fill);

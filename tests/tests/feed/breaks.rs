@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use transom_tests::consistency::gremlin::DROP_SLOT;
-use transom_tests::{Lease, Postgres, Redis, Signal, eventually};
+use transom_tests::{Lease, Postgres, Redis, Signal, eventually, within_bound};
 
 use super::{
     MAX_STALENESS, NOISE, PLANE, SOON, UNITED, epoch, fed, goes_on_after_an_empty_redis, is_hit, nodes, see_changes,
@@ -20,7 +20,7 @@ async fn a_slot_that_was_dropped_begins_a_new_epoch_and_nothing_stale_is_fresh()
     // The slot goes, and with it the change, before the node can take it back.
     database.execute(&format!("{DROP_SLOT}; update airlines set name = 'Unheard' where carrier = 'UA'")).await;
     let changed = Instant::now();
-    eventually("the unheard change shows within the bound", MAX_STALENESS + NOISE, async || {
+    within_bound("the unheard change shows within the bound", MAX_STALENESS + NOISE, async || {
         node.rest().get(UNITED).send().await.text().contains("Unheard")
     })
     .await;
@@ -45,7 +45,7 @@ async fn a_publication_that_lost_a_table_does_not_vouch_for_it() {
     database.execute("alter publication transom drop table airlines").await;
     database.execute("update airlines set name = 'Unheard' where carrier = 'UA'").await;
     for node in &nodes {
-        eventually("the unheard change shows within the bound", MAX_STALENESS + NOISE, async || {
+        within_bound("the unheard change shows within the bound", MAX_STALENESS + NOISE, async || {
             node.rest().get(UNITED).send().await.text().contains("Unheard")
         })
         .await;
@@ -69,7 +69,7 @@ async fn a_publication_that_was_dropped_is_made_anew() {
     let node = &nodes(&fed(&database).redis(&redis), 1).await[0];
     until_hit(node.rest(), UNITED).await;
     database.execute("drop publication transom; update airlines set name = 'Unheard' where carrier = 'UA'").await;
-    eventually("the unheard change shows within the bound", MAX_STALENESS + NOISE, async || {
+    within_bound("the unheard change shows within the bound", MAX_STALENESS + NOISE, async || {
         node.rest().get(UNITED).send().await.text().contains("Unheard")
     })
     .await;
@@ -143,7 +143,7 @@ async fn a_slot_whose_log_was_thrown_away_is_made_anew() {
     })
     .await;
     node.process().signal(Signal::Cont);
-    eventually("the unheard change shows", MAX_STALENESS + NOISE, async || {
+    within_bound("the unheard change shows", MAX_STALENESS + NOISE, async || {
         node.rest().get(UNITED).send().await.text().contains("Unheard")
     })
     .await;

@@ -5,13 +5,13 @@ mod objects;
 
 use std::process::Command;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::OnceCell;
 use transom_tests::{Database, Lease, Node, NodeBuilder, Postgres, Redis, Signal, binary, eventually};
 
 use super::handover::{Load, add_counters};
-use super::{PLANE, SOON, UNITED, epoch, is_hit, leaders, nodes, see_changes, until_hit, until_text};
+use super::{PLANE, SOON, UNITED, epoch, is_hit, leaders, nodes, see_changes, until_hit, until_old_hit, until_text};
 
 /// A cluster whose log cannot be decoded. It stays for all tests of this kind that do not stop it.
 async fn plain() -> &'static Postgres {
@@ -155,12 +155,7 @@ async fn an_idle_database_still_proves_that_entries_are_fresh() {
     let redis = Redis::start().await;
     for node in [&nodes(&fed(&database).redis(&redis), 1).await[0], &nodes(&fed(&database), 1).await[0]] {
         until_hit(node.rest(), UNITED).await;
-        let began = Instant::now();
-        while began.elapsed() < Duration::from_secs(3) {
-            let answer = node.rest().get(UNITED).send().await;
-            assert!(is_hit(&answer), "after {:?}: {answer:?}", began.elapsed());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        until_old_hit(node.rest(), UNITED).await;
     }
 }
 

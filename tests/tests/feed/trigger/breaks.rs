@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use transom_tests::{Lease, Postgres, Redis, Signal, eventually};
+use transom_tests::{Lease, Postgres, Redis, Signal, eventually, within_bound};
 
 use super::super::{MAX_STALENESS, NOISE, goes_on_after_an_empty_redis};
 use super::{
@@ -27,7 +27,7 @@ async fn a_trigger_that_was_disabled_or_dropped_uncovers_its_table() {
         let name = format!("Unheard {}", broken.len());
         database.execute(&format!("{broken}; update airlines set name = '{name}' where carrier = 'UA'")).await;
         for node in &nodes {
-            eventually("the unheard change shows within the bound", MAX_STALENESS + NOISE, async || {
+            within_bound("the unheard change shows within the bound", MAX_STALENESS + NOISE, async || {
                 node.rest().get(UNITED).send().await.text().contains(&name)
             })
             .await;
@@ -74,7 +74,7 @@ async fn a_new_partition_uncovers_the_table_until_it_records_too() {
     until_hit(node.rest(), "/events").await;
     database.execute("create table events_2 partition of events for values from (10) to (20)").await;
     database.execute("insert into events_2 values (11, 'past the trigger')").await;
-    eventually("the row shows within the bound", MAX_STALENESS + NOISE, async || {
+    within_bound("the row shows within the bound", MAX_STALENESS + NOISE, async || {
         node.rest().get("/events").send().await.text().contains("past the trigger")
     })
     .await;
@@ -104,7 +104,7 @@ async fn an_outbox_that_nobody_read_for_long_is_full_and_a_new_epoch_begins() {
     let open = database.client().await;
     open.batch_execute("begin; update airlines set name = 'Open' where carrier = 'AA'").await.expect("a table");
     node.process().signal(Signal::Cont);
-    eventually("the unheard change shows within the bound", MAX_STALENESS + NOISE, async || {
+    within_bound("the unheard change shows within the bound", MAX_STALENESS + NOISE, async || {
         node.rest().get(UNITED).send().await.text().contains("Unheard")
     })
     .await;
