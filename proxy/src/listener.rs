@@ -1,7 +1,6 @@
 //! Accepts connections, serves HTTP/1.1 and h2c on them, and drains.
 
 mod watch;
-mod whole;
 
 use std::{
     convert::Infallible,
@@ -29,10 +28,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::{
-    watch::{Watch, Watched},
-    whole::Whole,
-};
+use self::watch::{Watch, Watched};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
@@ -149,7 +145,7 @@ impl Connection {
         let Some(speaks) = heard else { return };
         // Answers are written whole: waiting to fill a packet only delays them.
         drop(stream.set_nodelay(true));
-        let stream = Whole::new(TokioIo::new(stream));
+        let stream = TokioIo::new(stream);
         let end = match speaks {
             Speaks::Http1 => {
                 let mut builder = http1::Builder::new();
