@@ -70,8 +70,7 @@ impl Serve {
         stands.then_some(ttl)
     }
 
-    /// The short way, past the stack's limits but not past its layers: the question is known, and L1 has a fresh answer. The
-    /// lane keeps a copy.
+    /// The short way: the question is known, and L1 has a fresh answer. The lane keeps a copy.
     #[must_use]
     pub fn hit_at_once(&self, parts: &Parts) -> Option<Reply> {
         let raw = raw_key(parts);
