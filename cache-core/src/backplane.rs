@@ -2,6 +2,7 @@
 
 mod alone;
 mod driver;
+mod vigil;
 mod pending;
 mod registered;
 mod scripts;

@@ -29,7 +29,7 @@ use crate::{
     outcome::{Tier, TierResult},
     redis::RedisLink,
     sabotage::{self, Protection},
-    tag::{Slots, Tag},
+    tag::{Slots, Tag, Tags},
     template::{Edition, Published, RegisterError, Template, Templates},
     tier::{L1, L2, L2Answer, Revision},
 };
@@ -214,9 +214,9 @@ impl<V: Value> TwoTier<V> {
 
     /// The right to store what is read from now on.
     #[must_use]
-    pub fn begin(&self, key: CacheKey, slots: Slots) -> FillTicket {
+    pub fn begin(&self, key: CacheKey, tags: Tags) -> FillTicket {
         let began = self.clock.now();
-        FillTicket { key, stamp: self.coherence.stamp(slots), began, lease: None }
+        FillTicket { key, stamp: self.coherence.stamp(tags), began, lease: None }
     }
 
     /// Makes sure that whoever announces knows these templates, and returns the epoch in which that holds: the one for
@@ -231,12 +231,12 @@ impl<V: Value> TwoTier<V> {
     /// As [`begin`](Self::begin), for an answer that carries tags of templates that were registered in this epoch. `None`
     /// if the epoch is another one by now: they are to be registered again.
     #[must_use]
-    pub fn begin_in(&self, epoch: Epoch, key: CacheKey, slots: Slots) -> Option<FillTicket> {
-        Some(self.begin(key, slots)).filter(|ticket| ticket.stamp.epoch == epoch.as_u64())
+    pub fn begin_in(&self, epoch: Epoch, key: CacheKey, tags: Tags) -> Option<FillTicket> {
+        Some(self.begin(key, tags)).filter(|ticket| ticket.stamp.epoch == epoch.as_u64())
     }
 
     /// The right to store what is read from now on, with as exact a dependence as is to be had: the templates are registered
-    /// first, and where that fails the entry carries the coarse slots.
+    /// first, and where that fails the entry carries the coarse tags.
     pub async fn begin_on(&self, key: &CacheKey, dependence: &Dependence) -> FillTicket {
         if dependence.templates().is_empty() {
             return self.begin(key.clone(), dependence.exact().clone());
@@ -269,7 +269,7 @@ impl<V: Value> TwoTier<V> {
     pub fn store(&self, ticket: FillTicket, value: V, lifetimes: Lifetimes) -> (Arc<Entry<V>>, Stored) {
         let FillTicket { key, mut stamp, began, lease } = ticket;
         if sabotage::is_off(Protection::Ticket) {
-            stamp = self.coherence.stamp(stamp.slots);
+            stamp = self.coherence.stamp(stamp.tags);
         }
         let entry = Arc::new(Entry { value, stamp, began, filled: Filled::Here(began), lifetimes });
         if entry.weight(&key) > self.limits.entry_bytes_max {
@@ -362,11 +362,6 @@ impl<V: Value> TwoTier<V> {
     /// Waits until this node has applied everything up to the token.
     pub async fn wait_for(&self, token: Token, patience: Duration) -> Reached {
         self.coherence.wait_for(token, patience).await
-    }
-
-    /// The slots of these tags in this cache's table.
-    pub fn slots(&self, tags: impl IntoIterator<Item = Tag>) -> Slots {
-        Slots::of(tags, self.limits.slots)
     }
 
     /// The coherence state, for metrics and health.

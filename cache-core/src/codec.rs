@@ -1,7 +1,7 @@
 //! How an entry is written to L2, and read back without trusting it.
 //!
-//! Layout, little-endian: magic `TRNS`, version `u16`, slot count `u16`, checksum `u64` (xxh3-64 of all that follows),
-//! epoch `u64`, as_of `u64`, began `u64` (wall clock, ms), three lifetimes `u64` (ms), slots `u32` each, key length `u32`,
+//! Layout, little-endian: magic `TRNS`, version `u16`, tag count `u16`, checksum `u64` (xxh3-64 of all that follows),
+//! epoch `u64`, as_of `u64`, began `u64` (wall clock, ms), three lifetimes `u64` (ms), tags `u64` each, key length `u32`,
 //! key, value.
 //!
 //! A node reads only its own [`VERSION`]: a foreign version is a miss, so that nodes of two releases can share a Redis.
@@ -19,12 +19,12 @@ use crate::{
     entry::{Entry, Lifetimes, Value},
     error::CodecError,
     key::CacheKey,
-    tag::Slots,
+    tag::{Tag, Tags},
 };
 
 const MAGIC: &[u8; 4] = b"TRNS";
 /// Version of the layout above.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 const PREFIX_BYTES: usize = 4 + 2 + 2 + 8;
 const FIXED_BYTES: usize = 6 * 8;
 
@@ -61,7 +61,7 @@ pub fn encode<V: Value>(key: &CacheKey, entry: &Entry<V>, began: WallMillis) -> 
     out.put_slice(MAGIC);
     out.put_u16_le(VERSION);
     // An entry carries a handful of tags; were there more than fit, the count would not match and the entry be a miss.
-    out.put_u16_le(u16::try_from(entry.stamp.slots.len()).unwrap_or(u16::MAX));
+    out.put_u16_le(u16::try_from(entry.stamp.tags.len()).unwrap_or(u16::MAX));
     out.put_u64_le(0);
     out.put_u64_le(entry.stamp.epoch);
     out.put_u64_le(entry.stamp.as_of.0);
@@ -71,8 +71,8 @@ pub fn encode<V: Value>(key: &CacheKey, entry: &Entry<V>, began: WallMillis) -> 
     {
         out.put_u64_le(u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX));
     }
-    for slot in entry.stamp.slots.iter() {
-        out.put_u32_le(slot);
+    for tag in entry.stamp.tags.iter() {
+        out.put_u64_le(tag.as_u64());
     }
     out.put_u32_le(u32::try_from(key.canonical().len()).unwrap_or(u32::MAX));
     out.put_slice(key.canonical());
@@ -87,17 +87,14 @@ pub fn encode<V: Value>(key: &CacheKey, entry: &Entry<V>, began: WallMillis) -> 
 /// # Errors
 /// If the bytes are anything else than a whole entry of this version and this key.
 pub fn decode<V: Value>(key: &CacheKey, mut bytes: Bytes) -> Result<Stored<V>, CodecError> {
-    let slot_count = prefix(&mut bytes)?;
+    let tag_count = prefix(&mut bytes)?;
     let (epoch, as_of, began) = (number(&mut bytes)?, number(&mut bytes)?, number(&mut bytes)?);
     let lifetimes = Lifetimes {
         fresh_for: Duration::from_millis(number(&mut bytes)?),
         stale_while_revalidate_for: Duration::from_millis(number(&mut bytes)?),
         stale_if_error_for: Duration::from_millis(number(&mut bytes)?),
     };
-    let mut slots = Vec::with_capacity(usize::from(slot_count));
-    for _ in 0..slot_count {
-        slots.push(bytes.try_get_u32_le().map_err(|_| CodecError::NotAnEntry)?);
-    }
+    let tags: Tags = (0..tag_count).map(|_| number(&mut bytes).map(Tag::from_u64)).collect::<Result<_, _>>()?;
     let key_length = bytes.try_get_u32_le().map_err(|_| CodecError::NotAnEntry)? as usize;
     if bytes.len() < key_length {
         return Err(CodecError::NotAnEntry);
@@ -105,11 +102,11 @@ pub fn decode<V: Value>(key: &CacheKey, mut bytes: Bytes) -> Result<Stored<V>, C
     if bytes.split_to(key_length) != key.canonical() {
         return Err(CodecError::OtherKey);
     }
-    let stamp = Stamp::from_parts(epoch, Seq(as_of), Slots::from_raw(slots));
+    let stamp = Stamp::from_parts(epoch, Seq(as_of), tags);
     Ok(Stored { value: V::decode(bytes)?, stamp, began: WallMillis(began), lifetimes })
 }
 
-/// Checks magic, version and checksum, leaves the rest in `bytes`, and returns the number of slots in it.
+/// Checks magic, version and checksum, leaves the rest in `bytes`, and returns the number of tags in it.
 fn prefix(bytes: &mut Bytes) -> Result<u16, CodecError> {
     if bytes.len() < PREFIX_BYTES + FIXED_BYTES || bytes.split_to(MAGIC.len()) != MAGIC[..] {
         return Err(CodecError::NotAnEntry);
@@ -118,9 +115,9 @@ fn prefix(bytes: &mut Bytes) -> Result<u16, CodecError> {
     if version != VERSION {
         return Err(CodecError::ForeignVersion(version));
     }
-    let slot_count = bytes.get_u16_le();
+    let tag_count = bytes.get_u16_le();
     let checksum = bytes.get_u64_le();
-    if checksum == xxh3_64(bytes) { Ok(slot_count) } else { Err(CodecError::Checksum) }
+    if checksum == xxh3_64(bytes) { Ok(tag_count) } else { Err(CodecError::Checksum) }
 }
 
 fn number(bytes: &mut Bytes) -> Result<u64, CodecError> {
@@ -147,6 +144,10 @@ mod tests {
         }
     }
 
+    fn tags(texts: &[&str]) -> Tags {
+        texts.iter().map(|text| Tag::named(text)).collect()
+    }
+
     fn key(text: &str) -> CacheKey {
         CacheKey::new(text.as_bytes())
     }
@@ -154,7 +155,7 @@ mod tests {
     fn written() -> Vec<u8> {
         let entry = Entry {
             value: Text(Bytes::from_static(b"[{\"id\":1}]")),
-            stamp: Stamp::from_parts(7, Seq(9), Slots::from_raw([3, 1])),
+            stamp: Stamp::from_parts(7, Seq(9), tags(&["b", "a"])),
             began: Moment::PAST,
             filled: Filled::ByPeer,
             lifetimes: Lifetimes {
@@ -170,7 +171,7 @@ mod tests {
     fn what_is_written_is_read_back() {
         let stored = decode::<Text>(&key("flights"), written().into()).unwrap();
         assert_eq!(stored.value, Text(Bytes::from_static(b"[{\"id\":1}]")));
-        assert_eq!(stored.stamp, Stamp::from_parts(7, Seq(9), Slots::from_raw([1, 3])));
+        assert_eq!(stored.stamp, Stamp::from_parts(7, Seq(9), tags(&["a", "b"])));
         assert_eq!(stored.began, WallMillis(1_000));
         assert_eq!(stored.lifetimes.fresh_for, Duration::from_secs(60));
         assert_eq!(stored.lifetimes.stale_if_error_for, Duration::from_secs(5));
@@ -191,7 +192,7 @@ mod tests {
         for bit in 0..good.len() * 8 {
             let mut bad = good.clone();
             bad[bit / 8] ^= 1 << (bit % 8);
-            // Only the slot count lies outside the checksum, and it moves where the key is read.
+            // Only the tag count lies outside the checksum, and it moves where the key is read.
             assert!(decode::<Text>(&key("flights"), bad.into()).is_err(), "bit {bit}");
         }
     }
@@ -207,8 +208,8 @@ mod tests {
     #[test]
     fn a_foreign_version_and_another_key_are_told_apart() {
         let mut foreign = written();
-        foreign[4] = 2;
-        assert_eq!(decode::<Text>(&key("flights"), foreign.into()).unwrap_err(), CodecError::ForeignVersion(2));
+        foreign[4] = 1;
+        assert_eq!(decode::<Text>(&key("flights"), foreign.into()).unwrap_err(), CodecError::ForeignVersion(1));
         assert_eq!(decode::<Text>(&key("planes"), written().into()).unwrap_err(), CodecError::OtherKey);
     }
 }

@@ -1,6 +1,7 @@
 //! The heart: is what is stored still true, and can this node prove it?
 //!
-//! An entry is **coherent** iff it was filled in the current epoch and no announcement touched one of its slots since.
+//! An entry is **coherent** iff it was filled in the current epoch and none of its tags was announced since, which every slot
+//! of the tag would show.
 //! A node can **prove** that it heard every announcement only while its lease of freshness holds. Both together make an
 //! entry fresh; without the proof only what this node itself filled within `max_staleness` counts (C3, C4).
 //!
@@ -39,7 +40,7 @@ use self::{echo::Echoes, table::Table};
 use crate::{
     clock::Moment,
     sabotage::{self, Protection},
-    tag::{SlotCount, Slots},
+    tag::{SlotCount, Slots, Tags},
 };
 
 /// What makes an entry judgeable: when its origin read began, counted in announcements, and what it depends on.
@@ -51,13 +52,13 @@ pub struct Stamp {
     /// the watermark of the filling node **before** the origin read began
     pub(crate) as_of: Seq,
     /// what the entry depends on
-    pub(crate) slots: Slots,
+    pub(crate) tags: Tags,
 }
 
 impl Stamp {
     /// A stamp as it was stored in L2.
-    pub(crate) fn from_parts(epoch: u64, as_of: Seq, slots: Slots) -> Self {
-        Self { epoch, as_of, slots }
+    pub(crate) fn from_parts(epoch: u64, as_of: Seq, tags: Tags) -> Self {
+        Self { epoch, as_of, tags }
     }
 }
 
@@ -79,7 +80,7 @@ pub enum Proof {
     Young,
     /// coherent as far as this node heard, which may not be far enough
     Unproven,
-    /// touched by an announcement, or of another epoch
+    /// announced since, or of another epoch
     Incoherent,
 }
 
@@ -156,10 +157,10 @@ impl Coherence {
 
     /// A stamp for a fill that begins now: to be taken **before** the origin is asked (C1).
     #[must_use]
-    pub fn stamp(&self, slots: Slots) -> Stamp {
+    pub fn stamp(&self, tags: Tags) -> Stamp {
         // The epoch first: under a new epoch the old watermark cannot be seen any more.
         let epoch = self.epoch.load(Acquire);
-        Stamp { epoch, as_of: Seq(self.watermark.load(Acquire)), slots }
+        Stamp { epoch, as_of: Seq(self.watermark.load(Acquire)), tags }
     }
 
     /// The freshness rule (C3).
@@ -186,14 +187,15 @@ impl Coherence {
     pub fn is_current(&self, stamp: &Stamp) -> bool {
         // The epoch on both sides of the table: see `adopt`.
         self.epoch.load(Acquire) == stamp.epoch
-            && self.table.untouched_since(&stamp.slots, stamp.as_of)
+            && self.table.unannounced_since(&stamp.tags, stamp.as_of)
             && self.epoch.load(Acquire) == stamp.epoch
     }
 
-    /// The last announcement that touched one of these slots, as far as this node heard in its present epoch.
+    /// The last announcement of one of these tags, as far as this node heard in its present epoch; or a later one, if
+    /// others touched all slots of a tag. What was filled before it is not coherent.
     #[must_use]
-    pub fn newest(&self, slots: &Slots) -> Seq {
-        self.table.newest(slots)
+    pub fn newest(&self, tags: &Tags) -> Seq {
+        self.table.newest(tags)
     }
 
     /// Whether the lease of freshness holds.

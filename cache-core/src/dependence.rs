@@ -1,33 +1,33 @@
 //! What an answer depends on: exactly, where the templates allow, and in any case.
 
-use crate::{tag::Slots, template::Template};
+use crate::{tag::Tags, template::Template};
 
-/// The slots that an entry will carry.
+/// The tags that an entry will carry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependence {
-    exact: Slots,
-    /// what has to be registered for the exact slots to hear of every change
+    exact: Tags,
+    /// what has to be registered for the exact tags to hear of every change
     templates: Box<[Template]>,
     /// what hears of every change whoever knows which templates
-    coarse: Slots,
+    coarse: Tags,
 }
 
 impl Dependence {
-    /// On these slots, which need no templates.
+    /// On these tags, which need no templates.
     #[must_use]
-    pub fn on(slots: Slots) -> Self {
-        Self { exact: slots.clone(), templates: Box::default(), coarse: slots }
+    pub fn on(tags: Tags) -> Self {
+        Self { exact: tags.clone(), templates: Box::default(), coarse: tags }
     }
 
-    /// On `exact` slots once these templates are registered, or else on the `coarse` ones.
+    /// On `exact` tags once these templates are registered, or else on the `coarse` ones.
     #[must_use]
-    pub fn exactly(exact: Slots, templates: Box<[Template]>, coarse: Slots) -> Self {
+    pub fn exactly(exact: Tags, templates: Box<[Template]>, coarse: Tags) -> Self {
         Self { exact, templates, coarse }
     }
 
-    /// The slots once the templates are registered.
+    /// The tags once the templates are registered.
     #[must_use]
-    pub fn exact(&self) -> &Slots {
+    pub fn exact(&self) -> &Tags {
         &self.exact
     }
 
@@ -37,7 +37,7 @@ impl Dependence {
         &self.templates
     }
 
-    pub(crate) fn coarse(&self) -> &Slots {
+    pub(crate) fn coarse(&self) -> &Tags {
         &self.coarse
     }
 }

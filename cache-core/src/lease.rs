@@ -9,7 +9,7 @@
 //!
 //! A claim is a look into L2 and an attempt at the lease in one round trip, so a miss costs no more than before, and
 //! whoever waits needs no message that could be lost. The lease says when its fill began (epoch and `as_of`, as in an
-//! entry): a node that knows of a later announcement on the key's slots neither waits for that fill nor is held up by it.
+//! entry): a node that knows of a later announcement of the key's tags neither waits for that fill nor is held up by it.
 //! A holder that dies is survived by its lease for `fill_lease_for`.
 //!
 //! Nothing here is needed for coherence: a lease that is lost, or given twice, costs one more query.
@@ -34,7 +34,7 @@ use crate::{
     error::RedisError,
     key::CacheKey,
     outcome::TierResult,
-    tag::Slots,
+    tag::Tags,
     tier::{L2, L2Answer},
 };
 
@@ -84,10 +84,10 @@ pub(crate) struct Holder(Bytes);
 
 impl Holder {
     /// By what the holder's fill is judged: it is worth waiting for as long as its entry would be coherent.
-    pub(crate) fn stamp(&self, slots: &Slots) -> Stamp {
+    pub(crate) fn stamp(&self, tags: &Tags) -> Stamp {
         let mut text = self.0.clone();
         let (epoch, as_of) = (text.try_get_u64_le().unwrap_or_default(), text.try_get_u64_le().unwrap_or_default());
-        Stamp::from_parts(epoch, Seq(as_of), slots.clone())
+        Stamp::from_parts(epoch, Seq(as_of), tags.clone())
     }
 }
 
@@ -120,8 +120,8 @@ impl Leases {
         self.lease_for
     }
 
-    /// Looks into L2, and takes the lease if there is no entry worth reading. `newest` is the last announcement that
-    /// touched the key's slots as far as this node knows; `refused` an entry that it need not be shown again.
+    /// Looks into L2, and takes the lease if there is no entry worth reading. `newest` is the last announcement of
+    /// one of the key's tags as far as this node knows; `refused` an entry that it need not be shown again.
     ///
     /// # Errors
     /// If Redis does not answer; the breaker knows by then.
@@ -231,18 +231,19 @@ fn lease_text(stamp: &Stamp) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tag::Tag;
 
     #[test]
     fn a_holder_is_judged_by_what_it_wrote() {
-        let slots = Slots::from_raw([7]);
-        let stamp = Stamp::from_parts(3, Seq(9), slots.clone());
-        assert_eq!(Holder(lease_text(&stamp)).stamp(&slots), stamp);
+        let tags = Tags::from_iter([Tag::named("a")]);
+        let stamp = Stamp::from_parts(3, Seq(9), tags.clone());
+        assert_eq!(Holder(lease_text(&stamp)).stamp(&tags), stamp);
         assert_ne!(lease_text(&stamp), lease_text(&stamp), "no two leases have the same owner");
     }
 
     #[test]
     fn a_lease_that_is_none_is_outdated() {
-        let nonsense = Holder(Bytes::from_static(b"short")).stamp(&Slots::default());
+        let nonsense = Holder(Bytes::from_static(b"short")).stamp(&Tags::default());
         assert_eq!((nonsense.epoch, nonsense.as_of), (0, Seq(0)));
     }
 }

@@ -32,7 +32,7 @@ pub enum TierResult {
     Absent,
     /// found, but its freshness lifetime is over
     Expired,
-    /// found, but an announcement touched one of its slots, or its epoch is over
+    /// found, but one of its tags was announced since, or its epoch is over
     Incoherent,
     /// found, but this node cannot prove that it heard every announcement since the fill
     Unproven,

@@ -28,8 +28,9 @@ pub struct RedisLink {
 
 /// Waits between attempts to connect: shorter than any lease, so that an outage ends for a node when it ends.
 const RECONNECT_MS: u32 = 50;
-/// A connection on which nothing was answered for this long is made anew: a black hole reports no error.
-const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
+/// A connection on which nothing was answered for this long is made anew: a black hole reports no error. By the library if
+/// nothing more is asked, by the backplane's vigil if it is, and by the kernel if not even the question could be sent.
+pub(crate) const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
 
 impl RedisLink {
     /// Starts to connect, and keeps trying forever; never waits for Redis.
@@ -52,6 +53,11 @@ impl RedisLink {
                 connection.max_command_attempts = 1;
                 connection.unresponsive =
                     UnresponsiveConfig { max_timeout: Some(UNRESPONSIVE_AFTER), interval: UNRESPONSIVE_AFTER / 4 };
+                connection.tcp.nodelay = Some(true);
+                #[cfg(target_os = "linux")]
+                {
+                    connection.tcp.user_timeout = Some(UNRESPONSIVE_AFTER * 2);
+                }
             })
             .with_performance_config(|performance| {
                 performance.broadcast_channel_capacity = 4_096;

@@ -1,11 +1,26 @@
 //! Tags name what can change; slots are where the coherence table keeps track of them.
+//!
+//! A tag has [`PROBES`] slots. Who announces it raises all of them, so it was announced after some `seq` only if **all** of
+//! them were touched after that: tags that share one slot with it, or two, do not matter. That is a Bloom filter (Bloom 1970)
+//! whose bits are numbers.
 
 use smallvec::SmallVec;
 use xxhash_rust::xxh3::xxh3_64;
 
+/// Slots of each tag. With two, one of 13 000 tags is taken for announced after 1 000 others were; with three, one of
+/// 450 000, and a fourth would cost each announcement more than it gains.
+pub const PROBES: usize = 3;
+
+/// The share of the table that is kept for what is not a row: such a tag is carried by many entries, and must not be drowned
+/// by changes of rows, of which there are many.
+const SHARED_PART: u32 = 8;
+
+/// Set in the tags of rows.
+const ROW: u64 = 1 << 63;
+
 /// Something that can change and that entries depend on, known by its text: `public.flights(*)`.
 ///
-/// Only the hash is kept: a tag is made to find its slot, and nothing ever lists tags.
+/// Only the hash is kept: a tag is made to find its slots, and nothing ever lists tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(u64);
 
@@ -16,18 +31,41 @@ impl Tag {
         Self::named("*")
     }
 
-    /// The tag with this text.
+    /// The tag with this text, of something that many entries depend on, or that seldom changes.
     #[must_use]
     pub fn named(text: &str) -> Self {
-        Self(xxh3_64(text.as_bytes()))
+        Self(xxh3_64(text.as_bytes()) & !ROW)
     }
 
-    /// The slot of this tag in a table of `slots` slots.
+    /// The tag with this text, of one of many rows. It is another one than that which is [`named`](Self::named) so.
     #[must_use]
-    pub fn slot(self, slots: SlotCount) -> u32 {
-        #[expect(clippy::cast_possible_truncation, reason = "the mask keeps the low 22 bits at most")]
-        let low = self.0 as u32;
-        low & (slots.0 - 1)
+    pub fn of_row(text: &str) -> Self {
+        Self(xxh3_64(text.as_bytes()) | ROW)
+    }
+
+    /// As it is stored.
+    pub(crate) fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    /// From its number.
+    pub(crate) fn from_u64(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The slots of this tag in a table of `count` slots; not necessarily different ones.
+    pub fn slots(self, count: SlotCount) -> impl Iterator<Item = u32> {
+        let shared = count.0 / SHARED_PART;
+        let (first, size) = if self.0 & ROW == 0 { (0, shared) } else { (shared, count.0 - shared) };
+        // Two hashes make any number of them (Kirsch and Mitzenmacher 2006).
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves of the hash")]
+        let (start, step) = (self.0 as u32, (self.0 >> 32) as u32 | 1);
+        (0..PROBES).scan(start, move |hash, _| {
+            #[expect(clippy::cast_possible_truncation, reason = "the product's upper half is less than `size`")]
+            let slot = first + ((u64::from(*hash) * u64::from(size)) >> 32) as u32;
+            *hash = hash.wrapping_add(step);
+            Some(slot)
+        })
     }
 }
 
@@ -52,19 +90,51 @@ impl SlotCount {
     }
 }
 
-/// The slots of an entry or of an announcement, sorted and each once.
+/// What an entry depends on: each tag once.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Slots(SmallVec<[u32; 4]>);
+pub struct Tags(SmallVec<[Tag; 4]>);
+
+impl FromIterator<Tag> for Tags {
+    fn from_iter<T: IntoIterator<Item = Tag>>(tags: T) -> Self {
+        let mut tags: SmallVec<[Tag; 4]> = tags.into_iter().collect();
+        tags.sort_unstable();
+        tags.dedup();
+        Self(tags)
+    }
+}
+
+impl Tags {
+    /// Each tag.
+    pub fn iter(&self) -> impl Iterator<Item = Tag> + '_ {
+        self.0.iter().copied()
+    }
+
+    /// How many tags.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// The slots that an announcement raises, sorted and each once.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Slots(SmallVec<[u32; 8]>);
 
 impl Slots {
     /// The slots of these tags.
     pub fn of(tags: impl IntoIterator<Item = Tag>, count: SlotCount) -> Self {
-        Self::from_raw(tags.into_iter().map(|tag| tag.slot(count)))
+        Self::from_raw(tags.into_iter().flat_map(|tag| tag.slots(count)))
     }
 
     /// Slots by number, as they arrive from the wire. They are checked against the table where they are used.
     pub fn from_raw(slots: impl IntoIterator<Item = u32>) -> Self {
-        let mut slots: SmallVec<[u32; 4]> = slots.into_iter().collect();
+        let mut slots: SmallVec<[u32; 8]> = slots.into_iter().collect();
         slots.sort_unstable();
         slots.dedup();
         Self(slots)
@@ -98,14 +168,31 @@ impl Slots {
 mod tests {
     use super::*;
 
+    const SMALL: SlotCount = SlotCount(1_024);
+
     #[test]
     fn slots_are_sorted_unique_and_in_bounds() {
-        let count = SlotCount::new(1_024).unwrap();
         let tags = ["b", "a", "b", "*"].map(Tag::named);
-        let slots = Slots::of(tags, count);
-        assert_eq!(slots.len(), 3);
+        let slots = Slots::of(tags, SMALL);
+        assert!((PROBES + 1..=3 * PROBES).contains(&slots.len()), "{slots:?}");
         assert!(slots.iter().is_sorted() && slots.iter().all(|slot| slot < 1_024));
-        assert!(slots.iter().any(|slot| slot == Tag::everything().slot(count)));
+        assert!(Tag::everything().slots(SMALL).all(|slot| slots.iter().any(|one| one == slot)));
+    }
+
+    #[test]
+    fn rows_and_what_is_shared_have_no_slot_in_common() {
+        for number in 0..10_000 {
+            let text = format!("t(id={number})");
+            assert!(Tag::named(&text).slots(SMALL).all(|slot| slot < 128), "{text}");
+            assert!(Tag::of_row(&text).slots(SMALL).all(|slot| (128..1_024).contains(&slot)), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_entry_has_each_tag_once() {
+        let tags: Tags = ["b", "a", "b"].map(Tag::named).into_iter().collect();
+        assert_eq!(tags, ["a", "b"].map(Tag::named).into_iter().collect());
+        assert_eq!(tags.len(), 2);
     }
 
     #[test]

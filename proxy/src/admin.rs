@@ -54,7 +54,11 @@ impl Admin {
             (&Method::GET | &Method::HEAD, "/livez") => text(StatusCode::OK, "live\n"),
             (&Method::GET | &Method::HEAD, "/readyz") if self.readiness.holds() => text(StatusCode::OK, "ready\n"),
             (&Method::GET | &Method::HEAD, "/readyz") => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-            (&Method::GET | &Method::HEAD, "/config") => json_answer(StatusCode::OK, &json!(*self.view)),
+            (&Method::GET | &Method::HEAD, "/config") => {
+                // What the database says of them is known once the node has started.
+                let view = self.serve.get().map_or(&*self.view, |serve| serve.settings());
+                json_answer(StatusCode::OK, &json!(view))
+            }
             (&Method::GET | &Method::HEAD, "/health") => match self.serve.get() {
                 Some(serve) => self.health(serve).await,
                 None => json_answer(StatusCode::OK, &json!({ "ready": false, "starting": true })),

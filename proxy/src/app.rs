@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::Admin,
-    config::Config,
+    config::{Config, Loaded},
     error::Error,
     feed::{self, Choice, Feed},
     front::Front,
@@ -33,6 +33,7 @@ use crate::{
     reply::StoredResponse,
     serve::Serve,
     stack::stack,
+    stored_settings::{self, StoredSettingsError},
     telemetry::Metrics,
 };
 
@@ -60,6 +61,9 @@ pub enum StartError {
         /// what the last attempt ended in
         reason: String,
     },
+    /// the settings in the database do not count
+    #[error(transparent)]
+    Stored(#[from] StoredSettingsError),
     /// Postgres does not tell its schema
     #[error("the schema cannot be loaded: {0}")]
     Schema(Error),
@@ -197,7 +201,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 /// Waits for Postgres, loads the schema and joins the peers.
 async fn prepare(config: Config) -> Result<Serve, StartError> {
     let metrics = Arc::new(Metrics::new(config.database.slow_query));
-    let origin = connect(&config, &metrics).await?;
+    wait_for_postgres(&config, &metrics).await?;
+    let Loaded { config, warnings } = stored_settings::complete(config).await?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let origin = origin_of(&config, &metrics);
     origin.check_access(&config.database).await.map_err(StartError::Denied)?;
     let schema = origin.load_schema(&config.database.schemas).await.map_err(StartError::Schema)?;
     let Choice { kind, why } = feed::choose(&config).await;
@@ -234,14 +241,15 @@ fn bind(setting: &'static str, address: SocketAddr) -> Result<Listener, StartErr
     Listener::bind(address).map_err(|error| StartError::Bind { setting, address, error })
 }
 
-async fn connect(config: &Config, metrics: &Arc<Metrics>) -> Result<Origin, StartError> {
+fn origin_of(config: &Config, metrics: &Arc<Metrics>) -> Origin {
     let (database, limits) = (&config.database, &config.limits);
-    let origin = Origin::new(database, limits.request_deadline, limits.response_bytes_max, metrics.clone());
-    let retries = database.startup_retries;
-    match origin.wait_until_up(retries, database.startup_retry_wait).await {
-        Ok(()) => Ok(origin),
-        Err(error) => Err(StartError::Postgres { attempts: retries + 1, reason: describe(&error) }),
-    }
+    Origin::new(database, limits.request_deadline, limits.response_bytes_max, metrics.clone())
+}
+
+async fn wait_for_postgres(config: &Config, metrics: &Arc<Metrics>) -> Result<(), StartError> {
+    let retries = config.database.startup_retries;
+    let up = origin_of(config, metrics).wait_until_up(retries, config.database.startup_retry_wait).await;
+    up.map_err(|error| StartError::Postgres { attempts: retries + 1, reason: describe(&error) })
 }
 
 fn open_cache(config: &Config, trust: Trust, metrics: &Arc<Metrics>) -> Result<TwoTier<StoredResponse>, StartError> {

@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, Method};
 use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
 
-pub use self::rows::{RowTagWriter, RowTemplate, is_tag};
+pub use self::rows::{RowTagWriter, RowTemplate, tag};
 use crate::{
     auth::Principal,
     rest::{Footprint, ReadPlan, TableId},

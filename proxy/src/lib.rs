@@ -5,6 +5,7 @@
 pub mod cli;
 pub mod app;
 mod reload;
+pub mod stored_settings;
 mod listener;
 mod admin;
 mod front;

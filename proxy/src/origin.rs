@@ -19,13 +19,12 @@ use self::{
     connection::{Connection, Manager},
     health::Watchman,
     retry::Backoff,
-    session::quoted,
     signature::Unsigned,
     transaction::{Access, Transaction},
 };
 pub use self::{
     health::Health,
-    session::{RequestSettings, Session, Told},
+    session::{RequestSettings, Session, Told, quoted},
     signature::{LOG_PREFIX, Place, SIGN_FUNCTION, Sign, Signature, Signed},
 };
 use crate::{

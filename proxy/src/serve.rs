@@ -46,7 +46,7 @@ use self::{
 pub use self::{purge::Purge, schema::SchemaAge};
 use crate::{
     auth::{Auth, Principal},
-    config::Config,
+    config::{Config, View},
     error::Error,
     feed::{self, Feed},
     key,
@@ -107,6 +107,12 @@ impl Serve {
             config,
             tasks: TaskTracker::new(),
         }
+    }
+
+    /// The settings as an operator may see them.
+    #[must_use]
+    pub fn settings(&self) -> &View {
+        &self.config.view
     }
 
     /// Answers a read.
@@ -279,7 +285,7 @@ impl Serve {
             coverage: &self.feed.coverage(),
             repertoire: &self.repertoire,
         };
-        Question::new(plan, principal, url, &context, |tags| self.cache.slots(tags))
+        Question::new(plan, principal, url, &context)
     }
 
     fn inbound<'r>(&self, parts: &'r Parts, body: &'r Bytes) -> Inbound<'r> {

@@ -14,7 +14,7 @@ use cache_core::error::CodecError;
 use cache_core::freshness::Directives;
 use cache_core::key::CacheKey;
 use cache_core::limits::Limits;
-use cache_core::tag::{SlotCount, Tag};
+use cache_core::tag::{SlotCount, Tag, Tags};
 use divan::{Bencher, black_box};
 
 /// One hot key, and so many that they do not fit the caches of the processor.
@@ -64,9 +64,9 @@ fn filled(keys: &[CacheKey]) -> TwoTier<Body> {
     };
     for (row, key) in keys.iter().enumerate() {
         let tags = ["*".to_owned(), "flights(all)".to_owned(), "flights(*)".to_owned(), format!("flights(id={row})")];
-        let slots = cache.slots(tags.iter().map(|tag| Tag::named(tag)));
-        assert_eq!(slots.len(), 4);
-        let ticket = cache.begin(key.clone(), slots);
+        let tags: Tags = tags.iter().map(|tag| Tag::named(tag)).collect();
+        assert_eq!(tags.len(), 4);
+        let ticket = cache.begin(key.clone(), tags);
         cache.store(ticket, Body(Bytes::from(vec![b'x'; 400])), lifetimes);
     }
     cache
@@ -121,7 +121,7 @@ where
     });
 }
 
-/// Find, validate against four slots and the lease, hand out.
+/// Find, validate four tags and the lease, hand out.
 #[divan::bench(args = KEYS, sample_size = 2_000, sample_count = 300)]
 fn lookup_l1(bencher: Bencher<'_, '_>, count: usize) {
     let keys = keys(count);

@@ -90,7 +90,12 @@ impl NodeBuilder {
         self
     }
 
-    fn config(&self) -> Config {
+    /// The settings, as a node uses them.
+    ///
+    /// # Panics
+    /// If they are wrong.
+    #[must_use]
+    pub fn config(&self) -> Config {
         let mut inputs = Inputs { file: Some(("test.toml".into(), self.toml.clone())), ..Inputs::default() };
         for (name, value) in &self.settings {
             let setting = setting(name).unwrap_or_else(|| panic!("there is no setting {name}"));

@@ -22,7 +22,7 @@ use cache_core::key::CacheKey;
 use cache_core::limits::Limits;
 use cache_core::outcome::{ResyncReason, TierResult};
 use cache_core::redis::RedisLink;
-use cache_core::tag::{SlotCount, Tag};
+use cache_core::tag::{SlotCount, Tag, Tags};
 use transom_tests::{Redis, eventually};
 
 const MAX_STALENESS: Duration = Duration::from_secs(1);
@@ -129,7 +129,7 @@ impl Node {
 
     /// What a miss does: the name of the entry is its key and its tag.
     fn fill(&self, name: &str, value: impl Into<String>) -> Stored {
-        let ticket = self.cache.begin(key(name), self.cache.slots([Tag::named(name)]));
+        let ticket = self.cache.begin(key(name), Tags::from_iter([Tag::named(name)]));
         self.cache.store(ticket, Text(value.into().into()), LIFETIMES).1
     }
 

@@ -1,6 +1,7 @@
 //! The change feed: what changes behind the proxy's back is noticed on every node, within milliseconds, and within
 //! `max_staleness` while parts of it fail.
 
+mod backlog;
 mod breaks;
 mod handover;
 mod trigger;

@@ -19,6 +19,7 @@ mod limits;
 mod malformed;
 mod writes;
 mod views;
+mod computed;
 mod schema;
 mod oracle;
 mod clients;

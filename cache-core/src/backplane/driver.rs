@@ -4,6 +4,7 @@
 use std::{future::pending, pin::Pin, sync::Arc};
 
 use fred::{
+    clients::{Client, SubscriberClient},
     interfaces::{ClientLike, EventInterface, PubsubInterface},
     types::{Message, config::Server},
 };
@@ -13,7 +14,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 
-use super::{Observer, message, pending::Pending, scripts};
+use super::{Observer, message, pending::Pending, scripts, vigil::Vigil};
 use crate::{
     breaker::Breaker,
     clock::{Clock, Moment},
@@ -31,6 +32,14 @@ pub(super) struct Driver {
     connection: u64,
     subscribed_on: Option<u64>,
     last_refusal: Option<String>,
+    vigils: Vigils,
+}
+
+/// The watch over the three connections.
+struct Vigils {
+    data: Vigil<Client>,
+    control: Vigil<Client>,
+    subscriber: Vigil<SubscriberClient>,
 }
 
 /// What a round needs; shared with the future that runs it.
@@ -47,7 +56,7 @@ struct Rounds {
 /// What a round is to do besides what is always due.
 #[derive(Debug, Clone, Copy)]
 struct Orders {
-    /// the connection on which to subscribe
+    /// the connection on which nothing was subscribed yet
     subscribe: Option<u64>,
     resync: Option<ResyncReason>,
 }
@@ -60,6 +69,10 @@ struct Report {
     resync: Option<ResyncReason>,
     sent_at: Moment,
     heard: Result<Heard, RedisError>,
+    /// whether the subscriber's connection answers
+    subscriber: Result<(), RedisError>,
+    /// whether that for entries does, if it was asked
+    data: Option<Result<(), RedisError>>,
 }
 
 enum Heard {
@@ -79,6 +92,11 @@ impl Driver {
         clock: Clock,
         observer: Arc<dyn Observer>,
     ) -> Self {
+        let vigils = Vigils {
+            data: Vigil::over(link.data.clone(), "data"),
+            control: Vigil::over(link.control.clone(), "control"),
+            subscriber: Vigil::over(link.subscriber.clone(), "subscriber"),
+        };
         Self {
             follower: Follower::new(coherence.clone()),
             round: Rounds { link, scripts, breaker, pending, coherence, clock },
@@ -86,6 +104,7 @@ impl Driver {
             connection: 0,
             subscribed_on: None,
             last_refusal: None,
+            vigils,
         }
     }
 
@@ -136,6 +155,12 @@ impl Driver {
     /// A failed round is tried again when the next is due, and not at once.
     fn on_report(&mut self, report: Report) -> bool {
         self.subscribed_on = report.subscribed_on.or(self.subscribed_on);
+        let now = self.round.clock.now();
+        self.vigils.subscriber.hear(&report.subscriber, now);
+        self.vigils.control.hear(&report.heard, now);
+        if let Some(data) = &report.data {
+            self.vigils.data.hear(data, now);
+        }
         match report.heard {
             Ok(heard) => {
                 self.last_refusal = None;
@@ -176,26 +201,36 @@ impl Driver {
 
 impl Rounds {
     async fn run(self, orders: Orders) -> Report {
-        let subscribed_on = match orders.subscribe {
-            Some(connection) => self.subscribe().await.then_some(connection),
-            None => None,
-        };
+        let subscriber = self.subscribe(orders).await;
+        let subscribed_on = orders.subscribe.filter(|_| subscriber.is_ok());
         // A new subscription needs the table: nothing was heard before it.
         let resync = orders.resync.or(subscribed_on.map(|_| ResyncReason::Reconnect));
         let (sent_at, heard) = match self.announce_pending().await {
             Ok(()) => self.ask(resync).await,
             Err(error) => (self.clock.now(), Err(error)),
         };
-        match &heard {
+        let data = match &heard {
             Ok(_) => self.probe().await,
-            Err(error) => self.breaker.trip(error),
-        }
-        Report { subscribed_on, resync, sent_at, heard }
+            Err(error) => {
+                self.breaker.trip(error);
+                None
+            }
+        };
+        Report { subscribed_on, resync, sent_at, heard, subscriber, data }
     }
 
-    async fn subscribe(&self) -> bool {
-        let subscribed = within(self.link.timeout, self.link.subscriber.subscribe(self.scripts.channel())).await;
-        subscribed.inspect_err(|error| tracing::debug!(%error, "cannot subscribe to announcements")).is_ok()
+    /// Subscribes if that was not done on this connection yet, and looks whether the connection lives.
+    async fn subscribe(&self, orders: Orders) -> Result<(), RedisError> {
+        let subscriber = &self.link.subscriber;
+        let answered = async {
+            if orders.subscribe.is_some() {
+                subscriber.subscribe(self.scripts.channel()).await?;
+            }
+            // To the library a subscription is made when it is sent. This is answered after it.
+            subscriber.ping::<()>(None).await
+        };
+        let answer = within(self.link.timeout, answered).await;
+        answer.inspect_err(|error| tracing::debug!(%error, "announcements cannot be heard"))
     }
 
     /// What this node owes comes before what it asks for: it may not renew its own trust first.
@@ -228,10 +263,15 @@ impl Rounds {
     }
 
     /// The polls answer; the connection that carries the entries must answer as well before requests use it again.
-    async fn probe(&self) {
-        if self.breaker.is_open() && within(self.link.timeout, self.link.data.ping::<()>(None)).await.is_ok() {
+    async fn probe(&self) -> Option<Result<(), RedisError>> {
+        if !self.breaker.is_open() {
+            return None;
+        }
+        let answer = within(self.link.timeout, self.link.data.ping::<()>(None)).await;
+        if answer.is_ok() {
             self.breaker.close();
         }
+        Some(answer)
     }
 }
 

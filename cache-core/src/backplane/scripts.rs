@@ -102,6 +102,8 @@ impl Scripts {
         self.announce_pages(slots, kind, Some(edition), writes).await
     }
 
+    /// The slots of a tag may come on two pages. A fill that began between them is as of the first, and what it does not see
+    /// of the second it need not: what changed was visible before either.
     async fn announce_pages(
         &self,
         slots: &Slots,

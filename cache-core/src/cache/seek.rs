@@ -14,7 +14,7 @@ use crate::{
     key::CacheKey,
     lease::{Checksum, Claimed, Holder, Leases, Over, Waiting},
     outcome::{LeaseResult, StaleReason, Tier, TierResult},
-    tag::Slots,
+    tag::Tags,
 };
 
 /// What a leader found.
@@ -92,13 +92,13 @@ impl<V: Value> TwoTier<V> {
         let mut refused: Option<Refused> = None;
         loop {
             let mut ticket = self.begin_on(key, on).await;
-            let slots = &ticket.stamp.slots.clone();
+            let tags = &ticket.stamp.tags.clone();
             let missing = |ticket, l2, lease| Sought::Missing { ticket, l2: Some(l2), lease: Some(lease) };
             let unavailable = |ticket| missing(ticket, TierResult::Unavailable, LeaseResult::Unavailable);
             if !self.may_trust_peers(ticket.began) || Epoch::from_u64(ticket.stamp.epoch).is_none() {
                 return unavailable(ticket);
             }
-            let (newest, known) = (self.coherence.newest(slots), refused.as_ref().map(|refused| refused.checksum));
+            let (newest, known) = (self.coherence.newest(tags), refused.as_ref().map(|refused| refused.checksum));
             match leases.claim(key, &ticket.stamp, newest, known).await {
                 Err(_) => return unavailable(ticket),
                 Ok(Claimed::Entry(entry, checksum)) => match self.judge_of_peer(entry).await {
@@ -118,9 +118,9 @@ impl<V: Value> TwoTier<V> {
                 Ok(Claimed::Granted { lease, l2, over }) => {
                     ticket.lease = Some(lease);
                     let l2 = refused.map_or(l2, |refused| refused.because);
-                    return missing(ticket, l2, wait.after_grant(over, &self.coherence, slots));
+                    return missing(ticket, l2, wait.after_grant(over, &self.coherence, tags));
                 }
-                Ok(Claimed::Taken(holder)) => match wait.on(holder, &self.coherence, slots, self.clock.now()) {
+                Ok(Claimed::Taken(holder)) => match wait.on(holder, &self.coherence, tags, self.clock.now()) {
                     Some(pause) => {
                         wait.counted.get_or_insert_with(|| leases.wait());
                         tokio::time::sleep(pause).await;
@@ -181,10 +181,10 @@ impl Wait {
     }
 
     /// How long to wait until the next look at a lease that this holder has; `None` if there is nothing to wait for.
-    fn on(&mut self, holder: Holder, coherence: &Coherence, slots: &Slots, now: Moment) -> Option<Duration> {
+    fn on(&mut self, holder: Holder, coherence: &Coherence, tags: &Tags, now: Moment) -> Option<Duration> {
         let replaced = self.holder.replace(holder).filter(|before| self.holder.as_ref() != Some(before));
         // The one before gave the lease back and left no entry. The next one will fare no better.
-        if replaced.is_some_and(|before| coherence.is_current(&before.stamp(slots))) {
+        if replaced.is_some_and(|before| coherence.is_current(&before.stamp(tags))) {
             return None;
         }
         let waited = now.since(self.began);
@@ -195,11 +195,11 @@ impl Wait {
         self.holder.as_ref().map(|_| LeaseResult::WaitedHit)
     }
 
-    fn after_grant(&self, over: Over, coherence: &Coherence, slots: &Slots) -> LeaseResult {
+    fn after_grant(&self, over: Over, coherence: &Coherence, tags: &Tags) -> LeaseResult {
         let void = |stamp: &Stamp| !coherence.is_current(stamp);
         match (&self.holder, over) {
             (_, Over::OutdatedPeer) => LeaseResult::Voided,
-            (Some(holder), Over::Nobody) if void(&holder.stamp(slots)) => LeaseResult::Voided,
+            (Some(holder), Over::Nobody) if void(&holder.stamp(tags)) => LeaseResult::Voided,
             (Some(_), Over::Nobody) => LeaseResult::WaitedExpired,
             (None, Over::Nobody) => LeaseResult::Granted,
         }

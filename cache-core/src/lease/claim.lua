@@ -1,7 +1,7 @@
 -- Looks for an entry, and takes the fill lease of its key unless there is one worth reading.
 -- KEYS: 1 the entry, 2 the lease
--- ARGV: 1 how an entry begins that this release reads, 2 the node's epoch (8 bytes), 3 the last announcement that touched
---       the key's slots, as far as the node knows, 4 the checksum of an entry that it refused already, or an empty string,
+-- ARGV: 1 how an entry begins that this release reads, 2 the node's epoch (8 bytes), 3 the last announcement of one of
+--       the key's tags, as far as the node knows, 4 the checksum of an entry that it refused already, or an empty string,
 --       5 the lease to write: epoch and as_of of the fill (8 bytes each), then its owner, 6 for how long, in milliseconds
 -- Returns: {'entry', the entry}, {'taken', the lease}, or {'granted' or 'voided', 'absent' or 'outdated'}
 

@@ -12,8 +12,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the server waits for a sign of life from the leader before it gives the slot to another node. A leader that
 /// was killed frees it at once; this is for one behind a broken network.
 const SENDER_TIMEOUT: Duration = Duration::from_secs(2);
-/// How often the leader gives a sign of life.
+/// How often the leader says what it announced.
 const STATUS_INTERVAL: Duration = Duration::from_millis(250);
+/// When it says so although nothing is new. Later than half of [`SENDER_TIMEOUT`], when the server asks whether it lives: that
+/// is how a leader knows a server that reads through a long log, in which nothing is for it, from one that is gone. A server
+/// does not ask whoever speaks up by himself.
+const SILENT_FOR: Duration = Duration::from_millis(1_500);
 /// Messages of the stream that wait for the leader at most; behind them waits the server.
 const EVENTS_MAX: usize = 1_024;
 
@@ -89,7 +93,7 @@ impl Endpoint {
             // Values are compared with what requests say, and those are in UTF-8.
             .with_options(format!("-c wal_sender_timeout={} -c client_encoding=UTF8", SENDER_TIMEOUT.as_millis()))
             .with_status_interval(STATUS_INTERVAL)
-            .with_wakeup_interval(STATUS_INTERVAL)
+            .with_wakeup_interval(SILENT_FOR)
             .with_buffer_size(EVENTS_MAX)
             .with_application_name("transom feed")
     }

@@ -1,11 +1,17 @@
 //! Heartbeats: the leader writes to the log, and what comes back through the stream proves that every commit before it
 //! came too.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 use cache_core::{cache::TwoTier, clock::Moment, coherence::SentAt};
 use tokio::time::{MissedTickBehavior, interval, timeout};
-use tokio_postgres::{Client, Statement};
+use tokio_postgres::{Client, Statement, types::PgLsn};
 
 use super::coverage::VERSION_SQL;
 use crate::{
@@ -28,8 +34,13 @@ pub(super) struct Beat {
     pub(super) covers: String,
 }
 
-/// Writes heartbeats until one fails; says why it did.
-pub(super) async fn run(client: Client, cache: Arc<TwoTier<StoredResponse>>, session: String) -> String {
+/// Writes heartbeats until one fails; says why it did. `log_end` is where the newest of them is in the log.
+pub(super) async fn run(
+    client: Client,
+    cache: Arc<TwoTier<StoredResponse>>,
+    session: String,
+    log_end: Arc<AtomicU64>,
+) -> String {
     let every = cache.coherence().max_staleness() / 8;
     let patience = (every * 8).max(Duration::from_secs(1));
     // A heartbeat need not be safe on any standby, only in the log here.
@@ -48,8 +59,9 @@ pub(super) async fn run(client: Client, cache: Arc<TwoTier<StoredResponse>>, ses
         let sent = cache.clock().now();
         let Ok(sent_at) = cache.backplane().sent_at(sent).await else { continue };
         let text = text(&session, sent, sent_at);
-        match timeout(patience, client.execute(&statement, &[&text])).await {
-            Ok(Ok(_)) => {}
+        let written = async { client.query_one(&statement, &[&text]).await?.try_get::<_, PgLsn>(0) };
+        match timeout(patience, written).await {
+            Ok(Ok(at)) => log_end.store(u64::from(at), Relaxed),
             Ok(Err(error)) => return describe(&error),
             Err(_) => return format!("postgres took no heartbeat within {patience:?}"),
         }

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -27,7 +30,7 @@ use super::{
     ended::{Ended, SILENCE_MAX},
     heart::{self, Beat},
     lineage::Lineage,
-    pace::Pace,
+    pace::{Lag, Pace},
     snapshot::{SNAPSHOT_SQL, Snapshot},
     templates::{Gained, TemplateSet},
     transactions::{Commit, Transactions},
@@ -38,8 +41,13 @@ use crate::{origin::Signature, reply::StoredResponse, telemetry::Metrics};
 const PENDING_MAX: usize = 4_096;
 /// Messages taken from the stream before what they brought is announced.
 const ROUND_MAX: usize = 4_096;
-/// Pause before a commit that is not visible is asked about again.
-const AGAIN_AFTER: Duration = Duration::from_millis(2);
+/// Pause before a commit that is not visible is asked about again, after [`LOOKS_AT_ONCE`] looks without one: mostly it
+/// becomes visible within microseconds, and the runtime's timer counts milliseconds.
+const AGAIN_AFTER: Duration = Duration::from_millis(1);
+const LOOKS_AT_ONCE: u32 = 4;
+/// Announcements are so far apart at least: what a busy database commits meanwhile is announced together, by one question to
+/// Postgres and one to Redis. After a pause a commit is announced at once.
+const APART: Duration = Duration::from_millis(1);
 /// For so long a Redis that does not answer may make the server keep its log. After that the log is given up: should this
 /// session end before Redis answers, whoever leads next finds the slot ahead of what was announced, and begins a new epoch.
 const REDIS_PATIENCE: Duration = Duration::from_secs(10);
@@ -92,13 +100,21 @@ impl Decoder for Decoded {
 pub(super) struct Leader {
     parts: Parts,
     beats: JoinHandle<String>,
+    /// where the log ends, as far as the heart knows
+    log_end: Arc<AtomicU64>,
     decoded: Decoded,
     /// where the stream stands
     read: u64,
     /// the newest heartbeat that came back and was not passed on yet
     beat: Option<Beat>,
+    /// when the newest heartbeat was sent that came back
+    beat_sent: Moment,
     announcer: Announcer,
     heard_at: Instant,
+    /// when something was announced last
+    announced_at: Instant,
+    /// looks in a row that left something to be announced
+    looks: u32,
 }
 
 impl Drop for Leader {
@@ -134,15 +150,20 @@ impl Leader {
 
     /// `heart` is a connection of its own: a heartbeat that waits for the disk must not hold up an announcement.
     fn new(parts: Parts, heart: Client, stragglers: BTreeSet<u64>) -> Self {
-        let beats = tokio::spawn(heart::run(heart, parts.cache.clone(), parts.begins.session.clone()));
+        let log_end = Arc::new(AtomicU64::new(parts.begins.at));
+        let beats = tokio::spawn(heart::run(heart, parts.cache.clone(), parts.begins.session.clone(), log_end.clone()));
         Self {
+            beat_sent: parts.cache.clock().now(),
             read: parts.begins.at,
             announcer: Announcer::new(parts.cache.clone(), parts.metrics.clone(), stragglers),
             parts,
             beats,
+            log_end,
             decoded: Decoded::default(),
             beat: None,
             heard_at: Instant::now(),
+            announced_at: Instant::now(),
+            looks: 0,
         }
     }
 
@@ -163,11 +184,13 @@ impl Leader {
             beats = &mut self.beats => return Err(Ended::Heart(beats.unwrap_or_else(|error| error.to_string()))),
             event = self.parts.stream.recv(), if room => {
                 self.take(event?).await?;
+                sleep_until(self.announced_at + APART).await;
                 self.take_what_is_there().await?;
             }
             () = sleep(again.unwrap_or_default()), if again.is_some() => {}
             () = sleep_until(self.heard_at + SILENCE_MAX), if room => return Err(Ended::Silence),
         }
+        self.keep_pace().await;
         self.announce(proven).await
     }
 
@@ -176,7 +199,8 @@ impl Leader {
         if self.announcer.refused_since().is_some() {
             return Some(REDIS_AGAIN_AFTER);
         }
-        (!self.decoded.pending.is_empty() || self.announcer.owes()).then_some(AGAIN_AFTER)
+        let pause = if self.looks <= LOOKS_AT_ONCE { Duration::ZERO } else { AGAIN_AFTER };
+        self.has_left().then_some(pause)
     }
 
     /// Takes what waits in the channel, so that one question to Postgres and one to Redis serve all of it.
@@ -208,7 +232,7 @@ impl Leader {
             }
             ReplicationEvent::Message { transactional, lsn, prefix, content } => {
                 if let Some(beat) = heart::parse(&prefix, &content, &self.parts.begins.session) {
-                    self.keep_pace(self.parts.cache.clock().now().since(beat.sent)).await;
+                    self.beat_sent = beat.sent;
                     self.beat = Some(beat);
                 } else if let Some(write) = Signature::in_log(&prefix, &content) {
                     self.decoded.transactions.sign(write);
@@ -229,16 +253,18 @@ impl Leader {
         Ok(())
     }
 
-    /// A heartbeat of this age came back.
-    async fn keep_pace(&mut self, age: Duration) {
-        let pace = self.decoded.pace.after(age);
+    /// Looks how far behind the log it is.
+    async fn keep_pace(&mut self) {
+        let age = self.parts.cache.clock().now().since(self.beat_sent);
+        let lag = Lag { age, bytes: self.log_end.load(Relaxed).saturating_sub(self.read) };
+        let pace = self.decoded.pace.at(lag);
         if pace == self.decoded.pace {
             return;
         }
         self.decoded.pace = pace;
         match pace {
             Pace::Coarse => {
-                tracing::warn!(behind = ?age, "change feed: behind the log; announcing whole tables until it is read");
+                tracing::warn!(behind = ?lag, "change feed: behind the log; announcing whole tables until it is read");
                 self.parts.metrics.feed_falls_behind();
             }
             Pace::Exact => {
@@ -285,6 +311,9 @@ impl Leader {
         }
         let announced_to = pending.front().map_or(self.read, |pending| pending.before);
         let times: Vec<i64> = visible.iter().map(|pending| pending.commit.committed_at).collect();
+        if !visible.is_empty() {
+            self.announced_at = Instant::now();
+        }
         for Pending { commit, .. } in visible {
             self.announcer.owe(commit.changed, commit.write);
         }
@@ -295,7 +324,13 @@ impl Leader {
         if self.announcer.refused_since().is_some_and(|since| since.elapsed() > REDIS_PATIENCE) {
             self.parts.stream.update_applied_lsn(Lsn::from_u64(announced_to));
         }
+        self.looks = if self.has_left() { self.looks.saturating_add(1) } else { 0 };
         Ok(())
+    }
+
+    /// Whether something could not be announced yet.
+    fn has_left(&self) -> bool {
+        !self.decoded.pending.is_empty() || self.announcer.owes()
     }
 
     async fn vouch(&mut self, announced_to: u64, proven: &impl Fn(Moment)) -> Result<(), Ended> {

@@ -59,7 +59,7 @@ impl RowTagWriter {
     /// Values are written as they are. So two tags may have the same text, if a value contains what looks like another
     /// column: then a change of one row invalidates what was read of the other, too, and nothing else comes of it.
     pub fn tag<'v>(&mut self, table: &TableId, values: impl IntoIterator<Item = (&'v str, Option<&'v str>)>) -> Tag {
-        Tag::named(self.text(table, values))
+        Tag::of_row(self.text(table, values))
     }
 
     fn text<'v>(&mut self, table: &TableId, values: impl IntoIterator<Item = (&'v str, Option<&'v str>)>) -> &str {
@@ -84,19 +84,22 @@ impl RowTagWriter {
     }
 }
 
-/// Whether a text looks like that of a tag. Values may hold anything, so it is not read any further than that.
+/// The tag with this text, if it looks like one. Values may hold anything, so it is not read any further than that.
 #[must_use]
-pub fn is_tag(text: &str) -> bool {
-    let is_pair = |rows: &str| {
-        let column = rows.split_once('=').or_else(|| rows.split_once(" is null")).map(|(column, _)| column);
-        column.is_some_and(|column| !column.is_empty())
-    };
-    let parts = || {
-        let (table, rows) = text.strip_suffix(')')?.split_once('(')?;
-        let (schema, name) = table.split_once('.')?;
-        Some(!schema.is_empty() && !name.is_empty() && (matches!(rows, "*" | "all") || is_pair(rows)))
-    };
-    text == "*" || parts().unwrap_or(false)
+pub fn tag(text: &str) -> Option<Tag> {
+    if text == "*" {
+        return Some(Tag::everything());
+    }
+    let (table, rows) = text.strip_suffix(')')?.split_once('(')?;
+    let (schema, name) = table.split_once('.')?;
+    if schema.is_empty() || name.is_empty() {
+        return None;
+    }
+    if matches!(rows, "*" | "all") {
+        return Some(Tag::named(text));
+    }
+    let (column, _) = rows.split_once('=').or_else(|| rows.split_once(" is null"))?;
+    (!column.is_empty()).then(|| Tag::of_row(text))
 }
 
 /// The tags of the rows that an answer depends on.
@@ -131,7 +134,7 @@ mod tests {
             columns: vec![("id".into(), Equality::Integer)],
             tuples: vec![vec![Some("1".into())], vec![None]],
         };
-        let expected = ["public.flights(id=1)", "public.flights(id is null)"].map(Tag::named);
+        let expected = ["public.flights(id=1)", "public.flights(id is null)"].map(Tag::of_row);
         assert_eq!(tags(&flights(), &[rows]).collect::<Vec<_>>(), expected);
     }
 
@@ -140,10 +143,10 @@ mod tests {
         for text in
             ["*", "a.b(*)", "a.b(all)", "a.b(id=1)", "a.b(id=)", "a.b(x=1,y is null)", "a.b(x is null)", "a.b(x=()))"]
         {
-            assert!(is_tag(text), "{text}");
+            assert!(tag(text).is_some(), "{text}");
         }
         for text in ["", "a", "a.b", "a.b()", "b(id=1)", ".b(*)", "a.(*)", "a.b(id)", "a.b(=1)", "a.b(*", "a.b(*) "] {
-            assert!(!is_tag(text), "{text}");
+            assert_eq!(tag(text), None, "{text}");
         }
     }
 

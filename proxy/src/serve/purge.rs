@@ -38,9 +38,9 @@ impl Purge {
     /// # Errors
     /// What is wrong with the first that cannot.
     pub fn check(&self) -> Result<(), String> {
-        self.tags.iter().try_for_each(|text| match key::is_tag(text) {
-            true => Ok(()),
-            false => Err(format!(
+        self.tags.iter().try_for_each(|text| match key::tag(text) {
+            Some(_) => Ok(()),
+            None => Err(format!(
                 "{text:?} is no tag; tags are schema.table(column=value,...) with the columns in alphabetical order and \
                  `column is null` for NULL, schema.table(*) for answers that any row matters to, schema.table(all) and *"
             )),
@@ -63,7 +63,7 @@ impl Serve {
         let kind = if purge.soft { Kind::Change } else { Kind::Purge };
         let all = purge.all.then(Tag::everything);
         let tables = purge.tables.iter().map(|table| key::whole_table(&self.table(table)));
-        let tags = purge.tags.iter().map(|tag| Tag::named(tag));
+        let tags = purge.tags.iter().filter_map(|text| key::tag(text));
         let urls = purge.urls.iter().map(|url| self.url_tag(url));
         let tags: Vec<Tag> = all.into_iter().chain(tables).chain(tags).chain(urls).collect();
         let token = self.cache.announce(tags, kind).await;

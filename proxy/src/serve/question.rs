@@ -7,7 +7,7 @@ use cache_core::{
     dependence::Dependence,
     entry::Lifetimes,
     key::CacheKey,
-    tag::{Slots, Tag},
+    tag::{Tag, Tags},
 };
 use http::{HeaderValue, request::Parts};
 use moka::sync::Cache;
@@ -57,13 +57,7 @@ pub(super) struct Context<'c> {
 const NOT_IN_FEED: &str = "not-in-feed";
 
 impl Question {
-    pub(super) fn new(
-        mut plan: ReadPlan,
-        principal: Principal,
-        url: Tag,
-        context: &Context<'_>,
-        slots: impl Fn(Vec<Tag>) -> Slots,
-    ) -> Self {
+    pub(super) fn new(mut plan: ReadPlan, principal: Principal, url: Tag, context: &Context<'_>) -> Self {
         let policy = strictest(context.policies, std::iter::once(&plan.target).chain(&plan.reads.tables));
         let bypass = match &plan.reads.opaque {
             Some(opaque) => Some(Forward::Opaque(opaque.reason())),
@@ -72,7 +66,7 @@ impl Question {
             None if !policy.cache => Some(Forward::Uncached),
             None => (!context.coverage.covers(&plan.reads.tables)).then_some(Forward::Opaque(NOT_IN_FEED)),
         };
-        // Kept as slots, which are smaller.
+        // Kept as tags, which are smaller.
         let footprint = std::mem::take(&mut plan.footprint);
         let (footprint, templates) = if bypass.is_none() {
             let footprint = footprint.keeping(|table, _| context.coverage.tells_rows_of(table));
@@ -80,7 +74,7 @@ impl Question {
         } else {
             (Footprint::default(), Box::default())
         };
-        let slots_of = |footprint| slots(key::tags_of_read(url, &plan.reads.tables, footprint).collect());
+        let tags_of = |footprint| -> Tags { key::tags_of_read(url, &plan.reads.tables, footprint).collect() };
         let claims = principal.excerpt(&plan.reads.claims);
         let session = Session::new(
             principal.role.clone(),
@@ -96,7 +90,7 @@ impl Question {
                 Some(claims) => session.of_claims(claims),
                 None => session,
             }),
-            dependence: Dependence::exactly(slots_of(&footprint), templates, slots_of(&Footprint::default())),
+            dependence: Dependence::exactly(tags_of(&footprint), templates, tags_of(&Footprint::default())),
             // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
             location: HeaderValue::try_from(&plan.location).ok().filter(|location| !location.is_empty()),
             bypass,
@@ -163,10 +157,10 @@ impl Questions {
                 let statement = &question.plan.statement;
                 let params: usize = statement.params.iter().map(|param| param.0.as_deref().map_or(0, str::len)).sum();
                 let claims = question.principal.claims.len();
-                let slots = size_of::<u32>() * question.dependence.exact().len();
+                let tags = size_of::<Tag>() * question.dependence.exact().len();
                 let estimate = question.plan.estimate.as_ref().map_or(0, |estimate| estimate.statement.sql.len());
                 let statements = statement.sql.len() + params + estimate;
-                let texts = claims + raw.len() + statements + question.key.canonical().len() + slots;
+                let texts = claims + raw.len() + statements + question.key.canonical().len() + tags;
                 u32::try_from(texts + OVERHEAD_BYTES).unwrap_or(u32::MAX)
             })
             .build();

@@ -10,7 +10,7 @@ use transom_tests::{Database, NodeBuilder, NodeProcess, Postgres, Redis, eventua
 pub(super) struct World {
     pub(super) nodes: Vec<NodeProcess>,
     pub(super) database: Database,
-    _redis: Redis,
+    pub(super) redis: Redis,
     _postgres: Postgres,
 }
 
@@ -28,16 +28,24 @@ impl World {
             .await;
         database.execute("vacuum analyze item").await;
         let redis = Redis::start().await;
-        let mut world = Self { nodes: Vec::new(), database, _redis: redis, _postgres: postgres };
+        let mut world = Self { nodes: Vec::new(), database, redis, _postgres: postgres };
         for _ in 0..nodes {
-            let builder = NodeBuilder::on(&world.database).redis(&world._redis).set("feed", "logical");
-            let node = builder.set("l1_bytes_max", "4GiB").set("ttl_jitter", "0%").start_process().await;
+            let node = world.node().start_process().await;
             world.nodes.push(node);
         }
         for node in &world.nodes {
             until_lease(node).await;
         }
         world
+    }
+
+    /// A node in this world.
+    pub(super) fn node(&self) -> NodeBuilder {
+        NodeBuilder::on(&self.database)
+            .redis(&self.redis)
+            .unset("redis_timeout")
+            .set("feed", "logical")
+            .set("ttl_jitter", "0%")
     }
 
     /// A connection to each node.
@@ -48,16 +56,6 @@ impl World {
     /// A session in the database, past the proxy.
     pub(super) async fn session(&self) -> Session {
         self.database.client().await
-    }
-
-    /// The process of the node that leads the feed.
-    pub(super) async fn leader(&mut self) -> u32 {
-        for node in &mut self.nodes {
-            if node.admin().get("/metrics").send().await.text().contains("\ntransom_feed_leader 1") {
-                return node.process().pid();
-            }
-        }
-        panic!("no node leads");
     }
 }
 
@@ -73,10 +71,22 @@ pub(super) fn point(id: u64) -> String {
     format!("/rest/v1/item?select=version&id=eq.{id}")
 }
 
+/// Pause before a row that is not as it should be is asked for again. Who asks without pause takes from the nodes and the
+/// servers the processor that they need, and measures that; a pause is in what is measured, half of it on average.
+pub(super) const PAUSE: Duration = Duration::from_micros(500);
+
 /// Asks until the row has this version.
 pub(super) async fn until_version(client: &mut Client, id: u64, version: u64) {
     let (target, wanted) = (point(id), format!("[{{\"version\":{version}}}]"));
-    while client.get(&target).await.body != wanted {}
+    while client.get(&target).await.body != wanted {
+        pause().await;
+    }
+}
+
+/// The runtime's own timer counts milliseconds.
+async fn pause() {
+    let slept = tokio::task::spawn_blocking(|| std::thread::sleep(PAUSE)).await;
+    slept.expect("it sleeps, and nothing else");
 }
 
 /// Asks until the answer is stored and fresh.

@@ -56,7 +56,12 @@ async fn measure() {
     for scenario in &SCENARIOS {
         // Fresh ones for each scenario: what was cached before is of no use.
         let peer = PostgRestBuilder::on(&database).set("db_pool", "10").start().await;
-        let mut node = NodeBuilder::on(&database).redis(&redis).set("feed", "logical").start_process().await;
+        let mut node = NodeBuilder::on(&database)
+            .redis(&redis)
+            .unset("redis_timeout")
+            .set("feed", "logical")
+            .start_process()
+            .await;
         for (step, connections) in (0..).zip(CONNECTIONS) {
             run(scenario, step, connections, &peer, &mut node).await;
         }

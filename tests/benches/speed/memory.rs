@@ -10,7 +10,7 @@ use cache_core::entry::Lifetimes;
 use cache_core::freshness::Directives;
 use cache_core::key::CacheKey;
 use cache_core::limits::Limits;
-use cache_core::tag::{SlotCount, Tag};
+use cache_core::tag::{SlotCount, Tag, Tags};
 use http::{HeaderValue, StatusCode, header};
 use transom::reply::StoredResponse;
 
@@ -65,7 +65,8 @@ fn filled(count: u64) -> TwoTier<StoredResponse> {
     };
     for row in 0..count {
         let tags = ["*".to_owned(), format!("url:{row}"), "flights(all)".to_owned(), format!("flights(id={row})")];
-        let ticket = cache.begin(key(row), cache.slots(tags.iter().map(|tag| Tag::named(tag))));
+        let tags: Tags = tags.iter().map(|tag| Tag::named(tag)).collect();
+        let ticket = cache.begin(key(row), tags);
         let headers = [
             (header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")),
             (header::CONTENT_RANGE, HeaderValue::from_static("0-0/*")),

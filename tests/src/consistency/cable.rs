@@ -62,10 +62,31 @@ struct Shared {
 #[derive(Debug, Clone, Copy, Default)]
 struct State {
     /// what is read from nobody and written to nobody
-    held: Option<Scope>,
+    held: Option<Hold>,
     /// how often something was cut, and what last
     cuts: u64,
     cut: Option<Scope>,
+}
+
+/// Connections that are deaf.
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    scope: Scope,
+    /// later ones are not, by their number
+    newest: u64,
+}
+
+impl Hold {
+    fn covers(self, line: &Line, side: Side) -> bool {
+        line.number <= self.newest && self.scope.covers(line.lane(), side)
+    }
+}
+
+/// One connection.
+struct Line {
+    /// which it is of all that were made, from 1
+    number: u64,
+    lane: AtomicU8,
 }
 
 impl Scope {
@@ -116,7 +137,13 @@ impl Cable {
 
     /// Forwards nothing, and closes nothing: no socket reports an error. New connections are accepted.
     pub fn hold(&self, scope: Scope) {
-        self.shared.state.send_modify(|state| state.held = Some(scope));
+        self.shared.state.send_modify(|state| state.held = Some(Hold { scope, newest: u64::MAX }));
+    }
+
+    /// The same for the connections that there are; new ones are as good as ever.
+    pub fn strand(&self, scope: Scope) {
+        let newest = self.connections();
+        self.shared.state.send_modify(|state| state.held = Some(Hold { scope, newest }));
     }
 
     /// Ends a [`hold`](Self::hold).
@@ -124,7 +151,7 @@ impl Cable {
         self.shared.state.send_modify(|state| {
             if how == Heal::Drop {
                 state.cuts += 1;
-                state.cut = state.held;
+                state.cut = state.held.map(|held| held.scope);
             }
             state.held = None;
         });
@@ -146,28 +173,28 @@ impl Drop for Cable {
 
 async fn accept(listener: TcpListener, shared: Arc<Shared>) {
     while let Ok((near, _)) = listener.accept().await {
-        shared.connections.fetch_add(1, Relaxed);
+        let number = shared.connections.fetch_add(1, Relaxed) + 1;
+        let line = Line { number, lane: AtomicU8::new(Lane::Other as u8) };
         // Ends with either side, or when the cable is cut or dropped.
-        tokio::spawn(forward(near, shared.to.load(Relaxed), shared.state.subscribe()));
+        tokio::spawn(forward(near, shared.to.load(Relaxed), line, shared.state.subscribe()));
     }
 }
 
-async fn forward(mut near: TcpStream, to: u16, mut state: watch::Receiver<State>) {
+async fn forward(mut near: TcpStream, to: u16, line: Line, mut state: watch::Receiver<State>) {
     // A cable that is deaf carries no handshake either; the near side believes that it is connected.
-    let Some(()) = passable(&mut state).await else { return };
+    let Some(()) = passable(&mut state, line.number).await else { return };
     let Ok(mut far) = TcpStream::connect(("127.0.0.1", to)).await else { return };
     let nodelay = near.set_nodelay(true).and(far.set_nodelay(true));
     if nodelay.is_err() {
         return;
     }
-    let lane = AtomicU8::new(Lane::Other as u8);
     let (mut near_read, mut near_write) = near.split();
     let (mut far_read, mut far_write) = far.split();
     let (one, other) = (state.clone(), state);
     // Whichever ends first ends both: half a connection is of no use here.
     tokio::select! {
-        () = copy(&mut near_read, &mut far_write, one, &lane, Side::Client) => {}
-        () = copy(&mut far_read, &mut near_write, other, &lane, Side::Server) => {}
+        () = copy(&mut near_read, &mut far_write, one, &line, Side::Client) => {}
+        () = copy(&mut far_read, &mut near_write, other, &line, Side::Server) => {}
     }
 }
 
@@ -177,7 +204,7 @@ enum Side {
     Server,
 }
 
-async fn copy<R, W>(from: &mut R, to: &mut W, mut state: watch::Receiver<State>, lane: &AtomicU8, side: Side)
+async fn copy<R, W>(from: &mut R, to: &mut W, mut state: watch::Receiver<State>, line: &Line, side: Side)
 where
     R: tokio::io::AsyncRead + Unpin,
     W: tokio::io::AsyncWrite + Unpin,
@@ -190,7 +217,7 @@ where
             length = from.read(&mut bytes) => length,
             changed = state.changed() => {
                 let now = *state.borrow();
-                if changed.is_err() || is_cut(now, &mut cuts, load(lane), side) {
+                if changed.is_err() || is_cut(now, &mut cuts, line.lane(), side) {
                     return;
                 }
                 // Also what is read during the hold waits below, before it is written.
@@ -198,15 +225,15 @@ where
             }
         };
         let Ok(length @ 1..) = length else { return };
-        if side == Side::Client && load(lane) == Lane::Other {
-            lane.store(recognize(&bytes[..length]) as u8, Relaxed);
+        if side == Side::Client && line.lane() == Lane::Other {
+            line.lane.store(recognize(&bytes[..length]) as u8, Relaxed);
         }
         loop {
             let now = *state.borrow_and_update();
-            if is_cut(now, &mut cuts, load(lane), side) {
+            if is_cut(now, &mut cuts, line.lane(), side) {
                 return;
             }
-            if !now.held.is_some_and(|scope| scope.covers(load(lane), side)) {
+            if !now.held.is_some_and(|held| held.covers(line, side)) {
                 break;
             }
             if state.changed().await.is_err() {
@@ -226,17 +253,20 @@ fn is_cut(state: State, cuts: &mut u64, lane: Lane, side: Side) -> bool {
 }
 
 /// Waits until new connections are let through; `None` if the cable is gone.
-async fn passable(state: &mut watch::Receiver<State>) -> Option<()> {
-    state.wait_for(|state| state.held != Some(Scope::All)).await.ok().map(|_| ())
+async fn passable(state: &mut watch::Receiver<State>, number: u64) -> Option<()> {
+    let is_deaf = |held: Hold| held.scope == Scope::All && number <= held.newest;
+    state.wait_for(|state| !state.held.is_some_and(is_deaf)).await.ok().map(|_| ())
 }
 
-fn load(lane: &AtomicU8) -> Lane {
-    match lane.load(Relaxed) {
-        1 => Lane::Subscriber,
-        2 => Lane::Control,
-        3 => Lane::Replication,
-        4 => Lane::Pool,
-        _ => Lane::Other,
+impl Line {
+    fn lane(&self) -> Lane {
+        match self.lane.load(Relaxed) {
+            1 => Lane::Subscriber,
+            2 => Lane::Control,
+            3 => Lane::Replication,
+            4 => Lane::Pool,
+            _ => Lane::Other,
+        }
     }
 }
 

@@ -3,11 +3,15 @@
 use std::time::Duration;
 
 use cache_core::coherence::{Epoch, Position, Seq, Snapshot, Token};
-use cache_core::tag::Slots;
+use cache_core::tag::{SlotCount, Slots};
 
 use super::Protection;
 
-pub(super) const SLOTS: usize = 1_024;
+const SLOTS: u32 = 1_024;
+
+pub(super) fn slot_count() -> SlotCount {
+    SlotCount::new(SLOTS).expect("a power of two within the bounds")
+}
 
 /// The two keys; either may be gone.
 #[derive(Debug, Clone, Default)]
@@ -48,7 +52,7 @@ pub(super) struct Script<'a> {
 impl Script<'_> {
     fn begin_epoch(&mut self) -> u64 {
         let epoch = if self.without == Some(Protection::NewEpoch) { 1 } else { self.new_epoch };
-        self.keys.table = Some(vec![0; SLOTS]);
+        self.keys.table = Some(vec![0; SLOTS as usize]);
         self.keys.history = Some(Hash { epoch, seq: 0, purged: 0, replid: self.replid, polled: None, quiet: None });
         epoch
     }
@@ -113,7 +117,7 @@ impl Script<'_> {
         let position = self.position(asker);
         let table = self.keys.table.clone().expect("position made sure");
         if self.without == Some(Protection::TableOnResync) {
-            return Snapshot { position, table: vec![0; SLOTS] };
+            return Snapshot { position, table: vec![0; SLOTS as usize] };
         }
         Snapshot { position, table }
     }

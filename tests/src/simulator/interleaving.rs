@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cache_core::clock::Moment;
 use cache_core::coherence::{Announcement, Coherence, Epoch, Kind, Position, Seq, Snapshot, Stamp};
-use cache_core::tag::{SlotCount, Slots};
+use cache_core::tag::{SlotCount, Slots, Tag};
 use cache_core::template::Edition;
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
@@ -90,10 +90,21 @@ const STEPS: [Step; 9] = [
 const COMMITS_MAX: u64 = 4;
 const FILLS_MAX: usize = 4;
 const NOW: Moment = Moment::from_nanos(1_000_000_000_000);
-/// The slot of the entry's one tag, and that of any row.
-const EXACT: u32 = 1;
-const ANY: u32 = 2;
 const SLOTS: u32 = 1_024;
+
+/// The entry's one tag.
+fn exact() -> Tag {
+    Tag::of_row("t(a=1)")
+}
+
+/// The tag of any row.
+fn any() -> Tag {
+    Tag::named("t(*)")
+}
+
+fn slot_count() -> SlotCount {
+    SlotCount::new(SLOTS).expect("a power of two within the bounds")
+}
 
 #[derive(Debug)]
 enum Fill {
@@ -171,7 +182,6 @@ pub fn run(seed: u64, without: Option<Guard>) -> Result<Played, Box<Stale>> {
 
 impl Play {
     fn new(without: Option<Guard>) -> Self {
-        let slots = SlotCount::new(SLOTS).expect("a power of two within the bounds");
         Self {
             without,
             committed: 0,
@@ -182,7 +192,7 @@ impl Play {
             epochs: 1,
             leader: None,
             wire: VecDeque::new(),
-            reader: Coherence::new(slots, Duration::from_secs(1)),
+            reader: Coherence::new(slot_count(), Duration::from_secs(1)),
             known: None,
             fill: Fill::Idle,
             entries: Vec::new(),
@@ -239,13 +249,14 @@ impl Play {
             return;
         }
         self.redis.seq += 1;
-        let slots = if knows { vec![EXACT, ANY] } else { vec![ANY] };
-        slots.iter().for_each(|slot| self.redis.table[*slot as usize] = self.redis.seq);
+        let tags = std::iter::once(any()).chain(knows.then(exact));
+        let slots = Slots::of(tags, slot_count());
+        slots.iter().for_each(|slot| self.redis.table[slot as usize] = self.redis.seq);
         self.wire.push_back(Announcement {
             epoch: self.redis.epoch,
             seq: Seq(self.redis.seq),
             kind: Kind::Change,
-            slots: Slots::from_raw(slots),
+            slots,
             writes: Default::default(),
         });
         self.announced = self.decoded;
@@ -263,7 +274,7 @@ impl Play {
                 Fill::Registered(self.redis.epoch)
             }
             Fill::Registered(epoch) => {
-                let stamp = self.reader.stamp(Slots::from_raw([EXACT]));
+                let stamp = self.reader.stamp([exact()].into_iter().collect());
                 if self.reader.epoch() == Some(epoch) || self.without == Some(Guard::SameEpoch) {
                     Fill::Stamped(stamp)
                 } else {

@@ -7,9 +7,9 @@ use std::time::Duration;
 use cache_core::clock::Moment;
 use cache_core::coherence::{Coherence, Epoch, Filled, Follower, Seq, Stamp};
 use cache_core::outcome::ResyncReason;
-use cache_core::tag::{SlotCount, Slots};
+use cache_core::tag::Slots;
 
-use super::history::SLOTS;
+use super::history::slot_count;
 use super::invariants::Judged;
 use super::truth::{AnnouncementId, Held, Key, Life, WriteId};
 use super::wire::{Link, RequestId};
@@ -127,8 +127,7 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn new(id: usize, skew: Duration) -> Self {
-        let slots = u32::try_from(SLOTS).ok().and_then(SlotCount::new).expect("a power of two within the bounds");
-        let coherence = Arc::new(Coherence::new(slots, MAX_STALENESS));
+        let coherence = Arc::new(Coherence::new(slot_count(), MAX_STALENESS));
         Self {
             life: Life { node: id, number: 1 },
             health: Health::Running,

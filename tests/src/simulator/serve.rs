@@ -121,7 +121,7 @@ impl World {
     fn stamp(&self, n: usize, key: truth::Key) -> (cache_core::coherence::Stamp, Claimed) {
         let coherence = &self.nodes[n].coherence;
         let claimed = Claimed { epoch: coherence.epoch(), as_of: coherence.watermark(), at: self.now };
-        (coherence.stamp(truth::entry_slots(key)), claimed)
+        (coherence.stamp(truth::entry_tags(key)), claimed)
     }
 
     pub(super) fn origin_read(&mut self, n: usize, id: u64) {

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use cache_core::clock::Moment;
 use cache_core::coherence::{Epoch, Seq, Token};
-use cache_core::tag::Slots;
+use cache_core::tag::{Slots, Tag, Tags};
+
+use super::history::slot_count;
 
 pub(super) type Key = u32;
 pub(super) type WriteId = usize;
@@ -12,17 +14,19 @@ pub(super) type AnnouncementId = usize;
 
 /// How many rows there are.
 pub(super) const KEYS: Key = 6;
-/// The slot that every entry carries.
-const EVERYTHING: u32 = 1;
+/// A tag that this key shares with one other.
+fn tag(key: Key) -> Tag {
+    Tag::of_row(&(key / 2).to_string())
+}
 
-/// What an entry of this key depends on: a slot it shares with one other key, and one it shares with all.
-pub(super) fn entry_slots(key: Key) -> Slots {
-    Slots::from_raw([EVERYTHING, 10 + key / 2])
+/// What an entry of this key depends on.
+pub(super) fn entry_tags(key: Key) -> Tags {
+    [Tag::everything(), tag(key)].into_iter().collect()
 }
 
 /// What a write to this key announces.
 pub(super) fn write_slots(key: Key) -> Slots {
-    Slots::from_raw([10 + key / 2])
+    Slots::of([tag(key)], slot_count())
 }
 
 /// A node in one of its lives.

@@ -7,7 +7,7 @@ use cache_core::coherence::Kind;
 use cache_core::dependence::Dependence;
 use cache_core::limits::Limits;
 use cache_core::outcome::{LeaseResult, Tier, TierResult};
-use cache_core::tag::{SlotCount, Tag};
+use cache_core::tag::{SlotCount, Tag, Tags};
 use transom_tests::{Redis, RedisCluster, Reply, eventually};
 
 use super::{LIFETIMES, NOISE, Node, REDIS_TIMEOUT, SOON, Text, key};
@@ -39,8 +39,8 @@ impl Node {
 
     /// What the leader of a fill does; the name of the entry is its key and its tag.
     async fn seek(&self, name: &str) -> Sought<Text> {
-        let slots = self.cache.slots([Tag::named(name)]);
-        self.cache.seek(&key(name), &Dependence::on(slots), Wanted::AnyAnswer).await
+        let tags = Tags::from_iter([Tag::named(name)]);
+        self.cache.seek(&key(name), &Dependence::on(tags), Wanted::AnyAnswer).await
     }
 
     /// As [`seek`](Self::seek), by a node that is to fill.

@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use cache_core::coherence::Kind;
+use cache_core::coherence::{Kind, Reached};
 use cache_core::error::RedisError;
+use cache_core::tag::{Tag, Tags};
+use transom_tests::consistency::cable::{Cable, Lane, Scope};
 use transom_tests::{Redis, eventually};
 
 use super::{MAX_STALENESS, NOISE, Node, REDIS_TIMEOUT, SOON};
@@ -42,7 +44,7 @@ async fn read_on(node: Arc<Node>, counter: Arc<Counter>, stop: Arc<AtomicBool>) 
             stalest = stalest.max(counter.stale_for(value.parse().unwrap(), began));
             hits += 1;
         } else {
-            let ticket = node.cache.begin(super::key("row"), node.cache.slots([cache_core::tag::Tag::named("row")]));
+            let ticket = node.cache.begin(super::key("row"), Tags::from_iter([Tag::named("row")]));
             let value = super::Text(counter.version().to_string().into());
             node.cache.store(ticket, value, super::LIFETIMES);
         }
@@ -151,4 +153,41 @@ async fn a_dead_redis_is_noticed_and_its_return_as_well() {
     assert!(returned.elapsed() < MAX_STALENESS * 5, "{:?}", returned.elapsed());
     eventually("the debt is paid", SOON, async || !nodes[0].cache.owes()).await;
     super::works(&nodes, "after").await;
+}
+
+/// A connection that is made anew has to have been silent for a second, and connects at once: seconds, on any machine. The
+/// kernel would give it up after a quarter of an hour.
+const ANEW: Duration = Duration::from_secs(20);
+
+/// Answers stop and no socket reports an error: nobody but the node itself can notice.
+async fn a_black_hole_ends(lane: Lane) {
+    let redis = Redis::start().await;
+    let cable = Cable::to(redis.port()).await;
+    let writer = Node::start(&redis.url()).await;
+    let node = Node::start(&format!("redis://127.0.0.1:{}", cable.port())).await;
+    let before = cable.connections();
+    cable.strand(Scope::Only(lane));
+    let stranded = Instant::now();
+    eventually("the connection is made anew", ANEW, async || cable.connections() > before).await;
+    println!("{lane:?}: made anew after {:?}", stranded.elapsed());
+    eventually("the lease is back", ANEW, async || node.holds_lease()).await;
+    // As a message, and not by a resync: that needs both connections.
+    eventually("what one announces the other hears", SOON, async || {
+        let resyncs = node.resyncs().len();
+        let token = writer.announce("row", Kind::Change).await.map_err(|error| error.to_string())?;
+        let heard = node.cache.wait_for(token, MAX_STALENESS).await;
+        if heard == Reached::Yes && node.resyncs().len() == resyncs { Ok(()) } else { Err(format!("{heard:?}")) }
+    })
+    .await;
+    println!("{lane:?}: as before after {:?}", stranded.elapsed());
+}
+
+#[tokio::test]
+async fn a_subscription_in_a_black_hole_is_made_anew() {
+    a_black_hole_ends(Lane::Subscriber).await;
+}
+
+#[tokio::test]
+async fn polls_into_a_black_hole_end() {
+    a_black_hole_ends(Lane::Control).await;
 }

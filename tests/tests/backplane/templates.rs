@@ -6,7 +6,7 @@ use cache_core::cache::{Stored, TwoTier};
 use cache_core::clock::Clock;
 use cache_core::coherence::{Epoch, Kind, WriteId};
 use cache_core::limits::Limits;
-use cache_core::tag::{SlotCount, Tag};
+use cache_core::tag::{SlotCount, Tag, Tags};
 use cache_core::template::{Edition, Published, RegisterError, TEMPLATES_MAX, Template, Templates};
 use transom_tests::{Redis, eventually};
 
@@ -56,7 +56,7 @@ async fn who_does_not_know_a_template_announces_nothing() {
 
     let [a, b] = named(["t(a)", "t(a,b)"]);
     let epoch = register(&reader, std::slice::from_ref(&a)).await.unwrap();
-    let ticket = reader.cache.begin_in(epoch, key("t?a=1"), reader.cache.slots([Tag::named("t(a=1)")])).unwrap();
+    let ticket = reader.cache.begin_in(epoch, key("t?a=1"), Tags::from_iter([Tag::named("t(a=1)")])).unwrap();
     reader.cache.store(ticket, Text("old".into()), LIFETIMES);
     assert_eq!(publish(&leader, "t(a=1)", before.edition, &[]).await, Published::Outdated);
     assert!(reader.l1("t?a=1").is_some(), "what was refused had an effect");
@@ -90,10 +90,10 @@ async fn begins_anew(nodes: &[Node; 3], before: Edition) {
     for node in nodes {
         eventually("a ticket of a new epoch", SOON, async || {
             let Ok(epoch) = node.cache.register(std::slice::from_ref(&a)).await else { return false };
-            epoch != before.epoch && node.cache.begin_in(epoch, key("row"), node.cache.slots([])).is_some()
+            epoch != before.epoch && node.cache.begin_in(epoch, key("row"), Tags::from_iter([])).is_some()
         })
         .await;
-        assert!(node.cache.begin_in(before.epoch, key("row"), node.cache.slots([])).is_none());
+        assert!(node.cache.begin_in(before.epoch, key("row"), Tags::from_iter([])).is_none());
     }
     assert_eq!(publish(&nodes[0], "row", before, &[]).await, Published::Outdated);
     assert_eq!(publish_at_last(&nodes[0], "row").await.known, [a].into());
@@ -203,7 +203,7 @@ async fn a_node_without_peers_keeps_the_same_promises() {
     let cache = TwoTier::<Text>::alone(limits, Clock::start());
     let edition = cache.templates().await.unwrap().edition;
     let epoch = cache.register(&named(["t(a)"])).await.unwrap();
-    let ticket = cache.begin_in(epoch, key("row"), cache.slots([Tag::named("t(a=1)")])).unwrap();
+    let ticket = cache.begin_in(epoch, key("row"), Tags::from_iter([Tag::named("t(a=1)")])).unwrap();
     assert_eq!(cache.store(ticket, Text("old".into()), LIFETIMES).1, Stored::Yes);
     let mine = WriteId::random();
     let mut echo = cache.expect(mine);

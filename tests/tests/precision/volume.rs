@@ -66,6 +66,25 @@ async fn rows_that_are_only_read_are_always_hit_while_the_others_are_written() {
     stage.agree().await;
 }
 
+/// One of 130 tags shares a slot with one of these rows, and every answer has four tags of its own or shared: by one slot a
+/// tag several of these answers would be lost, by all of its slots none is.
+#[tokio::test]
+async fn thousands_of_changed_rows_leave_alone_what_was_read_of_others() {
+    let database = Postgres::shared().await.database().await;
+    let redis = Redis::start().await;
+    let targets: Vec<String> = (1..=400).map(|n| format!("/counters?id=eq.{n}")).collect();
+    let targets: Vec<&str> = targets.iter().map(String::as_str).collect();
+    let stage = Stage::set(&database, Some(&redis), 1, COUNTED, NEUTRAL, &targets).await;
+    stage.warm().await;
+    let before = misses(&stage.nodes).await;
+    stage.commit("update counters set n = n + 1 where id between 1001 and 3000").await;
+    for target in &targets {
+        let answer = stage.nodes[0].rest().get(target).send().await.expect_status(200);
+        assert!(answer.header("cache-status").starts_with("transom; hit; detail=l1"), "{target}: {answer:?}");
+    }
+    assert_eq!(misses(&stage.nodes).await, before, "nothing was looked for in vain");
+}
+
 async fn misses(nodes: &[Node]) -> f64 {
     let mut all = 0.0;
     for node in nodes {

@@ -40,8 +40,11 @@ fn tags(relation: &Relation, change: &[u8], asked: &[&str]) -> Option<Vec<String
     let Ok(Message::Row { images, .. }) = parse(change) else { panic!("a row") };
     relation.add_row(images, &mut extents, &mut RowTagWriter::default(), &mut 1_000).expect("well formed");
     let Extent::Rows(tags) = extents.swap_remove(0) else { return None };
-    let found: Vec<String> =
-        asked.iter().map(|text| (*text).to_owned()).filter(|text| tags.contains(&Tag::named(text))).collect();
+    let found: Vec<String> = asked
+        .iter()
+        .map(|text| (*text).to_owned())
+        .filter(|text| tags.contains(&crate::key::tag(text).expect("the text of a tag")))
+        .collect();
     assert_eq!(found.len(), tags.len(), "no other tags");
     Some(found)
 }

@@ -1,6 +1,5 @@
 use cache_core::{
     coherence::Epoch,
-    tag::Tag,
     template::{Edition, Templates},
 };
 
@@ -144,7 +143,7 @@ fn the_tags_are_those_that_a_reader_carries() {
     transactions.begin(7);
     messages(&mut transactions, &[known(1, "a"), insert(1, "42")]);
     let tags = transactions.commit(100, 0).expect("it began").changed.tags();
-    assert_eq!(tags, ["s.a(*)", "s.a(id=42)"].map(Tag::named));
+    assert_eq!(tags, ["s.a(*)", "s.a(id=42)"].map(|text| crate::key::tag(text).expect("the text of a tag")));
 }
 
 #[test]

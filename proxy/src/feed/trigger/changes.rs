@@ -88,7 +88,7 @@ mod tests {
     }
 
     fn named(names: &[&str]) -> BTreeSet<Tag> {
-        names.iter().map(|name| Tag::named(name)).collect()
+        names.iter().map(|name| crate::key::tag(name).expect("the text of a tag")).collect()
     }
 
     #[test]
