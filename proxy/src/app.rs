@@ -17,6 +17,7 @@ use cache_core::{
     state::{Keyspace, rate::RateLimits},
     tag::SlotCount,
 };
+use hyper_util::service::TowerToHyperService;
 use tokio::{signal::unix, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -25,8 +26,9 @@ use crate::{
     config::{self, Config, Loaded},
     error::Error,
     feed::{self, Choice, Feed},
+    front::{Front, Shortcut},
     listener::{Allowance, Listener, Peers},
-    origin::{Denied, Origin, describe},
+    origin::{Denied, Origin},
     rates::Rates,
     readiness::Readiness,
     reload::{Reloader, settings_stay},
@@ -116,7 +118,7 @@ impl Node {
         let drains = [CancellationToken::new(), CancellationToken::new()];
         // Operators first: a node that waits for Postgres is alive. If it does not start after all, nobody is left.
         let started = Arc::new(OnceLock::new());
-        let admin_service = Admin::new(started.clone(), readiness.clone(), view);
+        let admin_service = TowerToHyperService::new(Admin::new(started.clone(), readiness.clone(), view));
         let not_started = drains[1].clone().drop_guard();
         let admin = tokio::spawn(admin.serve(admin_service, allowance, drains[1].clone()));
         let database = config.database.clone();
@@ -125,8 +127,10 @@ impl Node {
         let reloader = Reloader::start(serve.clone(), &database);
         let _first = started.set(serve.clone());
         readiness.raise();
+        let shortcut = if rates.is_some() { Shortcut::Closed } else { Shortcut::Open };
         let stack = stack(serve.clone(), state.clone(), rates, &limits, readiness.clone());
-        let listeners = [tokio::spawn(service.serve(stack, allowance, drains[0].clone())), admin];
+        let front = Front::new(serve.clone(), readiness.clone(), shortcut, stack);
+        let listeners = [tokio::spawn(service.serve(front, allowance, drains[0].clone())), admin];
         not_started.disarm();
         tracing::info!(%listen, %admin_listen, "ready");
         let drain_timeout = limits.drain_timeout;
@@ -263,7 +267,7 @@ fn origin_of(config: &Config, metrics: &Arc<Metrics>) -> Origin {
 async fn wait_for_postgres(config: &Config, metrics: &Arc<Metrics>) -> Result<(), StartError> {
     let retries = config.database.startup_retries;
     let up = origin_of(config, metrics).wait_until_up(retries, config.database.startup_retry_wait).await;
-    up.map_err(|error| StartError::Postgres { attempts: retries + 1, reason: describe(&error) })
+    up.map_err(|error| StartError::Postgres { attempts: retries + 1, reason: error.to_string() })
 }
 
 fn open_redis(config: &Config) -> Result<Option<RedisLink>, StartError> {

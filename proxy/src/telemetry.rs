@@ -2,11 +2,13 @@
 
 mod metrics;
 mod state;
+mod hits;
 mod family;
 mod labels;
 mod request_id;
 pub mod logs;
 
+pub use self::hits::Hits;
 pub use self::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
 pub use self::metrics::{Gauges, Metrics};
 pub use self::request_id::{REQUEST_ID, RequestId};

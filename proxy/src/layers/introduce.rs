@@ -1,12 +1,9 @@
 //! Tells requests from which address their connection came: one per connection.
 
-use std::{
-    net::IpAddr,
-    task::{Context, Poll},
-};
+use std::net::IpAddr;
 
 use http::Request;
-use tower::Service;
+use hyper::service::Service;
 
 /// The address at the other end of a connection, among a request's extensions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +28,7 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Introduce<S> {
     type Error = S::Error;
     type Future = S::Future;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> S::Future {
+    fn call(&self, mut request: Request<B>) -> S::Future {
         if let Some(peer) = self.peer {
             request.extensions_mut().insert(peer);
         }

@@ -35,42 +35,38 @@ impl Backend for PostgresLocks {
     type Error = Error;
 
     async fn acquire(&self, name: &Name, owner: &Owner, ttl: Duration) -> Result<Attempt, Error> {
-        let millis = signed(as_millis(ttl));
-        let row = self.origin.ask_own(ACQUIRE_SQL, &[&name.as_str(), &owner.expose(), &millis]).await?;
-        let (granted, fence, remaining) = (row.get(0), Fence(unsigned(row.get(1))), unsigned(row.get(2)));
-        Ok(if granted {
+        let row = self.origin.ask_own(ACQUIRE_SQL, &[name.as_str(), owner.expose(), &millis(ttl)]).await?;
+        let fence = Fence(unsigned(row.number(1)?));
+        Ok(if row.truth(0)? {
             Attempt::Granted(Grant { fence, ttl })
         } else {
-            Attempt::Held(Held { fence, remaining: Duration::from_millis(remaining) })
+            Attempt::Held(Held { fence, remaining: Duration::from_millis(unsigned(row.number(2)?)) })
         })
     }
 
     async fn renew(&self, name: &Name, owner: &Owner, ttl: Duration) -> Result<Renewal, Error> {
-        let millis = signed(as_millis(ttl));
-        let row = self.origin.ask_own(RENEW_SQL, &[&name.as_str(), &owner.expose(), &millis]).await?;
-        let fence: Option<i64> = row.get(0);
-        Ok(fence.map_or(Renewal::Lost, |fence| Renewal::Renewed(Grant { fence: Fence(unsigned(fence)), ttl })))
+        let row = self.origin.ask_own(RENEW_SQL, &[name.as_str(), owner.expose(), &millis(ttl)]).await?;
+        let granted = |fence| Renewal::Renewed(Grant { fence: Fence(unsigned(Some(fence))), ttl });
+        Ok(row.number(0)?.map_or(Renewal::Lost, granted))
     }
 
     async fn release(&self, name: &Name, owner: &Owner) -> Result<Released, Error> {
-        let row = self.origin.ask_own(RELEASE_SQL, &[&name.as_str(), &owner.expose()]).await?;
-        Ok(if row.get(0) { Released::Yes } else { Released::NotHeld })
+        let row = self.origin.ask_own(RELEASE_SQL, &[name.as_str(), owner.expose()]).await?;
+        Ok(if row.truth(0)? { Released::Yes } else { Released::NotHeld })
     }
 
     async fn look(&self, name: &Name) -> Result<Option<Held>, Error> {
-        let row = self.origin.ask_own(LOOK_SQL, &[&name.as_str()]).await?;
-        let (fence, remaining): (Option<i64>, Option<i64>) = (row.get(0), row.get(1));
-        Ok(fence.map(|fence| Held {
-            fence: Fence(unsigned(fence)),
-            remaining: Duration::from_millis(unsigned(remaining.unwrap_or_default())),
-        }))
+        let row = self.origin.ask_own(LOOK_SQL, &[name.as_str()]).await?;
+        let remaining = Duration::from_millis(unsigned(row.number(1)?));
+        Ok(row.number(0)?.map(|fence| Held { fence: Fence(unsigned(Some(fence))), remaining }))
     }
 }
 
-fn signed(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
+/// As a `bigint` in text.
+fn millis(ttl: Duration) -> String {
+    as_millis(ttl).min(i64::MAX as u64).to_string()
 }
 
-fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or_default()
+fn unsigned(number: Option<i64>) -> u64 {
+    number.and_then(|number| u64::try_from(number).ok()).unwrap_or_default()
 }

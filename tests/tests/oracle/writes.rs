@@ -344,6 +344,8 @@ pub(super) fn by_hand() -> Vec<Ask> {
         post("/rpc/join_all", "{\"words\":[\"a\",\"b\"]}"),
         post("/rpc/whole", "{\"any\":[1,null]}"),
         post("/rpc/whole", "[1]"),
+        post("/items?columns=id,name", "{\"name\":\"numbered\"}")
+            .header("Prefer", "missing=default, return=representation"),
         Ask::new(Method::POST, "/rpc/shout").header("Content-Type", "text/plain").body("loud"),
         Ask::new(Method::POST, "/rpc/add").header("Content-Type", "application/x-www-form-urlencoded").body("a=1&b=3"),
         Ask::new(Method::POST, "/rpc/add").header("Content-Type", "text/csv").body("a,b\n1,4\n"),

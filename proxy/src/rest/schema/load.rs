@@ -212,9 +212,11 @@ fn relation_kind(code: &str) -> Option<RelationKind> {
     }
 }
 
+/// An identity that takes other values has a default of its own, which no expression says: the next of its sequence.
 const COLUMNS: &str = "\
 SELECT a.attrelid, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, \
-a.attidentity <> '', a.attgenerated <> '', pg_get_expr(d.adbin, d.adrelid), \
+a.attidentity <> '', a.attgenerated <> '', \
+CASE WHEN a.attidentity = 'd' THEN format('nextval(%L)', q.objid::regclass) ELSE pg_get_expr(d.adbin, d.adrelid) END, \
 coalesce(e.typname, m.typname, b.typname, t.typname)::text, coalesce(a.attacl::text, ''), \
 a.atttypid, t.typtype = 'e', coalesce(o.collisdeterministic, false) \
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -222,6 +224,8 @@ JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON t.typtype = 'd' AND 
 LEFT JOIN pg_type e ON t.typelem <> 0 AND t.typlen = -1 AND e.oid = t.typelem \
 LEFT JOIN pg_range r ON t.oid IN (r.rngtypid, r.rngmultitypid) LEFT JOIN pg_type m ON m.oid = r.rngsubtype \
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+LEFT JOIN pg_depend q ON a.attidentity = 'd' AND q.refobjid = a.attrelid AND q.refobjsubid = a.attnum \
+AND q.deptype = 'i' AND q.classid = 'pg_class'::regclass AND q.refclassid = 'pg_class'::regclass \
 LEFT JOIN pg_collation o ON o.oid = a.attcollation \
 WHERE n.nspname = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped \
 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY a.attrelid, a.attnum";
