@@ -196,7 +196,7 @@ impl<V: Value> TwoTier<V> {
             L2Answer::Found(entry) => {
                 let found = self.judge(Arc::new(entry), Tier::L2, directives, self.clock.now());
                 if let Lookup::Found(Found { entry, .. }) = &found {
-                    self.l1.put(key.clone(), entry.clone());
+                    self.l1.put(key, entry.clone());
                 }
                 found
             }
@@ -280,7 +280,7 @@ impl<V: Value> TwoTier<V> {
         if !self.coherence.is_current(&entry.stamp) {
             return (entry, Stored::Outdated);
         }
-        self.l1.put(key.clone(), entry.clone());
+        self.l1.put(&key, entry.clone());
         if let Some(l2) = self.l2.as_ref().filter(|_| self.coherence.lease_held(self.clock.now())) {
             let (l2, entry) = (l2.clone(), entry.clone());
             self.stores.spawn(async move {

@@ -61,7 +61,7 @@ impl Tag {
         #[expect(clippy::cast_possible_truncation, reason = "the two halves of the hash")]
         let (start, step) = (self.0 as u32, (self.0 >> 32) as u32 | 1);
         (0..PROBES).scan(start, move |hash, _| {
-            #[expect(clippy::cast_possible_truncation, reason = "the product's upper half is less than `size`")]
+            // The upper half of the product is less than `size`.
             let slot = first + ((u64::from(*hash) * u64::from(size)) >> 32) as u32;
             *hash = hash.wrapping_add(step);
             Some(slot)

@@ -122,7 +122,8 @@ impl Node {
         let not_started = drains[1].clone().drop_guard();
         let admin = tokio::spawn(admin.serve(admin_service, allowance, drains[1].clone()));
         let database = config.database.clone();
-        let (serve, state, rates) = prepare(config).await?;
+        // Boxed: what a start holds on to is much larger than what a node is.
+        let (serve, state, rates) = Box::pin(prepare(config)).await?;
         serve.start_auditor();
         let reloader = Reloader::start(serve.clone(), &database);
         let _first = started.set(serve.clone());

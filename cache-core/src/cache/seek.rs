@@ -103,7 +103,7 @@ impl<V: Value> TwoTier<V> {
                 Err(_) => return unavailable(ticket),
                 Ok(Claimed::Entry(entry, checksum)) => match self.judge_of_peer(entry).await {
                     Lookup::Found(found) if wanted.accepts(found.right) => {
-                        self.l1.put(key.clone(), found.entry.clone());
+                        self.l1.put(key, found.entry.clone());
                         return Sought::Found { found, lease: wait.after_entry() };
                     }
                     judged => {

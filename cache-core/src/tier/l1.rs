@@ -54,10 +54,10 @@ impl<V: Value> L1<V> {
     }
 
     /// Stores or replaces.
-    pub fn put(&self, key: CacheKey, entry: Arc<Entry<V>>) {
+    pub fn put(&self, key: &CacheKey, entry: Arc<Entry<V>>) {
         self.entries.insert(key.clone(), entry);
         // After the change: whoever reads the new revision finds the new entry.
-        self.place(&key).fetch_add(1, Release);
+        self.place(key).fetch_add(1, Release);
     }
 
     /// Drops one entry.

@@ -219,10 +219,12 @@ pub(super) enum Format {
 
 const TEXT: i16 = Format::Text as i16;
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn unwritable(error: io::Error) -> Failure {
     Failure::Unreadable(format!("the statement cannot be sent: {error}"))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "for `map_err`")]
 fn broken(error: io::Error) -> Failure {
     Failure::Broken(format!("error communicating with the server: {error}"))
 }

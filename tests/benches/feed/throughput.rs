@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use cache_core::backplane::{Observer, Trust};
 use cache_core::cache::{Lookup, Stored, TwoTier};
 use cache_core::clock::Clock;
@@ -117,9 +116,8 @@ impl Leader {
                 (common.into_iter().chain([row]), common.into_iter().chain([key::any_row(&self.table)]));
             let on = Dependence::exactly(Tags::from_iter(exact), [template.clone()].into(), Tags::from_iter(coarse));
             let ticket = self.cache.begin_on(&key_of(id), &on).await;
-            let body = Bytes::from(format!("[{{\"version\":{id}}}]"));
-            let (_, stored) =
-                self.cache.store(ticket, StoredResponse::new(StatusCode::OK, Vec::new(), body), LIFETIMES);
+            let answer = StoredResponse::new(StatusCode::OK, &[], format!("[{{\"version\":{id}}}]").as_bytes());
+            let (_, stored) = self.cache.store(ticket, answer, LIFETIMES);
             assert_eq!(stored, Stored::Yes);
             if id % FILLED_AT_ONCE == 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
