@@ -1,6 +1,6 @@
 //! A real PostgreSQL 17 inside this process, with the sample data: what `transom demo` runs on.
 //!
-//! It serves one connection; a [`switchboard`] lets any number of sessions take turns on it, so that a node with its feed and
+//! It serves one connection; a switchboard lets any number of sessions take turns on it, so that a node with its feed and
 //! somebody with psql find room. What it is not: it heeds neither `statement_timeout` nor a cancel request, and what runs
 //! long in one session holds up all others.
 

@@ -15,7 +15,7 @@ use super::{
 use crate::error::RedisError;
 
 /// Members of a channel that are listed at most.
-const MEMBERS_MAX: u32 = 10_000;
+pub const MEMBERS_MAX: u32 = 10_000;
 
 /// A user by way of a client: a tab, a device.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
