@@ -54,7 +54,10 @@ pub(super) async fn measure() {
         let ratio = hits as f64 * 100.0 / reads as f64;
         println!("| {name} | {reads} | {hits} | {ratio:.3} % |");
     }
-    println!("\n{} lookups found an entry that no announcement spoke against, on a node without a lease.\n", unproven(&world).await);
+    println!(
+        "\n{} lookups found an entry that no announcement spoke against, on a node without a lease.\n",
+        unproven(&world).await
+    );
 }
 
 /// What a starved machine costs: nodes whose polls or heartbeats are late serve only what is young.
