@@ -138,6 +138,20 @@ impl Backplane {
         }
     }
 
+    /// Nothing that the change feed vouched for counts any more on this node, until [`cover`](Self::cover) and a poll after it.
+    /// To be called before this node judges by another version of the publication: a lease says that it heard of every change
+    /// *of what was covered* when it was granted, and must not meet an answer that is covered only now.
+    pub fn uncover(&self, clock: Clock) {
+        match self {
+            Self::Alone(alone) => alone.uncover(clock.now()),
+            Self::Shared(shared) => {
+                shared.reliance.uncover();
+                // By the clock after that: a poll that was sent later asks by no version.
+                shared.coherence.revoke(clock.now());
+            }
+        }
+    }
+
     /// This node judges what the change feed covers by this version of the publication; no other counts from now on.
     pub fn cover(&self, version: &str) {
         match self {

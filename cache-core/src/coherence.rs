@@ -133,6 +133,8 @@ struct Control {
     purged: Seq,
     /// an announcement of this node's own, made in an epoch that it has not adopted yet
     stray: Option<Announcement>,
+    /// when the lease was revoked last
+    revoked: Option<Moment>,
 }
 
 impl Coherence {
@@ -352,12 +354,20 @@ impl Coherence {
         }
     }
 
-    /// Extends the lease, if the epoch is still the one for which it was earned.
-    pub fn grant(&self, epoch: Epoch, until: Moment) {
-        let _control = self.control.lock();
-        if self.epoch.load(Acquire) == epoch.as_u64() {
+    /// Extends the lease, if the epoch is still the one for which it was earned, and it was not revoked since it was asked
+    /// for.
+    pub fn grant(&self, epoch: Epoch, asked_at: Moment, until: Moment) {
+        let control = self.control.lock();
+        if self.epoch.load(Acquire) == epoch.as_u64() && control.revoked.is_none_or(|revoked| asked_at > revoked) {
             self.lease_until.fetch_max(until.as_nanos(), Release);
         }
+    }
+
+    /// Ends the lease, and with it whatever was asked for until now.
+    pub fn revoke(&self, now: Moment) {
+        let mut control = self.control.lock();
+        control.revoked = control.revoked.max(Some(now));
+        self.lease_until.store(0, Release);
     }
 
     /// How many slots the table has.

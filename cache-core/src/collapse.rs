@@ -1,8 +1,7 @@
 //! Request collapsing: one fill per key and node, however many ask (C7).
 //!
-//! The fill is spawned, so a client that hangs up strands nobody: the one whose request began it waits like everybody
-//! else. Two timeouts guard against a fill that hangs: nobody joins one older than `leader_max`, and nobody waits longer
-//! than `patience`.
+//! The fill goes on when the client that began it hangs up, so that it strands nobody. Two timeouts guard against a fill
+//! that hangs: nobody joins one older than `leader_max`, and nobody waits longer than `patience`.
 
 use std::{
     collections::{HashMap, hash_map},
@@ -31,7 +30,7 @@ struct Flight<T> {
 
 /// What [`Collapse::join`] made of a request.
 pub enum Joined<T> {
-    /// nobody was filling: the caller spawns the fill and must end it with [`Leader::end`]
+    /// nobody was filling: the caller fills, sees to it that nothing interrupts that, and ends it with [`Leader::end`]
     Leader(Leader<T>, Waiter<T>),
     /// a fill is in flight
     Waiter(Waiter<T>),

@@ -47,6 +47,8 @@ impl RedisLink {
         builder
             .set_policy(ReconnectPolicy::new_constant(0, RECONNECT_MS))
             .with_connection_config(|connection| {
+                // A claim must not wait until the answer to a store before it has been acknowledged.
+                connection.tcp.nodelay = Some(true);
                 connection.connection_timeout = Duration::from_secs(1);
                 connection.internal_command_timeout = Duration::from_secs(1);
                 // A command that was lost with its connection is not sent again: the caller's time is over by then.

@@ -54,7 +54,11 @@ impl Admin {
             (&Method::GET | &Method::HEAD, "/livez") => text(StatusCode::OK, "live\n"),
             (&Method::GET | &Method::HEAD, "/readyz") if self.readiness.holds() => text(StatusCode::OK, "ready\n"),
             (&Method::GET | &Method::HEAD, "/readyz") => text(StatusCode::SERVICE_UNAVAILABLE, "not ready\n"),
-            (&Method::GET | &Method::HEAD, "/config") => json_answer(StatusCode::OK, &json!(*self.view)),
+            (&Method::GET | &Method::HEAD, "/config") => {
+                // What the database says of them is known once the node has started.
+                let view = self.serve.get().map_or(&*self.view, |serve| serve.settings());
+                json_answer(StatusCode::OK, &json!(view))
+            }
             (&Method::GET | &Method::HEAD, "/health") => match self.serve.get() {
                 Some(serve) => self.health(serve).await,
                 None => json_answer(StatusCode::OK, &json!({ "ready": false, "starting": true })),
@@ -157,6 +161,7 @@ fn metrics(serve: &Serve) -> Answer {
     let cache = &serve.cache;
     let (l1_entries, l1_bytes) = cache.l1_size();
     let (pool_idle, pool_in_use) = serve.origin.connections();
+    serve.settle_metrics();
     let text = serve.metrics.render(Gauges {
         l1_entries,
         l1_bytes,

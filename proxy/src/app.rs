@@ -16,21 +16,24 @@ use cache_core::{
     redis::RedisLink,
     tag::SlotCount,
 };
+use hyper_util::service::TowerToHyperService;
 use tokio::{signal::unix, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::Admin,
-    config::Config,
+    config::{Config, Loaded},
     error::Error,
     feed::{self, Choice, Feed},
+    front::Front,
     listener::{Allowance, Listener},
-    origin::{Denied, Origin, describe},
+    origin::{Denied, Origin},
     readiness::Readiness,
     reload::{Reloader, settings_stay},
     reply::StoredResponse,
     serve::Serve,
     stack::stack,
+    stored_settings::{self, StoredSettingsError},
     telemetry::Metrics,
 };
 
@@ -58,6 +61,9 @@ pub enum StartError {
         /// what the last attempt ended in
         reason: String,
     },
+    /// the settings in the database do not count
+    #[error(transparent)]
+    Stored(#[from] StoredSettingsError),
     /// Postgres does not tell its schema
     #[error("the schema cannot be loaded: {0}")]
     Schema(Error),
@@ -104,7 +110,7 @@ impl Node {
         let drains = [CancellationToken::new(), CancellationToken::new()];
         // Operators first: a node that waits for Postgres is alive. If it does not start after all, nobody is left.
         let started = Arc::new(OnceLock::new());
-        let admin_service = Admin::new(started.clone(), readiness.clone(), view);
+        let admin_service = TowerToHyperService::new(Admin::new(started.clone(), readiness.clone(), view));
         let not_started = drains[1].clone().drop_guard();
         let admin = tokio::spawn(admin.serve(admin_service, allowance, drains[1].clone()));
         let database = config.database.clone();
@@ -113,8 +119,8 @@ impl Node {
         let reloader = Reloader::start(serve.clone(), &database);
         let _first = started.set(serve.clone());
         readiness.raise();
-        let stack = stack(serve.clone(), &limits, readiness.clone());
-        let listeners = [tokio::spawn(service.serve(stack, allowance, drains[0].clone())), admin];
+        let front = Front::new(serve.clone(), readiness.clone(), stack(serve.clone(), &limits, readiness.clone()));
+        let listeners = [tokio::spawn(service.serve(front, allowance, drains[0].clone())), admin];
         not_started.disarm();
         tracing::info!(%listen, %admin_listen, "ready");
         let drain_timeout = limits.drain_timeout;
@@ -195,7 +201,10 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 /// Waits for Postgres, loads the schema and joins the peers.
 async fn prepare(config: Config) -> Result<Serve, StartError> {
     let metrics = Arc::new(Metrics::new(config.database.slow_query));
-    let origin = connect(&config, &metrics).await?;
+    wait_for_postgres(&config, &metrics).await?;
+    let Loaded { config, warnings } = stored_settings::complete(config).await?;
+    warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+    let origin = origin_of(&config, &metrics);
     origin.check_access(&config.database).await.map_err(StartError::Denied)?;
     let schema = origin.load_schema(&config.database.schemas).await.map_err(StartError::Schema)?;
     let Choice { kind, why } = feed::choose(&config).await;
@@ -232,14 +241,15 @@ fn bind(setting: &'static str, address: SocketAddr) -> Result<Listener, StartErr
     Listener::bind(address).map_err(|error| StartError::Bind { setting, address, error })
 }
 
-async fn connect(config: &Config, metrics: &Arc<Metrics>) -> Result<Origin, StartError> {
+fn origin_of(config: &Config, metrics: &Arc<Metrics>) -> Origin {
     let (database, limits) = (&config.database, &config.limits);
-    let origin = Origin::new(database, limits.request_deadline, limits.response_bytes_max, metrics.clone());
-    let retries = database.startup_retries;
-    match origin.wait_until_up(retries, database.startup_retry_wait).await {
-        Ok(()) => Ok(origin),
-        Err(error) => Err(StartError::Postgres { attempts: retries + 1, reason: describe(&error) }),
-    }
+    Origin::new(database, limits.request_deadline, limits.response_bytes_max, metrics.clone())
+}
+
+async fn wait_for_postgres(config: &Config, metrics: &Arc<Metrics>) -> Result<(), StartError> {
+    let retries = config.database.startup_retries;
+    let up = origin_of(config, metrics).wait_until_up(retries, config.database.startup_retry_wait).await;
+    up.map_err(|error| StartError::Postgres { attempts: retries + 1, reason: error.to_string() })
 }
 
 fn open_cache(config: &Config, trust: Trust, metrics: &Arc<Metrics>) -> Result<TwoTier<StoredResponse>, StartError> {

@@ -3,9 +3,11 @@
 
 mod build;
 mod api;
+mod in_database;
 mod environment;
 mod postgrest;
 mod file;
+mod app_settings;
 mod tables;
 mod tokens;
 mod claim_path;
@@ -30,13 +32,14 @@ use tracing::level_filters::LevelFilter;
 
 pub use self::api::{Api, Ending, Permission, TransactionEnd};
 pub use self::claim_path::{ClaimPath, Step};
+pub use self::in_database::{NAMES as STORED_NAMES, PREFIX as STORED_PREFIX};
 pub use self::kind::Kind;
 pub use self::markdown::settings_markdown;
 pub use self::openapi::{Described, DescribedServer, OpenApi, Security};
 pub use self::problem::{ConfigError, ConfigErrors};
 pub use self::settings::{Alias, Group, Preset, SETTINGS, Setting, setting};
 pub use self::tables::TablePolicy;
-pub use self::tokens::{TokenKey, Tokens};
+pub use self::tokens::{TokenKey, Tokens, VerifyingKey};
 pub use self::view::{Shown, View};
 pub use self::written::Source;
 use self::written::Written;
@@ -71,6 +74,8 @@ pub struct Config {
     pub workers: usize,
     /// all settings with their sources, secrets redacted: what `/config` shows
     pub view: View,
+    /// what they were made of
+    written: Written,
 }
 
 /// Where a node listens. Port 0 asks the system for a free port.
@@ -107,6 +112,8 @@ pub struct Database {
     pub api: Api,
     /// what is said of the API at its root
     pub openapi: OpenApi,
+    /// whether the database has settings too
+    pub stored: Stored,
     /// most connections, at least 1
     pub pool_max: u32,
     /// longest wait for one of them
@@ -117,6 +124,18 @@ pub struct Database {
     pub startup_retry_wait: Duration,
     /// queries that take longer are logged and counted
     pub slow_query: Duration,
+}
+
+/// Whether settings in the database count.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stored {
+    /// they do
+    Read {
+        /// the function that makes some, with or without its schema; empty means none
+        pre_config: Vec<String>,
+    },
+    /// they do not
+    Ignored,
 }
 
 /// How a node uses Redis.
@@ -300,6 +319,19 @@ impl Config {
                 Err(ConfigErrors(errors))
             }
         }
+    }
+
+    /// The same with what the database says of settings, by the names of [`STORED_NAMES`], laid over.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn with_stored(&self, said: &BTreeMap<String, String>) -> Result<Loaded, ConfigErrors> {
+        let mut written = self.written.clone();
+        // They were told before.
+        written.warnings.clear();
+        in_database::lay(&mut written, said);
+        let config = build::build(&written)?;
+        Ok(Loaded { config, warnings: written.warnings })
     }
 
     /// Defaults, except for the settings named here: for tests and for programs that embed a node.

@@ -1,21 +1,36 @@
 //! A real PostgreSQL 17 inside this process, with the sample data: what `transom demo` runs on.
 //!
-//! What it is not: it serves one connection at a time (a second one waits in the listen queue until the first is
-//! closed), and it heeds neither `statement_timeout` nor a cancel request.
+//! It serves one connection; a [`switchboard`] lets any number of sessions take turns on it, so that a node with its feed and
+//! somebody with psql find room. What it is not: it heeds neither `statement_timeout` nor a cancel request, and what runs
+//! long in one session holds up all others.
 
 mod sample;
+mod switchboard;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use pglite_oxide::PgliteServer;
 use thiserror::Error;
 
-/// Postgres in this process. Ends when dropped; close all connections before, or dropping waits for them.
+use self::switchboard::{DATABASE, Switchboard, USER};
+
+/// A session that has a transaction open, and says nothing for so long, is ended: nobody else is served meanwhile.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Where the server itself listens, and where sessions connect: Postgres' names for the sockets of two ports.
+const SERVER_SOCKET: &str = ".s.PGSQL.5433";
+const SESSIONS_SOCKET: &str = ".s.PGSQL.5432";
+/// What may stand in a URL, and between quotes in a shell, as it is.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.');
+
+/// Postgres in this process. Ends when dropped, with all its sessions.
 pub struct Embedded {
-    // Declared first, because it ends before the folder of its socket is removed.
-    server: PgliteServer,
-    _folder: SocketFolder,
+    // In the order in which they end: the server waits for its connection to be closed, and the sockets are in the folder.
+    _sessions: Switchboard,
+    _server: PgliteServer,
+    folder: SocketFolder,
 }
 
 /// Why the embedded Postgres is not there.
@@ -43,20 +58,25 @@ impl Embedded {
         let folder = SocketFolder::create().map_err(|error| EmbeddedError::Start(error.to_string()))?;
         // Not TCP: its server writes answers in small pieces without TCP_NODELAY, so each query would wait 40 ms for
         // a delayed acknowledgment.
+        let socket = folder.path().join(SERVER_SOCKET);
         let server = PgliteServer::builder()
             .temporary()
-            .unix(folder.path().join(".s.PGSQL.5432"))
+            .unix(&socket)
+            .username(USER)
+            .database(DATABASE)
             .start()
             .map_err(|error| EmbeddedError::Start(format!("{error:#}")))?;
-        let embedded = Self { server, _folder: folder };
-        sample::load(&embedded.url())?;
-        Ok(embedded)
+        sample::load(&server.database_url())?;
+        let sessions = Switchboard::start(socket, &folder.path().join(SESSIONS_SOCKET), PATIENCE)
+            .map_err(|error| EmbeddedError::Start(error.to_string()))?;
+        Ok(Self { _sessions: sessions, _server: server, folder })
     }
 
-    /// Where tokio-postgres finds it: a superuser, so that the node can become any role.
+    /// Where tokio-postgres and psql find it: a superuser, so that the node can become any role.
     #[must_use]
     pub fn url(&self) -> String {
-        self.server.database_url()
+        let folder = self.folder.path().to_string_lossy();
+        format!("postgres://{USER}@/{DATABASE}?host={}&port=5432", utf8_percent_encode(&folder, PLAIN))
     }
 
     /// The role that may use the sample data.

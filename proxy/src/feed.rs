@@ -291,7 +291,7 @@ impl Runner {
     /// Learns what is covered; whatever was judged by another coverage is judged again.
     async fn cover(&self, control: &Client) -> Result<(), Ended> {
         let coverage = Coverage::load(control).await?;
-        self.covering.learn(coverage, &self.needed, REMEDY, self.cache.backplane());
+        self.covering.learn(coverage, &self.needed, REMEDY, &self.cache);
         Ok(())
     }
 

@@ -5,8 +5,10 @@
 pub mod cli;
 pub mod app;
 mod reload;
+pub mod stored_settings;
 mod listener;
 mod admin;
+mod front;
 mod stack;
 mod layers;
 mod readiness;

@@ -1,11 +1,14 @@
 //! Postgres: the only truth. Reads and writes run in one transaction each, as the requesting role.
 
-mod connection;
 mod health;
 mod retry;
 mod session;
 mod transaction;
 mod signature;
+mod connection;
+mod dial;
+mod wire;
+mod failure;
 
 use std::{
     sync::Arc,
@@ -19,13 +22,13 @@ use self::{
     connection::{Connection, Manager},
     health::Watchman,
     retry::Backoff,
-    session::quoted,
     signature::Unsigned,
     transaction::{Access, Transaction},
 };
 pub use self::{
+    failure::Failure,
     health::Health,
-    session::{RequestSettings, Session, Told},
+    session::{RequestSettings, Session, Told, quoted},
     signature::{LOG_PREFIX, Place, SIGN_FUNCTION, Sign, Signature, Signed},
 };
 use crate::{
@@ -37,6 +40,7 @@ use crate::{
 
 /// A pool of connections, and what is known of Postgres' health.
 pub struct Origin {
+    manager: Manager,
     pool: Pool<Manager>,
     health: watch::Receiver<Health>,
     watchman: Arc<Watchman>,
@@ -129,8 +133,9 @@ impl Origin {
             // A round trip per request to learn what the next one tells anyway.
             .test_on_check_out(false)
             .error_sink(watchman.sink())
-            .build_unchecked(manager);
+            .build_unchecked(manager.clone());
         Self {
+            manager,
             pool,
             health,
             watchman,
@@ -148,12 +153,11 @@ impl Origin {
     ///
     /// # Errors
     /// With the reason of the last refusal.
-    pub async fn wait_until_up(&self, retries: u32, wait: Duration) -> Result<(), tokio_postgres::Error> {
+    pub async fn wait_until_up(&self, retries: u32, wait: Duration) -> Result<(), Failure> {
         for attempt in 1..=retries {
             match self.watchman.try_connect().await {
                 Ok(()) => return Ok(()),
-                Err(error) => {
-                    let reason = describe(&error);
+                Err(reason) => {
                     tracing::warn!(%reason, attempt, of = retries, ?wait, "postgres is not reachable yet; trying again");
                     tokio::time::sleep(wait).await;
                 }
@@ -167,14 +171,11 @@ impl Origin {
     /// # Errors
     /// If Postgres is away, or refuses.
     pub async fn load_schema(&self, schemas: &[String]) -> Result<SchemaCache, Error> {
-        let mut connection = self.connection().await?;
+        let client = self.client().await?;
         let began = Instant::now();
-        // Given up halfway, it leaves a transaction open.
-        connection.begin();
-        let schema = rest::load_schema(connection.client(), schemas).await;
-        connection.end();
+        let schema = rest::load_schema(&client, schemas).await;
         self.metrics.origin(Operation::Schema, began.elapsed());
-        schema.map_err(|error| self.failure(&error, Caller::Anonymous))
+        schema.map_err(|error| self.failure(&error.into(), Caller::Anonymous))
     }
 
     /// Looks whether requests can be answered as the settings want it: else every one of them would fail.
@@ -182,12 +183,11 @@ impl Origin {
     /// # Errors
     /// Which setting does not fit this database, or that Postgres is away.
     pub async fn check_access(&self, database: &Database) -> Result<(), Denied> {
-        let connection = self.connection().await?;
-        let client = connection.client();
+        let client = self.client().await?;
         let sql = "select name from unnest($1::text[]) name where not exists \
                    (select from pg_namespace where nspname = name)";
-        let missing =
-            client.query(sql, &[&database.schemas]).await.map_err(|error| self.failure(&error, Caller::Anonymous))?;
+        let missing = client.query(sql, &[&database.schemas]).await;
+        let missing = missing.map_err(|error| self.failure(&error.into(), Caller::Anonymous))?;
         if let Some(row) = missing.first() {
             return Err(Denied::Schema { schema: row.get(0) });
         }
@@ -198,7 +198,7 @@ impl Origin {
             Err(error) if error.as_db_error().is_some() => {
                 Err(Denied::Role { role: role.clone(), reason: describe(&error) })
             }
-            tried => Ok(tried.map_err(|error| self.failure(&error, Caller::Anonymous))?),
+            tried => Ok(tried.map_err(|error| self.failure(&error.into(), Caller::Anonymous))?),
         }
     }
 
@@ -306,7 +306,7 @@ impl Origin {
         let mut connection = self.connection().await?;
         let transaction = self.transaction(&mut connection, session, Access::ReadWrite);
         let began = Instant::now();
-        let failure = |error: &tokio_postgres::Error| self.failure(error, session.caller);
+        let failure = |error: &Failure| self.failure(error, session.caller);
         let written = transaction.write(statement, changes, ending, accept, (sign, &self.unsigned), failure).await;
         self.measured(Operation::Write, began, statement);
         written
@@ -324,13 +324,8 @@ impl Origin {
     /// Asks Postgres whether it is there. `None`: no answer within `patience`, which may be a busy pool as well.
     pub async fn health(&self, patience: Duration) -> Option<Health> {
         let asked = async {
-            let connection = self.connection().await?;
-            connection
-                .client()
-                .simple_query("")
-                .await
-                .map(drop)
-                .map_err(|error| self.failure(&error, Caller::Anonymous))
+            let mut connection = self.connection().await?;
+            connection.simply("").await.map_err(|error| self.failure(&error, Caller::Anonymous))
         };
         Some(match tokio::time::timeout(patience, asked).await.ok()? {
             Ok(()) => Health::Up,
@@ -344,6 +339,11 @@ impl Origin {
     pub fn connections(&self) -> (u32, u32) {
         let state = self.pool.state();
         (state.idle_connections, state.connections.saturating_sub(state.idle_connections))
+    }
+
+    /// A connection outside of the pool.
+    async fn client(&self) -> Result<tokio_postgres::Client, Error> {
+        self.manager.client().await.map_err(|error| self.failure(&error.into(), Caller::Anonymous))
     }
 
     /// A connection that is alive as far as this side knows. While Postgres is down nobody waits.
@@ -362,8 +362,11 @@ impl Origin {
             };
             match connection {
                 // Dropped as broken: a restart of Postgres leaves a pool full of these.
-                Ok(connection) if connection.client().is_closed() => {}
-                Ok(connection) => return Ok(connection),
+                Ok(mut connection) => {
+                    if connection.is_alive() {
+                        return Ok(connection);
+                    }
+                }
                 Err(RunError::TimedOut) => return Err(Error::PoolExhausted { waited: self.wait_max }),
                 Err(RunError::User(error)) => return Err(self.failure(&error, Caller::Anonymous)),
             }
@@ -385,19 +388,19 @@ impl Origin {
         Ok(answer)
     }
 
-    /// What an error of the driver means: Postgres refused, or Postgres is not there.
-    fn failure(&self, error: &tokio_postgres::Error, caller: Caller) -> Error {
-        if let Some(refusal) = error.as_db_error() {
-            return Error::Database {
-                problem: Box::new(rest::problem_of_db_error(refusal, caller)),
-                state: refusal.code().clone(),
-            };
+    /// What a failure means: Postgres refused, or Postgres is not there.
+    fn failure(&self, failure: &Failure, caller: Caller) -> Error {
+        match failure {
+            Failure::Refused(refusal) => Error::Database {
+                problem: Box::new(rest::problem_of_refusal(refusal, caller)),
+                state: refusal.state.clone(),
+            },
+            Failure::Broken(reason) => {
+                self.watchman.suspect(reason);
+                Error::Unreachable { reason: reason.clone() }
+            }
+            Failure::Unreadable(reason) => Error::Unreachable { reason: reason.clone() },
         }
-        let reason = describe(error);
-        if error.is_closed() {
-            self.watchman.suspect(&reason);
-        }
-        Error::Unreachable { reason }
     }
 }
 

@@ -20,7 +20,7 @@ mod relation_hint;
 mod schema;
 
 pub use answer::{Answer, Headers, ReadShape, Rendered, RowsShape, Said, WriteShape};
-pub use error::{Caller, Error, problem_of_db_error};
+pub use error::{Caller, Error, Refusal, problem_of_refusal};
 pub use footprint::{Footprint, RowSet};
 pub use plan::{Estimate, Plan, ReadPlan, WritePlan, plan};
 pub use relation_hint::Candidate;

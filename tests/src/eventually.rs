@@ -90,7 +90,7 @@ where
         match answer.map(Settle::settle) {
             Ok(Ok(value)) => return value,
             Ok(Err(reason)) => {
-                assert!(asked <= bound, "asked after {asked:?}, bound {bound:?}: {what} (was: {reason})")
+                assert!(asked <= bound, "asked after {asked:?}, bound {bound:?}: {what} (was: {reason})");
             }
             Err(_) => panic!("no answer within {PATIENCE:?}: {what}"),
         }

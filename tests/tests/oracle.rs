@@ -10,6 +10,7 @@ mod generator;
 mod openapi;
 mod pair;
 mod roles;
+mod settings;
 mod tables;
 mod writes;
 

@@ -92,6 +92,28 @@ async fn a_lease_needs_somebody_who_vouches_for_what_the_node_believes() {
 }
 
 #[tokio::test]
+async fn a_lease_does_not_outlive_what_it_was_granted_for() {
+    let redis = Redis::start().await;
+    let node = node::<transom::reply::StoredResponse>(&redis);
+    node.backplane().cover("v1");
+    let leader = stream("a", 10);
+    adopt(&node, &leader).await;
+    eventually("a lease", SOON, async || {
+        vouch(&node, &leader, beat(&node).await).await;
+        granted(&node).await
+    })
+    .await;
+    node.backplane().uncover(node.clock());
+    assert!(!holds(&node));
+    // The leader still vouches for what was covered before, and a poll may be on its way.
+    vouch(&node, &leader, beat(&node).await).await;
+    assert!(!granted(&node).await, "nothing is covered");
+    node.backplane().cover("v2");
+    vouch(&node, &leader, beat(&node).await).await;
+    assert!(!granted(&node).await, "the leader vouches for something else");
+}
+
+#[tokio::test]
 async fn a_vouch_that_was_on_its_way_for_long_proves_nothing() {
     let redis = Redis::start().await;
     let node = node::<transom::reply::StoredResponse>(&redis);

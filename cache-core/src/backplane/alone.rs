@@ -42,7 +42,7 @@ impl Alone {
     pub(super) fn new(coherence: Arc<Coherence>, trust: Trust) -> Self {
         let epoch = coherence.epoch().unwrap_or_else(Epoch::random);
         if trust == Trust::Announcements {
-            coherence.grant(epoch, Moment::NEVER);
+            coherence.grant(epoch, Moment::from_nanos(0), Moment::NEVER);
         }
         Self { coherence, history: Mutex::new(History::new(epoch)) }
     }
@@ -106,10 +106,14 @@ impl Alone {
         self.coherence.adopt(&Snapshot { position, table: vec![0; self.coherence.slot_count()] }, now);
     }
 
+    pub(super) fn uncover(&self, now: Moment) {
+        self.coherence.revoke(now);
+    }
+
     /// Nobody polls here, so the whole of `max_staleness` is the feed's.
     pub(super) fn vouch(&self, sent_at: Moment) {
         let history = self.history.lock();
-        self.coherence.grant(history.epoch, sent_at.plus(self.coherence.max_staleness()));
+        self.coherence.grant(history.epoch, sent_at, sent_at.plus(self.coherence.max_staleness()));
     }
 }
 

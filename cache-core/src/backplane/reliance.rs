@@ -34,6 +34,10 @@ impl Reliance {
         version.clone_into(&mut self.0.write());
     }
 
+    pub(super) fn uncover(&self) {
+        self.cover(UNKNOWN);
+    }
+
     pub(super) fn covers(&self) -> String {
         self.0.read().clone()
     }

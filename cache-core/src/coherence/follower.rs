@@ -107,7 +107,8 @@ impl Follower {
                 if claim.seq > watermark {
                     break;
                 }
-                self.coherence.grant(claim.epoch, claim.sent_at.plus(self.coherence.max_staleness() / 2));
+                let until = claim.sent_at.plus(self.coherence.max_staleness() / 2);
+                self.coherence.grant(claim.epoch, claim.sent_at, until);
             }
             self.claims.pop_front();
         }

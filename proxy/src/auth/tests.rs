@@ -3,14 +3,14 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, encode};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::config::TokenKey;
+use crate::config::{TokenKey, VerifyingKey};
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const NOW: u64 = 1_700_000_000;
 
 fn auth(audience: Option<&str>) -> Auth {
     let tokens = Tokens {
-        keys: vec![TokenKey { key: DecodingKey::from_secret(SECRET), only: None }],
+        keys: vec![TokenKey { key: VerifyingKey::Common(DecodingKey::from_secret(SECRET)), only: None }],
         audience: audience.map(str::to_owned),
         role_claim: ".role".parse().unwrap(),
     };

@@ -9,11 +9,22 @@ use self::finding::{Finding, Level};
 use super::failure::Failure;
 use super::serve;
 use crate::config::{Config, Inputs, Loaded};
+use crate::stored_settings::{self, StoredSettingsError};
 
 pub(super) fn run(inputs: &Inputs) -> Result<(), Failure> {
-    let Loaded { config, warnings } = Config::load(inputs)?;
-    let mut findings = settings(&config, warnings);
+    let Loaded { config, mut warnings } = Config::load(inputs)?;
     let runtime = serve::runtime(1)?;
+    let (config, stored) = match runtime.block_on(stored_settings::complete(config.clone())) {
+        Ok(loaded) => {
+            warnings.extend(loaded.warnings);
+            (loaded.config, None)
+        }
+        // Which is said below.
+        Err(StoredSettingsError::Unreachable(_)) => (config, None),
+        Err(error) => (config, Some(Finding::fail("settings", error.to_string(), "correct them in the database"))),
+    };
+    let mut findings = settings(&config, warnings);
+    findings.extend(stored);
     findings.extend(runtime.block_on(postgres::check(&config)));
     findings.extend(runtime.block_on(redis::check(config.redis.as_ref(), &config.namespace)));
     for finding in &findings {

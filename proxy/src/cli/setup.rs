@@ -10,7 +10,8 @@ use crate::feed::ddl::{self, Trigger};
 use crate::feed::setup::{self, Identity, Plan};
 use crate::feed::{self, Kind, ability, trigger};
 use crate::origin::describe;
-use crate::rest;
+use crate::rest::{self, TableId};
+use crate::stored_settings;
 
 /// A statement that waits for a lock has everybody else wait behind it: better to try again at a quieter time.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '5s'";
@@ -18,6 +19,8 @@ const LOCK_TIMEOUT: &str = "SET lock_timeout = '5s'";
 pub(super) fn run(matches: &ArgMatches, inputs: &Inputs) -> Result<(), Failure> {
     let config = Config::load(inputs)?.config;
     serve::runtime(1)?.block_on(async {
+        let stored = stored_settings::complete(config).await;
+        let config = stored.map_err(|error| Failure::Runtime(error.to_string()))?.config;
         let client = connect(&config).await.map_err(|error| refused("cannot connect", &error))?;
         let dry = matches.get_flag("dry-run");
         if matches.get_flag("remove") {
@@ -33,6 +36,23 @@ pub(super) fn run(matches: &ArgMatches, inputs: &Inputs) -> Result<(), Failure> 
         say_if_nothing(&plan, noticing);
         Ok(())
     })
+}
+
+/// Makes tables record their changes, and definitions be noticed, without a word: for a database that is the caller's own.
+///
+/// # Errors
+/// If that database cannot do it.
+#[cfg(feature = "embedded")]
+pub(super) async fn install_triggers(config: &Config) -> Result<(), Failure> {
+    let client = connect(config).await.map_err(|error| refused("cannot connect", &error))?;
+    let needed = needed(&client, config).await?;
+    let Plan { statements, .. } =
+        trigger::setup::plan(&client, &needed, None).await.map_err(|error| unreadable(&error))?;
+    let noticing = ddl::statements(config.database.channel.as_deref());
+    for statement in statements.iter().chain(&noticing) {
+        client.batch_execute(statement).await.map_err(|error| refused(statement, &error))?;
+    }
+    Ok(())
 }
 
 fn say_if_nothing(plan: &Plan, noticing: Trigger) {
@@ -84,9 +104,7 @@ async fn execute(client: &Client, plan: &Plan, dry: bool) -> Result<(), Failure>
 
 async fn plan(client: &Client, config: &Config, matches: &ArgMatches) -> Result<Plan, Failure> {
     let kind = kind(client, config).await?;
-    let schemas = &config.database.schemas;
-    let schema = rest::load_schema(client, schemas).await.map_err(|error| unreadable(&error))?;
-    let needed = setup::needed(&schema);
+    let needed = needed(client, config).await?;
     let plan = match kind {
         Kind::Logical => {
             let identity = if matches.get_flag("replica-identity-full") { Identity::Full } else { Identity::AsIs };
@@ -100,6 +118,12 @@ async fn plan(client: &Client, config: &Config, matches: &ArgMatches) -> Result<
         }
     };
     plan.map_err(|error| unreadable(&error))
+}
+
+/// Every table that an answer of the served schemas may depend on.
+async fn needed(client: &Client, config: &Config) -> Result<Vec<TableId>, Failure> {
+    let schema = rest::load_schema(client, &config.database.schemas).await.map_err(|error| unreadable(&error))?;
+    Ok(setup::needed(&schema))
 }
 
 /// The kind that is asked for; else by the log, if this role may.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use super::api::{Api, Permission, TransactionEnd};
+use super::app_settings;
 use super::claim_path::ClaimPath;
 use super::kind::Value;
 use super::openapi::{Described, DescribedServer, OpenApi, Security};
@@ -17,7 +18,9 @@ use super::settings::{Preset, SETTINGS, Setting, setting};
 use super::tables::{self, TablePolicy};
 use super::tokens::{self, Encoding, TokenKey, Tokens};
 use super::written::{Source, Written};
-use super::{Audit, Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, view};
+use super::{
+    Audit, Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, Stored, view,
+};
 use crate::telemetry::logs::Format;
 
 /// Builds the settings as used, or says everything that is wrong.
@@ -39,7 +42,11 @@ pub(super) fn build(written: &Written) -> Result<Config, ConfigErrors> {
         errors.push(error);
         Vec::new()
     });
-    let config = assemble(&values, keys, tables, written);
+    let mut config = assemble(&values, keys, tables, written);
+    let connection = &mut config.database.connection;
+    if let Some(options) = app_settings::options(&written.app_settings, connection.get_options(), &mut errors) {
+        connection.options(options);
+    }
     cross_check(&config, written, &mut errors);
     if errors.is_empty() { Ok(config) } else { Err(ConfigErrors(errors)) }
 }
@@ -77,6 +84,7 @@ fn assemble(
                 server: v.optional_text("openapi_server_proxy_uri").and_then(|url| DescribedServer::read(&url)),
                 root_function: v.optional_list("db_root_spec").unwrap_or_default(),
             },
+            stored: v.stored(),
             pool_max: v.small("db_pool_max"),
             pool_wait_max: v.duration("db_pool_wait_max"),
             startup_retries: v.small("startup_retries"),
@@ -118,6 +126,7 @@ fn assemble(
         logs: Logs { level: v.level("log_level"), format: v.format("log_format") },
         workers: v.optional_number("workers").map_or_else(cores, |n| usize::try_from(n).unwrap_or(1)),
         view: view::view(written),
+        written: written.clone(),
     }
 }
 
@@ -254,6 +263,13 @@ impl Values {
 
     fn channel(&self) -> Option<String> {
         (self.text("db_channel_enabled") == "true").then(|| self.text("db_channel"))
+    }
+
+    fn stored(&self) -> Stored {
+        match &*self.text("db_config") {
+            "true" => Stored::Read { pre_config: self.optional_list("db_pre_config").unwrap_or_default() },
+            _ => Stored::Ignored,
+        }
     }
 
     fn encoding(&self, name: &str) -> Encoding {

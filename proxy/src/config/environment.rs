@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use super::postgrest;
 use super::settings::{Alias, SETTINGS, Setting};
 use super::suggest::closest;
-use super::written::{Source, Written};
+use super::written::{Entry, Source, Written};
+use super::{app_settings, postgrest};
 
 /// Names the TOML file; the only variable that is not a setting.
 pub(super) const CONFIG_VARIABLE: &str = "TRANSOM_CONFIG";
@@ -18,10 +18,17 @@ pub(super) fn lay(written: &mut Written, environment: &BTreeMap<String, String>)
             written.cover(setting, text, Source::Environment(variable));
         }
     }
+    for (variable, text) in environment {
+        if let Some(name) = variable.strip_prefix(app_settings::VARIABLE_PREFIX).filter(|_| !text.is_empty()) {
+            let entry = Entry { text: text.clone(), source: Source::Environment(variable.clone()) };
+            written.app_settings.insert(name.to_ascii_lowercase(), entry);
+        }
+    }
     written.warnings.extend(unknown(environment));
 }
 
-fn strongest(setting: &Setting, environment: &BTreeMap<String, String>) -> Option<(String, String)> {
+/// The value among these variables that counts, and its variable.
+pub(super) fn strongest(setting: &Setting, environment: &BTreeMap<String, String>) -> Option<(String, String)> {
     let value = |name: &str| environment.get(name).filter(|text| !text.is_empty()).cloned();
     if let Some(text) = value(&setting.variable()) {
         return Some((text, setting.variable()));
@@ -56,7 +63,10 @@ fn socket_address(host: Option<&str>, port: &str) -> String {
 fn unknown(environment: &BTreeMap<String, String>) -> Vec<String> {
     let known: Vec<String> = SETTINGS.iter().flat_map(Setting::variables).chain([CONFIG_VARIABLE.to_owned()]).collect();
     let hosts = ["PGRST_SERVER_HOST", "PGRST_ADMIN_SERVER_HOST"];
-    let ours = |name: &&String| name.starts_with("TRANSOM_") || name.starts_with("PGRST_");
+    let ours = |name: &&String| {
+        let is_passed_on = name.starts_with(app_settings::VARIABLE_PREFIX);
+        name.starts_with("TRANSOM_") || name.starts_with("PGRST_") && !is_passed_on
+    };
     let unknown = environment.keys().filter(ours).filter(|n| !known.contains(n) && !hosts.contains(&n.as_str()));
     unknown
         .map(|name| match closest(name, known.iter().map(String::as_str)) {

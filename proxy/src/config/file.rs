@@ -6,6 +6,7 @@ use std::path::Path;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::app_settings;
 use super::problem::ConfigError;
 use super::settings::{SETTINGS, setting};
 use super::suggest::closest;
@@ -28,6 +29,10 @@ pub(super) fn lay(written: &mut Written, path: &Path, text: &str) -> Vec<ConfigE
         match (name, setting(name)) {
             (TABLES, _) => match file.sections(value) {
                 Ok(sections) => written.tables.extend(sections),
+                Err(error) => errors.push(error),
+            },
+            (app_settings::SECTION, _) => match file.keys(value) {
+                Ok(keys) => written.app_settings.extend(keys.into_iter().map(|(k, v)| (k.to_ascii_lowercase(), v))),
                 Err(error) => errors.push(error),
             },
             (_, None) => errors.push(unknown(name, source)),
@@ -66,16 +71,23 @@ impl File<'_> {
         let mut sections = Vec::new();
         for (name, section) in tables {
             let source = self.source(name.span().start);
-            let section = section.get_ref().as_table().ok_or_else(|| refused(name.span().start))?;
-            let mut keys = BTreeMap::new();
-            for (key, value) in section {
-                let source = self.source(key.span().start);
-                let text = plain(value.get_ref()).ok_or_else(|| not_plain(key.get_ref(), source.clone()))?;
-                keys.insert(key.get_ref().to_string(), Entry { text, source });
-            }
+            let keys = self.keys(section)?;
             sections.push(TableSection { table: name.get_ref().to_string(), source, keys });
         }
         Ok(sections)
+    }
+
+    /// The keys of one section.
+    fn keys(&self, section: &Spanned<DeValue<'_>>) -> Result<BTreeMap<String, Entry>, ConfigError> {
+        let at = section.span().start;
+        let section = section.get_ref().as_table().ok_or_else(|| not_plain_section(self.source(at)))?;
+        let mut keys = BTreeMap::new();
+        for (key, value) in section {
+            let source = self.source(key.span().start);
+            let text = plain(value.get_ref()).ok_or_else(|| not_plain(key.get_ref(), source.clone()))?;
+            keys.insert(key.get_ref().to_string(), Entry { text, source });
+        }
+        Ok(keys)
     }
 }
 
@@ -94,7 +106,7 @@ fn plain(value: &DeValue<'_>) -> Option<String> {
 }
 
 fn unknown(name: &str, source: Source) -> ConfigError {
-    let names = SETTINGS.iter().map(|setting| setting.name).chain([TABLES]);
+    let names = SETTINGS.iter().map(|setting| setting.name).chain([TABLES, app_settings::SECTION]);
     let remedy = match closest(name, names) {
         Some(other) => format!("did you mean `{other}`?"),
         None => "see `transom serve --help` for the settings there are".to_owned(),

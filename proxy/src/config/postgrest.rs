@@ -3,8 +3,6 @@
 
 /// The variables that PostgREST 12.0.2 knows and Transom has no setting for, and what that means.
 const NOT_USED: &[(&str, &str)] = &[
-    ("PGRST_DB_CONFIG", "settings are not read from the database"),
-    ("PGRST_DB_PRE_CONFIG", "settings are not read from the database"),
     ("PGRST_DB_POOL_AUTOMATIC_RECOVERY", "lost connections are always made anew"),
     ("PGRST_DB_POOL_MAX_IDLETIME", "the pool decides how long a connection may idle"),
     ("PGRST_DB_POOL_MAX_LIFETIME", "the pool decides how long a connection lives"),
@@ -21,9 +19,6 @@ const NOT_USED: &[(&str, &str)] = &[
 
 /// The sentence about a variable that is set and sets nothing.
 pub(super) fn remark(variable: &str) -> String {
-    if variable.starts_with("PGRST_APP_SETTINGS_") {
-        return format!("{variable} is set, but Transom does not use it: functions do not find app.settings");
-    }
     match NOT_USED.iter().find(|(known, _)| *known == variable) {
         Some((_, reason)) => format!("{variable} is set, but Transom does not use it: {reason}"),
         None => format!("{variable} is set, but neither PostgREST 12 nor Transom knows it"),
@@ -57,7 +52,6 @@ mod tests {
     #[test]
     fn a_variable_that_nobody_knows_is_said_to_be_unknown() {
         assert!(remark("PGRST_NOSUCH").ends_with("neither PostgREST 12 nor Transom knows it"));
-        assert!(remark("PGRST_APP_SETTINGS_X").contains("app.settings"));
-        assert!(remark("PGRST_DB_PRE_CONFIG").ends_with("settings are not read from the database"));
+        assert!(remark("PGRST_SERVER_UNIX_SOCKET").ends_with("it listens on TCP only"));
     }
 }

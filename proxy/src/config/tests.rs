@@ -144,11 +144,11 @@ fn unknown_keys_of_the_file_are_errors_that_help() {
 #[test]
 fn unknown_variables_are_warnings_because_others_set_some_too() {
     let loaded = Config::load(&inputs(
-        &[("TRANSOM_MAX_STALENES", "1s"), ("TRANSOM_PORT", "tcp://10.0.0.1:80"), ("PGRST_DB_PRE_CONFIG", "x")],
+        &[("TRANSOM_MAX_STALENES", "1s"), ("TRANSOM_PORT", "tcp://10.0.0.1:80"), ("PGRST_SERVER_UNIX_SOCKET", "x")],
         "",
     ))
     .expect("valid");
-    assert!(loaded.warnings[0].contains("PGRST_DB_PRE_CONFIG is set, but Transom does not use it"));
+    assert!(loaded.warnings[0].contains("PGRST_SERVER_UNIX_SOCKET is set, but Transom does not use it"));
     assert!(loaded.warnings[1].contains("did you mean TRANSOM_MAX_STALENESS?"));
     assert_eq!(loaded.warnings.len(), 3);
 }

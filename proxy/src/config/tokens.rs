@@ -2,11 +2,15 @@
 
 use std::fs;
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64::{
+    Engine as _,
+    engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+};
 use jsonwebtoken::{
     Algorithm, DecodingKey,
-    jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, PublicKeyUse},
+    jwk::{AlgorithmParameters, EllipticCurve, EllipticCurveKeyParameters, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse},
 };
+use p521::elliptic_curve::sec1::FromEncodedPoint as _;
 
 use super::{ClaimPath, kind::Unfit};
 
@@ -28,9 +32,18 @@ pub struct Tokens {
 #[derive(Debug, Clone)]
 pub struct TokenKey {
     /// the key
-    pub key: DecodingKey,
+    pub key: VerifyingKey,
     /// the one algorithm it serves, if it says so (RFC 7517, section 4.4)
     pub only: Option<Algorithm>,
+}
+
+/// What a signature is verified with.
+#[derive(Debug, Clone)]
+pub enum VerifyingKey {
+    /// a key of one of the algorithms that the library of tokens has
+    Common(DecodingKey),
+    /// a point on P-521, for ES512, which it lacks
+    P521(p521::PublicKey),
 }
 
 /// How a secret is written.
@@ -63,7 +76,7 @@ pub(super) fn keys(secret: &str, encoding: Encoding) -> Result<Vec<TokenKey>, Un
     if bytes.len() < SECRET_BYTES_MIN {
         return Err(unfit("the secret is too short", "write at least 32 characters"));
     }
-    Ok(vec![TokenKey { key: DecodingKey::from_secret(&bytes), only: None }])
+    Ok(vec![TokenKey { key: VerifyingKey::Common(DecodingKey::from_secret(&bytes)), only: None }])
 }
 
 /// Both alphabets, and a dot for `=`, as PostgREST takes them.
@@ -92,8 +105,14 @@ fn from_json(json: &[u8]) -> Result<Vec<TokenKey>, Unfit> {
 }
 
 fn from_jwk(jwk: &Jwk) -> Result<TokenKey, Unfit> {
-    let remedy = "write an RSA, P-256, P-384, Ed25519 or symmetric key";
+    let remedy = "write an RSA, P-256, P-384, P-521, Ed25519 or symmetric key";
     let supported = match &jwk.algorithm {
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P521 => {
+            let point = p521_point(key).filter(|_| is_for_es512(jwk));
+            let point =
+                point.ok_or_else(|| unfit("a P-521 key in the value cannot be read, or is not for ES512", remedy))?;
+            return Ok(TokenKey { key: VerifyingKey::P521(point), only: None });
+        }
         AlgorithmParameters::EllipticCurve(key) => matches!(key.curve, EllipticCurve::P256 | EllipticCurve::P384),
         AlgorithmParameters::OctetKeyPair(key) => key.curve == EllipticCurve::Ed25519,
         AlgorithmParameters::RSA(_) | AlgorithmParameters::OctetKey(_) => true,
@@ -114,7 +133,21 @@ fn from_jwk(jwk: &Jwk) -> Result<TokenKey, Unfit> {
             Algorithm::try_from(named).map_err(|_| unfit("a key is for an algorithm that signs nothing", remedy))?,
         ),
     };
-    Ok(TokenKey { key, only })
+    Ok(TokenKey { key: VerifyingKey::Common(key), only })
+}
+
+/// Both coordinates as they are: 66 bytes each (RFC 7518, section 6.2.1.2).
+fn p521_point(key: &EllipticCurveKeyParameters) -> Option<p521::PublicKey> {
+    let coordinate = |text: &str| -> Option<p521::FieldBytes> {
+        p521::FieldBytes::from_exact_iter(URL_SAFE_NO_PAD.decode(text).ok()?)
+    };
+    let point = p521::EncodedPoint::from_affine_coordinates(&coordinate(&key.x)?, &coordinate(&key.y)?, false);
+    p521::PublicKey::from_encoded_point(&point).into()
+}
+
+/// The library knows no such algorithm, so a key that names it names an unknown one; a key of this curve serves no other.
+fn is_for_es512(jwk: &Jwk) -> bool {
+    matches!(jwk.common.key_algorithm, None | Some(KeyAlgorithm::UNKNOWN_ALGORITHM))
 }
 
 /// Says nothing of the secret itself.
@@ -138,7 +171,8 @@ mod tests {
         fs::write(&file, format!("{TEXT}\n")).unwrap();
         let in_file = keys(&format!("@{}", file.display()), Encoding::Plain).unwrap();
         fs::remove_file(&file).unwrap();
-        assert_eq!(in_file[0].key.try_get_as_bytes().unwrap(), TEXT.as_bytes());
+        let VerifyingKey::Common(key) = &in_file[0].key else { panic!("a text is a shared secret") };
+        assert_eq!(key.try_get_as_bytes().unwrap(), TEXT.as_bytes());
         let jwk = r#"{"kty":"oct","alg":"HS256","k":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"}"#;
         let encryption = r#"{"kty":"oct","use":"enc","k":"MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY"}"#;
         assert_eq!(count(TEXT, Encoding::Plain), Ok(1));

@@ -17,6 +17,8 @@ pub enum Source {
     Environment(String),
     /// this flag, without the dashes in front
     Flag(String),
+    /// the database, as this parameter
+    Database(String),
     /// the command itself (`transom demo` brings its own database)
     Command,
 }
@@ -28,6 +30,7 @@ impl fmt::Display for Source {
             Self::File(path, line) => write!(f, "{} line {line}", path.display()),
             Self::Environment(variable) => write!(f, "environment {variable}"),
             Self::Flag(flag) => write!(f, "flag --{flag}"),
+            Self::Database(parameter) => write!(f, "database {parameter}"),
             Self::Command => f.write_str("this command"),
         }
     }
@@ -49,12 +52,21 @@ pub(super) struct TableSection {
 }
 
 /// All that was written; a later layer covers an earlier one.
-#[derive(Debug, Default)]
+#[derive(Clone, Default)]
 pub(super) struct Written {
     values: BTreeMap<&'static str, Entry>,
     pub(super) tables: Vec<TableSection>,
+    /// of the application's own, by their names in lower case
+    pub(super) app_settings: BTreeMap<String, Entry>,
     /// oddities that must not stop a node, but that somebody should hear about
     pub(super) warnings: Vec<String>,
+}
+
+/// Some of the values are secrets.
+impl fmt::Debug for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Written(***)")
+    }
 }
 
 impl Written {

@@ -1,6 +1,7 @@
 use std::time::Duration;
 
-use futures_util::future;
+use bytes::Bytes;
+use futures_util::{SinkExt as _, future};
 use tokio_postgres::{Client, NoTls};
 
 use super::*;
@@ -22,10 +23,11 @@ fn the_demo_can_stand_on_it() {
         let count: i64 = client.query_one("select count(*) from flights", &[]).await.unwrap().get(0);
         assert_eq!(count, 6099);
         a_transaction_in_one_flight_runs_as_the_anonymous_role(&client).await;
-        a_second_connection_waits_for_the_first(&url, client).await;
+        sessions_take_turns(&url, &client).await;
+        a_copy_is_one_turn(&url, &client).await;
     });
     runtime.shutdown_timeout(Duration::from_secs(1));
-    let folder = embedded._folder.path().to_owned();
+    let folder = embedded.folder.path().to_owned();
     drop(embedded);
     assert!(!folder.exists());
 }
@@ -45,10 +47,28 @@ async fn a_transaction_in_one_flight_runs_as_the_anonymous_role(client: &Client)
     assert_eq!(row.unwrap().get::<_, String>(0), "web_anon IAH");
 }
 
-async fn a_second_connection_waits_for_the_first(url: &str, first: Client) {
-    let early = tokio::time::timeout(Duration::from_millis(300), tokio_postgres::connect(url, NoTls)).await;
-    assert!(early.is_err(), "if this fails, the demo may use a larger pool");
-    drop(first);
-    let second = tokio::time::timeout(Duration::from_secs(10), connect(url)).await.unwrap();
-    second.batch_execute("select 1").await.unwrap();
+async fn sessions_take_turns(url: &str, first: &Client) {
+    let second = connect(url).await;
+    first.batch_execute("begin; update airlines set name = 'Untied' where carrier = 'UA'").await.unwrap();
+    let read = "select name from airlines where carrier = 'UA'";
+    let statement = first.prepare(read).await.unwrap();
+    let seen = async { second.query_one(read, &[]).await.unwrap().get::<_, String>(0) };
+    let rolled_back = async {
+        assert_eq!(first.query_one(&statement, &[]).await.unwrap().get::<_, String>(0), "Untied");
+        first.batch_execute("rollback").await.unwrap();
+    };
+    let (seen, ()) = future::join(seen, rolled_back).await;
+    assert_eq!(seen, "United Air Lines Inc.", "the second waited until the first one's transaction was over");
+    first.query_one(&statement, &[]).await.unwrap();
+}
+
+async fn a_copy_is_one_turn(url: &str, first: &Client) {
+    let second = connect(url).await;
+    second.batch_execute("create table copied (id int)").await.unwrap();
+    let mut sink = Box::pin(second.copy_in::<_, Bytes>("copy copied from stdin").await.unwrap());
+    sink.send(Bytes::from_static(b"1\n2\n")).await.unwrap();
+    let count = first.query_one("select count(*) from copied", &[]);
+    let (count, copied) = future::join(count, sink.as_mut().finish()).await;
+    assert_eq!((count.unwrap().get::<_, i64>(0), copied.unwrap()), (2, 2));
+    second.batch_execute("drop table copied").await.unwrap();
 }

@@ -6,11 +6,11 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
-use cache_core::backplane::Backplane;
+use cache_core::cache::TwoTier;
 use tokio_postgres::Client;
 
 use super::PUBLICATION;
-use crate::rest::TableId;
+use crate::{reply::StoredResponse, rest::TableId};
 
 /// The tables that are covered, as of one version of the publication.
 #[derive(Debug, Default)]
@@ -147,8 +147,12 @@ impl Covering {
 
     /// From now on this coverage counts, on this node and with its peers. Says what of the `needed` tables is not covered, and
     /// the `remedy`.
-    pub(super) fn learn(&self, coverage: Coverage, needed: &Needed, remedy: &str, backplane: &Backplane) {
-        let version = coverage.version().to_owned();
+    pub(super) fn learn(&self, coverage: Coverage, needed: &Needed, remedy: &str, cache: &TwoTier<StoredResponse>) {
+        let (backplane, version) = (cache.backplane(), coverage.version().to_owned());
+        // Before the update: what is covered only now must not meet a lease of before.
+        if self.current().version() != version {
+            backplane.uncover(cache.clock());
+        }
         if self.update(coverage) {
             needed.report(&self.current(), remedy);
         }

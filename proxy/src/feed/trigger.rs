@@ -166,7 +166,7 @@ impl Runner {
     /// Learns what is covered.
     async fn cover(&self, line: &Line) -> Result<Kin, Ended> {
         let (coverage, kin) = coverage::load(line).await?;
-        self.covering.learn(coverage, &self.needed, "run `transom setup --feed trigger`", self.cache.backplane());
+        self.covering.learn(coverage, &self.needed, "run `transom setup --feed trigger`", &self.cache);
         Ok(kin)
     }
 }

@@ -7,10 +7,9 @@ use std::{
 
 use bb8::ManageConnection;
 use tokio::sync::watch;
-use tokio_postgres::{Error, error::SqlState};
+use tokio_postgres::error::SqlState;
 
-use super::connection::Manager;
-use super::describe;
+use super::{connection::Manager, failure::Failure};
 
 /// How often to ask while Postgres is down.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
@@ -55,7 +54,7 @@ impl Watchman {
     }
 
     /// Connects once, and notes what came of it.
-    pub(super) async fn try_connect(&self) -> Result<(), Error> {
+    pub(super) async fn try_connect(&self) -> Result<(), Failure> {
         self.manager.connect().await.map(drop).inspect(|()| self.up())
     }
 
@@ -71,7 +70,7 @@ impl Watchman {
     }
 
     /// Where the pool reports that it could not connect.
-    pub(super) fn sink(self: &Arc<Self>) -> Box<dyn bb8::ErrorSink<Error>> {
+    pub(super) fn sink(self: &Arc<Self>) -> Box<dyn bb8::ErrorSink<Failure>> {
         Box::new(Sink(self.clone()))
     }
 
@@ -81,13 +80,13 @@ impl Watchman {
         }
     }
 
-    fn refused(&self, error: &Error, context: &str) {
+    fn refused(&self, error: &Failure, context: &str) {
         // Too many connections: the server is there, and those that the pool has go on working.
-        if error.code() == Some(&SqlState::TOO_MANY_CONNECTIONS) {
+        if error.refusal().is_some_and(|refusal| refusal.state == SqlState::TOO_MANY_CONNECTIONS) {
             tracing::warn!("postgres has no connection left for this node");
             return;
         }
-        let reason = describe(error);
+        let reason = error.to_string();
         let fell = self.health.send_if_modified(|health| {
             let was_up = !health.is_down();
             *health = Health::Down(reason.clone());
@@ -124,12 +123,12 @@ impl std::fmt::Debug for Sink {
     }
 }
 
-impl bb8::ErrorSink<Error> for Sink {
-    fn sink(&self, error: Error) {
+impl bb8::ErrorSink<Failure> for Sink {
+    fn sink(&self, error: Failure) {
         self.0.refused(&error, "the pool could not connect");
     }
 
-    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<Error>> {
+    fn boxed_clone(&self) -> Box<dyn bb8::ErrorSink<Failure>> {
         Box::new(self.clone())
     }
 }

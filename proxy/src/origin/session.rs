@@ -92,7 +92,8 @@ impl RequestSettings {
 }
 
 /// A name in double quotes.
-pub(super) fn quoted(name: &str) -> String {
+#[must_use]
+pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 

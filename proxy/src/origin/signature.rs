@@ -10,6 +10,7 @@ use cache_core::coherence::WriteId;
 use parking_lot::Mutex;
 use tokio_postgres::error::SqlState;
 
+use super::failure::Failure;
 use crate::rest::TableId;
 
 /// Marks our messages in the log.
@@ -67,10 +68,10 @@ impl Signature {
 
     /// Whether this is the refusal to call the function, or says that there is none. Its name, or that of its schema, is part
     /// of the message in every language.
-    pub(super) fn is_refused(self, error: &tokio_postgres::Error) -> bool {
+    pub(super) fn is_refused(self, error: &Failure) -> bool {
         let (schema, function) = self.place.function().split_once('.').unwrap_or_default();
-        error.as_db_error().is_some_and(|refusal| {
-            REFUSALS.contains(refusal.code()) && [schema, function].iter().any(|name| refusal.message().contains(name))
+        error.refusal().is_some_and(|refusal| {
+            REFUSALS.contains(&refusal.state) && [schema, function].iter().any(|name| refusal.message.contains(name))
         })
     }
 }

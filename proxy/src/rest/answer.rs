@@ -205,8 +205,8 @@ impl RowsShape {
             push(&mut headers, CONTENT_TYPE, &self.format.content_type());
             push_some(&mut headers, CONTENT_PROFILE, self.profile.as_deref());
         }
-        // Of a write, the statement counts the rows that are new.
-        let nothing_new = row.total.is_some_and(|inserted| inserted <= 0);
+        // Of a write that resolves conflicts, the statement counts the rows that are new; without a key all of them are.
+        let nothing_new = row.total.unwrap_or(row.page) <= 0;
         let status = match (self.kind, represented) {
             (WriteKind::Insert, _) if self.merges && nothing_new => StatusCode::OK,
             (WriteKind::Insert, _) => StatusCode::CREATED,

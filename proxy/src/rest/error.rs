@@ -4,7 +4,7 @@ mod raised;
 
 use http::StatusCode;
 use serde_json::{Value, json};
-use tokio_postgres::error::DbError;
+use tokio_postgres::error::SqlState;
 
 use super::relation_hint::Candidate;
 use crate::error::Problem;
@@ -283,19 +283,32 @@ pub enum Caller {
     Authenticated,
 }
 
+/// An error that PostgreSQL raised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// `ERROR`, `FATAL` or `PANIC`, perhaps in the language of the server
+    pub severity: String,
+    /// the SQLSTATE
+    pub state: SqlState,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+}
+
 /// An error that PostgreSQL raised, as PostgREST passes it on: its code, message, details and hint unchanged.
 ///
 /// A 401 goes out with `WWW-Authenticate: Bearer`; the caller adds that header.
-pub fn problem_of_db_error(db: &DbError, caller: Caller) -> Problem {
-    if db.code().code() == raised::SQLSTATE {
-        return raised::problem(db.message(), db.detail());
+pub fn problem_of_refusal(refusal: &Refusal, caller: Caller) -> Problem {
+    let code = refusal.state.code();
+    if code == raised::SQLSTATE {
+        return raised::problem(&refusal.message, refusal.detail.as_deref());
     }
     Problem {
-        status: status_of_sqlstate(db.code().code(), db.message(), caller),
-        code: db.code().code().to_owned().into(),
-        message: db.message().to_owned().into(),
-        details: db.detail().map(|text| text.to_owned().into()),
-        hint: db.hint().map(|text| text.to_owned().into()),
+        status: status_of_sqlstate(code, &refusal.message, caller),
+        code: code.to_owned().into(),
+        message: refusal.message.clone().into(),
+        details: refusal.detail.clone().map(Into::into),
+        hint: refusal.hint.clone().map(Into::into),
         headers: Vec::new(),
     }
 }

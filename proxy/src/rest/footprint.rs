@@ -83,6 +83,7 @@ impl Survey {
         let Some(relation) = node.known else { return };
         node.conditions.iter().for_each(|condition| fixed.restrict(node, relation, condition));
         self.add(relation, &fixed);
+        node.computed(relation).for_each(|computed| self.any.extend(computed.reads.tables.iter().cloned()));
         for child in &node.children {
             let (Some(branch), Some(known)) = (&child.branch, child.known) else { continue };
             let of_child = match &branch.relationship.link {
@@ -97,7 +98,10 @@ impl Survey {
                     }
                     None => Fixed::default(),
                 },
-                Link::Computed(_) => Fixed::default(),
+                Link::Computed(function) => {
+                    self.any.extend(function.reads.tables.iter().cloned());
+                    Fixed::default()
+                }
             };
             self.visit(child, of_child);
         }

@@ -74,7 +74,7 @@ impl fmt::Display for TableId {
 }
 
 /// What the rows of an answer depend on.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Dependencies {
     /// every table in the closure, sorted; a materialized view stands for itself
     pub tables: Vec<TableId>,
@@ -105,7 +105,8 @@ impl Dependencies {
 pub enum Opaque {
     /// the schema cache does not know the relation: it may be new, or not exist
     UnknownRelation,
-    /// the schema cache does not know the column: it may be new, or be computed by a function
+    /// the schema cache does not know the column: it may be new, or be computed by a function of which it is not certain
+    /// which one
     UnknownColumn,
     /// a foreign table changes elsewhere
     ForeignTable,
@@ -167,6 +168,7 @@ pub struct Relation {
     pub id: TableId,
     pub kind: RelationKind,
     pub columns: Vec<Column>,
+    pub computed: Vec<ComputedColumn>,
     pub primary_key: Vec<Arc<str>>,
     pub unique_keys: Vec<Vec<Arc<str>>>,
     pub reads: Dependencies,
@@ -205,6 +207,27 @@ impl Relation {
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| &*column.name == name)
     }
+
+    /// The computed column of that name, which a column of that name hides.
+    pub fn computed_column(&self, name: &str) -> Option<&ComputedColumn> {
+        self.computed.iter().find(|computed| &*computed.name == name && self.column(name).is_none())
+    }
+
+    /// What is known of the type of what has that name.
+    pub fn family(&self, name: &str) -> Option<TypeFamily> {
+        let computed = || self.computed_column(name).map(|computed| computed.family);
+        self.column(name).map(|column| column.family).or_else(computed)
+    }
+}
+
+/// A function of a row that is asked for as if it were a column of it, and of which it is certain that it is the one that
+/// PostgreSQL calls (<https://docs.postgrest.org/en/v12/references/api/computed_fields.html>).
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct ComputedColumn {
+    pub name: Arc<str>,
+    pub family: TypeFamily,
+    /// what the result depends on beside the row
+    pub reads: Dependencies,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use super::ast::{Aggregate, Condition, EmbedForm, Field, Filter, Join, Operation, OrderTerm, Truth};
 use super::request::Range;
-use super::schema::{Dependencies, Link, Opaque, Relation, Relationship, TypeFamily};
+use super::schema::{ComputedColumn, Dependencies, Link, Opaque, Relation, Relationship, TypeFamily};
 
 /// A relation with what is wanted of it.
 #[derive(Debug)]
@@ -103,6 +103,7 @@ impl<'a> Node<'a> {
         };
         if let Some(relation) = self.known {
             all.opaque = all.opaque.or_else(|| self.opacity(relation));
+            self.computed(relation).for_each(|computed| all.add(computed.reads.clone()));
         }
         self.children.iter().for_each(|child| all.add(child.dependencies_of_branch()));
         all
@@ -117,10 +118,7 @@ impl<'a> Node<'a> {
                 Some(relation) => relation.reads.clone(),
                 None => Dependencies::opaque(Opaque::UnknownRelation),
             }),
-            // The function may read anything.
-            Link::Computed(function) => {
-                all.opaque = all.opaque.or_else(|| Some(Opaque::Function(function.id.name.clone())));
-            }
+            Link::Computed(function) => all.add(function.reads.clone()),
         }
         all
     }
@@ -142,33 +140,53 @@ impl<'a> Node<'a> {
         Some(columns)
     }
 
-    /// Why this use of the relation depends on more than its rows.
-    fn opacity(&self, relation: &Relation) -> Option<Opaque> {
-        let selected = self.select.iter().find_map(|output| match output {
-            Output::Star => None,
-            Output::Column { field, cast, aggregate, .. } => unknown(relation, field)
-                .or_else(|| cast.and_then(|cast| opacity_of_cast(relation, field, cast)))
-                .or_else(|| aggregate.and_then(|aggregate| opacity_of_aggregate(relation, field, *cast, aggregate))),
-            Output::Count { cast, .. } => cast.and_then(opacity_of_pure_cast),
-        });
-        // A term about an embedded resource can only name what that one selects.
-        let own_terms = self.order.iter().filter(|term| term.relation.is_none());
-        let ordered = || own_terms.into_iter().find_map(|term| unknown(relation, &term.field));
-        selected
-            .or_else(ordered)
-            .or_else(|| self.conditions.iter().find_map(|tree| self.opacity_of_condition(relation, tree)))
+    /// The computed columns that it asks for: selects, filters or orders by.
+    pub(super) fn computed<'r>(&self, relation: &'r Relation) -> impl Iterator<Item = &'r ComputedColumn> {
+        self.fields().into_iter().filter_map(|field| relation.computed_column(&field.column))
     }
 
-    fn opacity_of_condition(&self, relation: &Relation, condition: &Condition) -> Option<Opaque> {
-        match condition {
-            Condition::Group { children, .. } => {
-                children.iter().find_map(|child| self.opacity_of_condition(relation, child))
-            }
-            Condition::Filter(filter) if tested_embed(&self.children, filter).is_some() => None,
-            Condition::Filter(filter) => {
-                unknown(relation, &filter.field).or_else(|| opacity_of_filter(relation, filter))
+    /// Why this use of the relation depends on more than its rows, and on more than what computed columns say themselves.
+    fn opacity(&self, relation: &Relation) -> Option<Opaque> {
+        let selected = || {
+            self.select.iter().find_map(|output| match output {
+                Output::Star => None,
+                Output::Column { field, cast, aggregate, .. } => {
+                    cast.and_then(|cast| opacity_of_cast(relation, field, cast)).or_else(|| {
+                        aggregate.and_then(|aggregate| opacity_of_aggregate(relation, field, *cast, aggregate))
+                    })
+                }
+                Output::Count { cast, .. } => cast.and_then(opacity_of_pure_cast),
+            })
+        };
+        let unknown = self.fields().into_iter().find_map(|field| unknown(relation, field));
+        unknown
+            .or_else(selected)
+            .or_else(|| self.filters().into_iter().find_map(|filter| opacity_of_filter(relation, filter)))
+    }
+
+    /// What it names of its own rows.
+    fn fields(&self) -> Vec<&Field> {
+        let selected = self.select.iter().filter_map(|output| match output {
+            Output::Column { field, .. } => Some(*field),
+            Output::Star | Output::Count { .. } => None,
+        });
+        // A term about an embedded resource can only name what that one selects.
+        let ordered = self.order.iter().filter(|term| term.relation.is_none()).map(|term| &term.field);
+        selected.chain(ordered).chain(self.filters().into_iter().map(|filter| &filter.field)).collect()
+    }
+
+    /// The filters on its own rows.
+    fn filters(&self) -> Vec<&Filter> {
+        let mut filters = Vec::new();
+        let mut open = self.conditions.clone();
+        while let Some(condition) = open.pop() {
+            match condition {
+                Condition::Group { children, .. } => open.extend(children),
+                Condition::Filter(filter) if tested_embed(&self.children, filter).is_some() => {}
+                Condition::Filter(filter) => filters.push(filter),
             }
         }
+        filters
     }
 }
 
@@ -193,14 +211,14 @@ pub(super) fn tested_embed<'n, 'a>(
     Some((child, child.branch.as_ref()?))
 }
 
-/// A name that is no column may still be a function of the row, which PostgreSQL calls as if it were one.
+/// A name that is not known may still be a function of the row, which PostgreSQL calls as if it were a column.
 fn unknown(relation: &Relation, field: &Field) -> Option<Opaque> {
-    relation.column(&field.column).is_none().then_some(Opaque::UnknownColumn)
+    relation.family(&field.column).is_none().then_some(Opaque::UnknownColumn)
 }
 
 /// A date column reads `now` and `today` as the moment of the query.
 fn opacity_of_filter(relation: &Relation, filter: &Filter) -> Option<Opaque> {
-    let is_time = relation.column(&filter.field.column).is_some_and(|column| column.family == TypeFamily::Time);
+    let is_time = relation.family(&filter.field.column) == Some(TypeFamily::Time);
     (is_time && filter.field.path.is_empty() && values(&filter.operation).any(|value| names_a_moment(&value)))
         .then_some(Opaque::CurrentTime)
 }
@@ -269,9 +287,7 @@ pub(super) fn is_pure_type(sql_type: &str) -> bool {
 /// Casts whose result follows from the value alone. Any other may run a function of the user's, or read the clock.
 fn opacity_of_cast(relation: &Relation, field: &Field, cast: &str) -> Option<Opaque> {
     let cast = cast.to_ascii_lowercase();
-    let is_time = || {
-        field.path.is_empty() && relation.column(&field.column).is_some_and(|column| column.family == TypeFamily::Time)
-    };
+    let is_time = || field.path.is_empty() && relation.family(&field.column) == Some(TypeFamily::Time);
     let pure = PURE.contains(&cast.as_str()) || TIMES.contains(&cast.as_str()) && is_time();
     (!pure).then_some(Opaque::Cast)
 }

@@ -11,7 +11,7 @@ use cache_core::{
     outcome::{CollapseEnd, LeaseResult, Tier, TierResult},
 };
 
-use super::{Question, Serve};
+use super::{Question, Serve, lasting::Lasting};
 use crate::{
     error::Error,
     origin::Session,
@@ -67,6 +67,14 @@ enum Keep {
 /// How a fill ends, for all who wait for it.
 pub(super) type End = Result<Filled, Error>;
 
+/// A seat at a fill.
+enum Seat {
+    /// that of whoever began it, and does it on behalf of all; it goes on if they leave
+    Leader(Lasting<End>),
+    /// that of somebody who came later
+    Waiter(Waiter<End>),
+}
+
 impl Serve {
     /// Fills, or waits for the fill that is under way, here or on a peer (C7).
     pub(super) async fn fill(self: &Arc<Self>, question: &Arc<Question>, directives: &Directives) -> End {
@@ -84,23 +92,29 @@ impl Serve {
     }
 
     async fn fill_together(self: &Arc<Self>, question: &Arc<Question>, first: First) -> End {
-        let (waiter, collapsed) = self.join(question, first).await;
-        // Whoever began the fill has no other answer to hope for, and waits as long as a request may take.
-        let budget = self.config.limits.request_deadline;
-        let patience = if collapsed { self.config.collapse.wait_max } else { budget };
-        let wait = waiter.wait(patience).await;
-        if collapsed {
-            self.metrics.collapsed(match &wait {
-                Wait::Ended(Ok(_)) => CollapseEnd::Shared,
-                Wait::Ended(Err(_)) | Wait::Abandoned => CollapseEnd::Failed,
-                Wait::Impatient => CollapseEnd::Impatient,
-            });
+        match self.join(question, first).await {
+            Seat::Leader(fill) => {
+                // Whoever began the fill has no other answer to hope for, and waits as long as a request may take.
+                let budget = self.config.limits.request_deadline;
+                tokio::time::timeout(budget, fill).await.unwrap_or(Err(Error::Deadline { budget }))
+            }
+            Seat::Waiter(waiter) => self.wait(waiter).await,
         }
+    }
+
+    /// Waits for the fill of another request.
+    async fn wait(&self, waiter: Waiter<End>) -> End {
+        let patience = self.config.collapse.wait_max;
+        let wait = waiter.wait(patience).await;
+        self.metrics.collapsed(match &wait {
+            Wait::Ended(Ok(_)) => CollapseEnd::Shared,
+            Wait::Ended(Err(_)) | Wait::Abandoned => CollapseEnd::Failed,
+            Wait::Impatient => CollapseEnd::Impatient,
+        });
         match wait {
-            Wait::Ended(end) => end.map(|filled| Filled { collapsed, ..filled }),
+            Wait::Ended(end) => end.map(|filled| Filled { collapsed: true, ..filled }),
             Wait::Abandoned => Err(Error::Abandoned),
-            Wait::Impatient if collapsed => Err(Error::Impatient { patience }),
-            Wait::Impatient => Err(Error::Deadline { budget }),
+            Wait::Impatient => Err(Error::Impatient { patience }),
         }
     }
 
@@ -108,7 +122,11 @@ impl Serve {
     pub(super) fn revalidate(self: &Arc<Self>, question: &Arc<Question>) {
         let (serve, question) = (self.clone(), question.clone());
         // Whoever comes next finds the new entry; nobody waits for this one.
-        self.tasks.spawn(async move { drop(serve.join(&question, First::Seek(Wanted::FreshAnswer)).await) });
+        self.tasks.spawn(async move {
+            if let Seat::Leader(fill) = serve.join(&question, First::Seek(Wanted::FreshAnswer)).await {
+                drop(fill.await);
+            }
+        });
     }
 
     /// Fills past all others: for a request that must not get what was read before it came.
@@ -122,21 +140,23 @@ impl Serve {
         let (serve, question) = (self.clone(), question.clone());
         let keep =
             if matches!(why, Forward::NoCache | Forward::Token | Forward::Missing(_)) { Keep::Yes } else { Keep::No };
-        let fill = async move { serve.ask(&question, &session, ticket, keep, None).await };
-        // Spawned: a query that was sent is worth its answer, even if the client has gone.
-        self.tasks.spawn(fill).await.unwrap_or(Err(Error::Abandoned))
+        // A query that was sent is worth its answer, even if the client has gone.
+        Lasting::new(&self.tasks, async move { serve.ask(&question, &session, ticket, keep, None).await }).await
     }
 
-    /// A seat at the fill of this question, which is begun if nobody has; and whether somebody had.
-    async fn join(self: &Arc<Self>, question: &Arc<Question>, first: First) -> (Waiter<End>, bool) {
+    /// A seat at the fill of this question, which is begun if nobody has.
+    async fn join(self: &Arc<Self>, question: &Arc<Question>, first: First) -> Seat {
         let ticket = self.cache.begin_on(&question.key, &question.dependence).await;
         let now: Moment = ticket.began();
         match self.fills.join(&question.key, now, self.cache.joinable(&ticket)) {
-            Joined::Waiter(waiter) => (waiter, true),
-            Joined::Leader(leader, waiter) => {
+            Joined::Waiter(waiter) => Seat::Waiter(waiter),
+            Joined::Leader(leader, _) => {
                 let (serve, question) = (self.clone(), question.clone());
-                self.tasks.spawn(async move { leader.end(serve.lead(&question, ticket, first).await) });
-                (waiter, false)
+                Seat::Leader(Lasting::new(&self.tasks, async move {
+                    let end = serve.lead(&question, ticket, first).await;
+                    leader.end(end.clone());
+                    end
+                }))
             }
         }
     }
@@ -167,7 +187,7 @@ impl Serve {
         Filled { entry, whence: Whence::Tier { tier, right, lease }, collapsed: false }
     }
 
-    /// Asks Postgres, within the budget of one request, and stores the answer.
+    /// Asks Postgres, within the budget of one request, and stores the answer in L1.
     async fn ask(
         &self,
         question: &Question,
@@ -182,7 +202,7 @@ impl Serve {
         // What a function says of the answer is said to this request alone: a cookie must not reach another (C6).
         let keep = if answer.said.is_nothing() { keep } else { Keep::No };
         let rendered = question.plan.shape.answer(answer)?;
-        let response = StoredResponse::new(rendered.status, rendered.headers.into_vec(), rendered.body);
+        let response = StoredResponse::new(rendered.status, &rendered.headers, &rendered.body);
         let lifetimes = question.lifetimes(rand::random());
         let (entry, stored) = match keep {
             Keep::Yes => {

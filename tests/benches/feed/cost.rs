@@ -26,7 +26,12 @@ pub(super) async fn measure() {
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         without.push(round(&postgres, &database).await);
-        let node = NodeBuilder::on(&database).redis(&redis).set("feed", "logical").start_process().await;
+        let node = NodeBuilder::on(&database)
+            .redis(&redis)
+            .unset("redis_timeout")
+            .set("feed", "logical")
+            .start_process()
+            .await;
         with.push(round(&postgres, &database).await);
         drop(node);
         // The slot keeps the log, and would make the next round pay for this one.

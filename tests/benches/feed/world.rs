@@ -41,7 +41,11 @@ impl World {
 
     /// A node in this world.
     pub(super) fn node(&self) -> NodeBuilder {
-        NodeBuilder::on(&self.database).redis(&self.redis).set("feed", "logical").set("ttl_jitter", "0%")
+        NodeBuilder::on(&self.database)
+            .redis(&self.redis)
+            .unset("redis_timeout")
+            .set("feed", "logical")
+            .set("ttl_jitter", "0%")
     }
 
     /// A connection to each node.

@@ -228,6 +228,7 @@ impl Seat {
         };
         let (port, admin_port) = (free_port(), free_port());
         let builder = NodeBuilder::at(url)
+            .unset("redis_timeout")
             .set("redis_url", redis_url)
             .set("feed", "logical")
             .set("jwt_secret", schema::SECRET)

@@ -35,6 +35,32 @@ impl Pair {
         Self { node, postgrest, databases: vec![database] }
     }
 
+    /// The same with these settings of the application, and after this SQL.
+    pub(super) async fn with_app_settings(settings: &[(&str, &str)], sql: &str) -> Self {
+        let database = prepared().await;
+        database.execute(sql).await;
+        let (mut node, mut postgrest) = builders(&database, &database);
+        let mut toml = "[app_settings]\n".to_owned();
+        for (name, value) in settings {
+            postgrest = postgrest.set(&format!("app_settings_{name}"), *value);
+            // JSON writes a text as TOML does.
+            toml.push_str(&format!("{name} = {}\n", serde_json::json!(value)));
+        }
+        node = node.toml(&toml);
+        let (node, postgrest) = tokio::join!(node.start(), postgrest.start());
+        Self { node, postgrest, databases: vec![database] }
+    }
+
+    /// The same with settings that this SQL leaves in a database of that name, and this function makes.
+    pub(super) async fn with_stored_settings(function: &str, sql: impl Fn(&str) -> String) -> Self {
+        let database = prepared().await;
+        database.execute(&sql(database.name())).await;
+        let node = NodeBuilder::on(&database).set("db_pre_config", function);
+        let postgrest = PostgRestBuilder::on(&database).set("db_config", "true").set("db_pre_config", function);
+        let (node, postgrest) = tokio::join!(node.start(), postgrest.start());
+        Self { node, postgrest, databases: vec![database] }
+    }
+
     /// Each on a database of its own, for writes, which may be rolled back.
     pub(super) async fn writing() -> Self {
         let (ours, theirs) = tokio::join!(prepared(), prepared());
@@ -89,10 +115,15 @@ async fn prepared() -> Database {
     database
 }
 
-async fn start(ours: &Database, theirs: &Database, settings: &[(&str, &str)]) -> (Node, PostgRest) {
+fn builders(ours: &Database, theirs: &Database) -> (NodeBuilder, PostgRestBuilder) {
     const SCHEMAS: &str = "shop,odd,public";
-    let (mut node, mut postgrest) = (NodeBuilder::on(ours), PostgRestBuilder::on(theirs));
-    for (name, value) in [("db_schemas", SCHEMAS)].iter().chain(settings) {
+    let (node, postgrest) = (NodeBuilder::on(ours), PostgRestBuilder::on(theirs));
+    (node.set("db_schemas", SCHEMAS), postgrest.set("db_schemas", SCHEMAS))
+}
+
+async fn start(ours: &Database, theirs: &Database, settings: &[(&str, &str)]) -> (Node, PostgRest) {
+    let (mut node, mut postgrest) = builders(ours, theirs);
+    for (name, value) in settings {
         (node, postgrest) = (node.set(name, *value), postgrest.set(name, *value));
     }
     tokio::join!(node.start(), postgrest.start())

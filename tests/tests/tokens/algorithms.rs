@@ -11,6 +11,14 @@ const P256: &str = include_str!("test_keys/p256.pem");
 const P384: &str = include_str!("test_keys/p384.pem");
 const ED25519: &str = include_str!("test_keys/ed.pem");
 
+/// A key on P-521, and a token of the role `token_user` that it signed with ES512: made by OpenSSL, because the library cannot.
+const P521: &str = r#"{"kty":"EC","crv":"P-521",
+    "x":"AD-I67qP7p9kUhNITPwFBzq0TCFWyxfgg0aWTxuj419bw5eOY4PAAhtG2R5o9A7rb6FVmzhcQrC9BTpHeK49yJpR",
+    "y":"AXcBjCwAQeo8zsX0nYdcbNejspIdWX2EryFDTYQiPkUWSNCf_it5NaK0pOijY4IgGC8Mm4G2pnNmdbJPamDwDNMT"}"#;
+const SIGNED_WITH_ES512: &str = "eyJhbGciOiJFUzUxMiJ9.eyJyb2xlIjoidG9rZW5fdXNlciJ9.AIi-F4MNyjAXTwtmqZonsObn8G6YS1NooKnrXjeXvthgn_oekd\
+    gbPxy2kyG16ZiY1EYqqV6yw21dNl__WkQbD_UiAVJOEpK9b8r5RUqEOTZbn50lDTFagPy9xal_GQfmcnNOD-KD8OxJBKYGt-LQhN\
+    qiqivg-pgrRPlB6fIpWHCP6iIJ";
+
 const FORGED: &str = "JWSError JWSInvalidSignature";
 
 fn key(algorithm: Algorithm) -> EncodingKey {
@@ -51,6 +59,23 @@ async fn every_algorithm_lets_its_signers_in() {
         let forged = format!("{message}.{other}{}", &signature[1..]);
         expect_refused(get(node.rest(), "/airlines", &forged).await, FORGED);
     }
+}
+
+#[tokio::test]
+async fn es512_lets_its_signers_in() {
+    let point: Value = serde_json::from_str(P521).expect("it is a JWK");
+    let mut named = point.clone();
+    named["alg"] = json!("ES512");
+    for keys in [vec![point.clone()], vec![public(Algorithm::ES256), named]] {
+        let (_database, node) = node_with_keys(&keys).await;
+        get(node.rest(), "/airlines", SIGNED_WITH_ES512).await.expect_status(200);
+        let (message, signature) = SIGNED_WITH_ES512.rsplit_once('.').expect("three parts");
+        for forged in [format!("AB{}", &signature[2..]), signature[..88].to_owned(), String::new()] {
+            expect_refused(get(node.rest(), "/airlines", &format!("{message}.{forged}")).await, FORGED);
+        }
+    }
+    let (_database, node) = node_with_keys(&[public(Algorithm::ES256)]).await;
+    expect_refused(get(node.rest(), "/airlines", SIGNED_WITH_ES512).await, FORGED);
 }
 
 #[tokio::test]

@@ -5,11 +5,12 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::super::failure::Failure;
-use super::super::serve;
+use super::super::{serve, setup};
 use super::hints;
 use super::redis::PrivateRedis;
 use crate::config::Inputs;
 use crate::embedded::Embedded;
+use crate::feed::Kind;
 
 /// Tasks of the node that have not ended by then are dropped, which closes their connections.
 const TASKS_END_WITHIN: Duration = Duration::from_secs(2);
@@ -24,9 +25,10 @@ pub(super) fn run(mut inputs: Inputs) -> Result<(), Failure> {
     inputs.command = [
         ("database_url", embedded.url()),
         ("db_anon_role", Embedded::ANON_ROLE.to_owned()),
-        // The embedded Postgres serves one connection; a second would wait forever.
-        ("db_pool_max", "1".to_owned()),
-        ("feed", "none".to_owned()),
+        // They take turns on one connection: one for requests, and one so that the auditor is not left without.
+        ("db_pool_max", "2".to_owned()),
+        // Its log cannot be decoded.
+        ("feed", Kind::Trigger.as_str().to_owned()),
     ]
     .into_iter()
     .chain(redis.as_ref().map(|redis| ("redis_url", redis.url())))
@@ -38,12 +40,13 @@ pub(super) fn run(mut inputs: Inputs) -> Result<(), Failure> {
     let config = serve::load(&inputs)?;
     let runtime = serve::runtime(config.workers)?;
     let outcome = runtime.block_on(async {
-        let hints = tokio::spawn(hints::print_when_ready(config.listeners.clone()));
+        setup::install_triggers(&config).await?;
+        let hints = tokio::spawn(hints::print_when_ready(config.listeners.clone(), embedded.url()));
         let outcome = serve::run_node(config).await;
         hints.abort();
         outcome
     });
-    // Before `embedded` goes, which would wait for connections that are still open.
+    // Before `embedded` goes, so that no session is cut off in the middle of something.
     runtime.shutdown_timeout(TASKS_END_WITHIN);
     outcome
 }

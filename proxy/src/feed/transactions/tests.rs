@@ -1,6 +1,5 @@
 use cache_core::{
     coherence::Epoch,
-    tag::Tag,
     template::{Edition, Templates},
 };
 

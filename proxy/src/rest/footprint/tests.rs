@@ -34,6 +34,7 @@ fn relation(name: &str, columns: &[&str], key: &[&str], told: &[&str]) -> Relati
         id: id(name),
         kind: RelationKind::Table,
         columns: columns.iter().map(column).collect(),
+        computed: Vec::new(),
         primary_key: key.iter().map(|column| Arc::from(*column)).collect(),
         unique_keys: Vec::new(),
         reads: Dependencies { tables: vec![id(name)], ..Dependencies::default() },

@@ -32,6 +32,7 @@ fn schema() -> SchemaCache {
             column("at", "timestamp with time zone", TypeFamily::Time),
             column("data", "jsonb", TypeFamily::Json),
         ],
+        computed: Vec::new(),
         primary_key: vec!["id".into()],
         unique_keys: Vec::new(),
         reads: Dependencies { tables: vec![table("flights")], ..Dependencies::default() },

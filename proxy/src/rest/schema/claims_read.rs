@@ -7,7 +7,7 @@ use std::sync::Arc;
 pub(super) type Path = Vec<Arc<str>>;
 
 /// The claims that are read. No path in it leads through another one.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ClaimsRead(BTreeSet<Path>);
 
 impl ClaimsRead {

@@ -3,6 +3,7 @@
 mod keys;
 mod objects;
 mod media;
+mod computed;
 mod routines;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,7 +14,7 @@ use tokio_postgres::{Client, Error, Row};
 use super::equality::{Collation, Equality, TypeKind};
 use super::expression::References;
 use super::graph::{Durability, Graph, Identity, Node, RowSecurity, SideEffects};
-use super::relationship::{self, Computed, Rows, Shown};
+use super::relationship::Shown;
 use super::target_list::{self, origins};
 use super::{Column, Fill, ForeignKey, Opaque, Parts, Relation, RelationKind, SchemaCache, TableId, TypeFamily};
 
@@ -33,6 +34,7 @@ async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error>
     let (graph, lineage, mut definitions) = load_graph(client, schemas).await?;
     let mut columns = load_columns(client, schemas).await?;
     let shown = load_shown(client, &graph, &lineage, schemas).await?;
+    let mut computed_columns = computed::load_columns(client, &graph, schemas).await?;
     let mut keys = keys::load_keys(client).await?;
     keys::keys_of_views(&shown, &graph, &mut keys);
     let mut relations = Vec::new();
@@ -49,6 +51,7 @@ async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error>
             id: node.id.clone(),
             kind: node.kind,
             columns,
+            computed: computed_columns.remove(oid).unwrap_or_default(),
             primary_key,
             unique_keys,
             reads,
@@ -58,7 +61,7 @@ async fn load(client: &Client, schemas: &[String]) -> Result<SchemaCache, Error>
         });
     }
     let foreign_keys = load_foreign_keys(client, &graph).await?;
-    let computed = load_computed(client, &graph).await?;
+    let computed = computed::load_relationships(client, &graph).await?;
     let routines = routines::load_routines(client, &graph, schemas).await?;
     let (handlers, versions) = media::load_handlers(client, schemas).await?;
     definitions.extend(versions);
@@ -209,9 +212,11 @@ fn relation_kind(code: &str) -> Option<RelationKind> {
     }
 }
 
+/// An identity that takes other values has a default of its own, which no expression says: the next of its sequence.
 const COLUMNS: &str = "\
 SELECT a.attrelid, a.attname::text, format_type(a.atttypid, a.atttypmod), a.attnotnull, \
-a.attidentity <> '', a.attgenerated <> '', pg_get_expr(d.adbin, d.adrelid), \
+a.attidentity <> '', a.attgenerated <> '', \
+CASE WHEN a.attidentity = 'd' THEN format('nextval(%L)', q.objid::regclass) ELSE pg_get_expr(d.adbin, d.adrelid) END, \
 coalesce(e.typname, m.typname, b.typname, t.typname)::text, coalesce(a.attacl::text, ''), \
 a.atttypid, t.typtype = 'e', coalesce(o.collisdeterministic, false) \
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -219,6 +224,8 @@ JOIN pg_type t ON t.oid = a.atttypid LEFT JOIN pg_type b ON t.typtype = 'd' AND 
 LEFT JOIN pg_type e ON t.typelem <> 0 AND t.typlen = -1 AND e.oid = t.typelem \
 LEFT JOIN pg_range r ON t.oid IN (r.rngtypid, r.rngmultitypid) LEFT JOIN pg_type m ON m.oid = r.rngsubtype \
 LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+LEFT JOIN pg_depend q ON a.attidentity = 'd' AND q.refobjid = a.attrelid AND q.refobjsubid = a.attnum \
+AND q.deptype = 'i' AND q.classid = 'pg_class'::regclass AND q.refclassid = 'pg_class'::regclass \
 LEFT JOIN pg_collation o ON o.oid = a.attcollation \
 WHERE n.nspname = ANY ($1) AND a.attnum > 0 AND NOT a.attisdropped \
 AND c.relkind IN ('r', 'p', 'v', 'm', 'f') ORDER BY a.attrelid, a.attnum";
@@ -289,29 +296,6 @@ async fn load_foreign_keys(client: &Client, graph: &Graph) -> Result<Vec<Foreign
         });
     }
     Ok(foreign_keys)
-}
-
-const COMPUTED: &str = "\
-SELECT n.nspname::text, p.proname::text, a.oid, r.oid, NOT p.proretset OR p.prorows = 1 \
-FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace \
-JOIN pg_class a ON a.reltype = p.proargtypes[0] JOIN pg_class r ON r.reltype = p.prorettype \
-WHERE p.pronargs = 1 AND p.oid >= 16384 AND a.relkind IN ('v', 'r', 'm', 'f', 'p') \
-AND r.relkind IN ('v', 'r', 'm', 'f', 'p') ORDER BY 1, 2, 3";
-
-async fn load_computed(client: &Client, graph: &Graph) -> Result<Vec<Computed>, Error> {
-    let mut computed = Vec::new();
-    for row in client.query(COMPUTED, &[]).await? {
-        let ends = (graph.nodes.get(&row.get(2)), graph.nodes.get(&row.get(3)));
-        let (Some(table), Some(foreign)) = ends else { continue };
-        let id = TableId { schema: row.get::<_, &str>(0).into(), name: row.get::<_, &str>(1).into() };
-        let returns = if row.get(4) { Rows::One } else { Rows::Many };
-        computed.push(Computed {
-            table: table.id.clone(),
-            foreign: foreign.id.clone(),
-            function: relationship::Function { id, returns },
-        });
-    }
-    Ok(computed)
 }
 
 /// Who may do what, beside the privileges on relations, and who connects to what: an answer depends on it, though the

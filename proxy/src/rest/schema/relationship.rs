@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::{ForeignKey, Relation, TableId};
+use super::{Dependencies, ForeignKey, Relation, TableId};
 
 /// One way from a relation to a related one. The order is that in which PostgREST lists alternatives.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -52,6 +52,8 @@ pub(in crate::rest) struct Junction {
 pub(in crate::rest) struct Function {
     pub(in crate::rest) id: TableId,
     pub(in crate::rest) returns: Rows,
+    /// what the result depends on beside the row
+    pub(in crate::rest) reads: Dependencies,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
