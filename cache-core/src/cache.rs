@@ -31,7 +31,7 @@ use crate::{
     sabotage::{self, Protection},
     tag::{Slots, Tag, Tags},
     template::{Edition, Published, RegisterError, Template, Templates},
-    tier::{L1, L2, L2Answer},
+    tier::{L1, L2, L2Answer, Revision},
 };
 
 /// Registrations of a fill's templates at most: more than one only if a new epoch begins meanwhile.
@@ -417,13 +417,25 @@ impl<V: Value> TwoTier<V> {
     /// Whether an entry that was found in this tier may answer a request with these directives.
     #[must_use]
     pub fn judge(&self, entry: Arc<Entry<V>>, tier: Tier, directives: &Directives, now: Moment) -> Lookup<V> {
-        let proof = self.coherence.judge(&entry.stamp, entry.filled, now);
-        let purged = proof == Proof::Incoherent && self.coherence.was_purged(entry.began);
-        match freshness::judge(entry.age(now), &entry.lifetimes, proof, purged, directives) {
+        match self.verdict(&entry, directives, now) {
             Verdict::Refuse { because, if_error, expired_for } => {
                 Lookup::Missing(Missing { because, if_error: if_error.then_some((entry, expired_for)) })
             }
             Verdict::Serve(right) => Lookup::Found(Found { entry, tier, right }),
         }
+    }
+
+    /// The same, for who keeps the entry.
+    #[must_use]
+    pub fn verdict(&self, entry: &Entry<V>, directives: &Directives, now: Moment) -> Verdict {
+        let proof = self.coherence.judge(&entry.stamp, entry.filled, now);
+        let purged = proof == Proof::Incoherent && self.coherence.was_purged(entry.began);
+        freshness::judge(entry.age(now), &entry.lifetimes, proof, purged, directives)
+    }
+
+    /// See [`Revision`].
+    #[must_use]
+    pub fn revision(&self, key: &CacheKey) -> Revision {
+        self.l1.revision(key)
     }
 }

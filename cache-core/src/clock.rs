@@ -81,6 +81,12 @@ impl Clock {
         Moment(ORIGIN_NANOS + nanos(self.origin.elapsed()))
     }
 
+    /// A reading of the monotonic clock that was taken already.
+    #[must_use]
+    pub fn at(&self, instant: Instant) -> Moment {
+        Moment(ORIGIN_NANOS + nanos(instant.saturating_duration_since(self.origin)))
+    }
+
     /// The present on the wall clock.
     #[must_use]
     pub fn wall(&self) -> WallMillis {

@@ -4,6 +4,6 @@ mod l1;
 mod l2;
 
 pub use self::{
-    l1::L1,
+    l1::{L1, Revision},
     l2::{L2, L2Answer},
 };

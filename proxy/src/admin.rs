@@ -161,6 +161,7 @@ fn metrics(serve: &Serve) -> Answer {
     let cache = &serve.cache;
     let (l1_entries, l1_bytes) = cache.l1_size();
     let (pool_idle, pool_in_use) = serve.origin.connections();
+    serve.settle_metrics();
     let text = serve.metrics.render(Gauges {
         l1_entries,
         l1_bytes,

@@ -16,6 +16,7 @@ use cache_core::{
     redis::RedisLink,
     tag::SlotCount,
 };
+use hyper_util::service::TowerToHyperService;
 use tokio::{signal::unix, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +25,7 @@ use crate::{
     config::{Config, Loaded},
     error::Error,
     feed::{self, Choice, Feed},
+    front::Front,
     listener::{Allowance, Listener},
     origin::{Denied, Origin},
     readiness::Readiness,
@@ -108,7 +110,7 @@ impl Node {
         let drains = [CancellationToken::new(), CancellationToken::new()];
         // Operators first: a node that waits for Postgres is alive. If it does not start after all, nobody is left.
         let started = Arc::new(OnceLock::new());
-        let admin_service = Admin::new(started.clone(), readiness.clone(), view);
+        let admin_service = TowerToHyperService::new(Admin::new(started.clone(), readiness.clone(), view));
         let not_started = drains[1].clone().drop_guard();
         let admin = tokio::spawn(admin.serve(admin_service, allowance, drains[1].clone()));
         let database = config.database.clone();
@@ -117,8 +119,8 @@ impl Node {
         let reloader = Reloader::start(serve.clone(), &database);
         let _first = started.set(serve.clone());
         readiness.raise();
-        let stack = stack(serve.clone(), &limits, readiness.clone());
-        let listeners = [tokio::spawn(service.serve(stack, allowance, drains[0].clone())), admin];
+        let front = Front::new(serve.clone(), readiness.clone(), stack(serve.clone(), &limits, readiness.clone()));
+        let listeners = [tokio::spawn(service.serve(front, allowance, drains[0].clone())), admin];
         not_started.disarm();
         tracing::info!(%listen, %admin_listen, "ready");
         let drain_timeout = limits.drain_timeout;

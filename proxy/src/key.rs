@@ -6,7 +6,7 @@ mod rows;
 use std::borrow::Cow;
 
 use cache_core::{key::CacheKey, tag::Tag};
-use http::{HeaderMap, HeaderName, Method, header};
+use http::{HeaderMap, HeaderName, Method};
 use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
 
@@ -19,15 +19,18 @@ use crate::{
 /// Version of the layout of a cache key: part of the key, so that two releases never share an entry by accident.
 const LAYOUT: u8 = 2;
 
-/// Request headers that may change what is asked. Everything else (`User-Agent`, cookies, ...) cannot.
-const SIGNIFICANT: [HeaderName; 6] = [
-    header::ACCEPT,
-    header::RANGE,
-    header::AUTHORIZATION,
-    HeaderName::from_static("prefer"),
-    HeaderName::from_static("range-unit"),
-    HeaderName::from_static("accept-profile"),
-];
+/// The number of a request header that may change what is asked. Everything else (`User-Agent`, cookies, ...) cannot.
+fn significance(name: &HeaderName) -> Option<u8> {
+    match name.as_str() {
+        "accept" => Some(0),
+        "range" => Some(1),
+        "authorization" => Some(2),
+        "prefer" => Some(3),
+        "range-unit" => Some(4),
+        "accept-profile" => Some(5),
+        _ => None,
+    }
+}
 
 /// The bytes of a request that decide what it asks: method, target, significant headers. Built on the stack.
 pub type RawKey = SmallVec<[u8; 512]>;
@@ -39,12 +42,12 @@ pub fn raw(method: &Method, target: &str, headers: &HeaderMap) -> RawKey {
     key.extend_from_slice(method.as_str().as_bytes());
     key.push(b' ');
     key.extend_from_slice(target.as_bytes());
-    for (number, name) in (0u8..).zip(&SIGNIFICANT) {
-        for value in headers.get_all(name) {
-            // A line break cannot be part of a target or of a header value, so parts cannot run into each other.
-            key.extend_from_slice(&[b'\n', number]);
-            key.extend_from_slice(value.as_bytes());
-        }
+    // In one pass, in the order in which they came: a client that changes the order is answered all the same.
+    for (name, value) in headers {
+        let Some(number) = significance(name) else { continue };
+        // A line break cannot be part of a target or of a header value, so parts cannot run into each other.
+        key.extend_from_slice(&[b'\n', number]);
+        key.extend_from_slice(value.as_bytes());
     }
     key
 }
@@ -122,6 +125,8 @@ pub fn url(path: &str, query: Option<&str>) -> Tag {
 
 #[cfg(test)]
 mod tests {
+    use http::header;
+
     use super::*;
 
     #[test]

@@ -8,6 +8,7 @@ mod reload;
 pub mod stored_settings;
 mod listener;
 mod admin;
+mod front;
 mod stack;
 mod layers;
 mod readiness;

@@ -1,24 +1,34 @@
 //! Accepts connections, serves HTTP/1.1 and h2c on them, and drains.
 
-use std::{convert::Infallible, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+mod watch;
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
-    service::TowerToHyperService,
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::Service,
 };
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpSocket, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
-    time::{sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tower::Service;
+
+use self::watch::{Watch, Watched};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
@@ -28,6 +38,10 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// How often to look whether the rest of it has come.
 const PREFACE_PAUSE: Duration = Duration::from_millis(10);
+/// How often the listener looks for connections that wait too long: so many times in what they are allowed ..
+const LOOKS: u32 = 16;
+/// .. but not more often than this, and not less often than that.
+const LOOK_EVERY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 /// What a connection beyond the limit has to read its answer and go.
 const TURN_AWAY_WITHIN: Duration = Duration::from_secs(1);
 /// What a connection beyond the limit gets before it is closed.
@@ -75,11 +89,17 @@ impl Listener {
     {
         let places = Arc::new(Semaphore::new(allowance.connections_max));
         let connections = TaskTracker::new();
-        let builder = connection_builder(allowance.header_read_timeout);
+        let watch = Arc::new(Watch::default());
+        let mut looks = interval((allowance.header_read_timeout / LOOKS).clamp(LOOK_EVERY.0, LOOK_EVERY.1));
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let stream = tokio::select! {
                 biased;
                 () = drain.cancelled() => break,
+                _ = looks.tick() => {
+                    watch.look(Instant::now());
+                    continue;
+                }
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
                     Err(error) => {
@@ -91,29 +111,22 @@ impl Listener {
             };
             match places.clone().try_acquire_owned() {
                 Ok(place) => {
-                    let patience = allowance.header_read_timeout;
-                    let connection = Connection { builder: builder.clone(), patience, place };
+                    let connection = Connection { allowance, watched: watch.over(), place };
                     connections.spawn(connection.serve(stream, service.clone(), drain.clone()));
                 }
                 Err(_) => drop(connections.spawn(turn_away(stream))),
             }
         }
         drop(self.listener);
+        watch.dismiss();
         connections.close();
         connections.wait().await;
     }
 }
 
-fn connection_builder(header_read_timeout: Duration) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(header_read_timeout);
-    builder.http2().timer(TokioTimer::new());
-    builder
-}
-
 struct Connection {
-    builder: auto::Builder<TokioExecutor>,
-    patience: Duration,
+    allowance: Allowance,
+    watched: Watched,
     place: OwnedSemaphorePermit,
 }
 
@@ -121,28 +134,30 @@ impl Connection {
     async fn serve<S>(self, stream: TcpStream, service: S, drain: CancellationToken)
     where
         S: Service<Request<Incoming>, Response = Response<Full<Bytes>>, Error = Infallible, Future: Send>
-            + Clone
             + Send
             + 'static,
     {
         let heard = tokio::select! {
             biased;
-            heard = timeout(self.patience, until_it_speaks(&stream)) => heard.is_ok(),
-            () = drain.cancelled() => false,
+            heard = timeout(self.allowance.header_read_timeout, until_it_speaks(&stream)) => heard.ok(),
+            () = drain.cancelled() => None,
         };
-        if !heard {
-            return;
-        }
+        let Some(speaks) = heard else { return };
         // Answers are written whole: waiting to fill a packet only delays them.
         drop(stream.set_nodelay(true));
-        let service = TowerToHyperService::new(service);
-        let mut connection = pin!(self.builder.serve_connection(TokioIo::new(stream), service));
-        let end = tokio::select! {
-            biased;
-            end = connection.as_mut() => end,
-            () = drain.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let stream = TokioIo::new(stream);
+        let end = match speaks {
+            Speaks::Http1 => {
+                let mut builder = http1::Builder::new();
+                builder.timer(self.watched.timer()).header_read_timeout(self.allowance.header_read_timeout);
+                let connection = pin!(builder.serve_connection(stream, service));
+                self.watched.drive(connection, http1::Connection::graceful_shutdown).await
+            }
+            Speaks::Http2 => {
+                let mut builder = http2::Builder::new(TokioExecutor::new());
+                builder.timer(TokioTimer::new());
+                let connection = pin!(builder.serve_connection(stream, service));
+                self.watched.drive(connection, http2::Connection::graceful_shutdown).await
             }
         };
         if let Err(error) = end {
@@ -152,18 +167,28 @@ impl Connection {
     }
 }
 
-/// Waits until it can be told which HTTP is spoken. hyper waits for that without an end: its timeout is that of
-/// HTTP/1.1, and whoever says nothing, or the first half of the HTTP/2 preface, would keep a place for ever.
-async fn until_it_speaks(stream: &TcpStream) {
+/// Which HTTP a client speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Speaks {
+    Http1,
+    Http2,
+}
+
+/// Waits until it can be told which HTTP is spoken. Whoever says nothing, or the first half of the HTTP/2 preface, must not
+/// keep a place for ever, so the caller has to set a limit. A client that went away speaks HTTP/1.1, which hyper will find out.
+async fn until_it_speaks(stream: &TcpStream) -> Speaks {
     let mut start = [0; PREFACE.len()];
-    while let Ok(length) = stream.peek(&mut start).await {
-        let undecided = length > 0 && length < PREFACE.len() && PREFACE.starts_with(&start[..length]);
-        if !undecided {
-            return;
+    while let Ok(length @ 1..) = stream.peek(&mut start).await {
+        if start == *PREFACE {
+            return Speaks::Http2;
+        }
+        if !PREFACE.starts_with(&start[..length]) {
+            return Speaks::Http1;
         }
         // What was only looked at stays readable, so the socket does not tell when there is more.
         sleep(PREFACE_PAUSE).await;
     }
+    Speaks::Http1
 }
 
 /// Says why, instead of leaving the client to guess.

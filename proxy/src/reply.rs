@@ -1,20 +1,20 @@
 //! What goes back: a stored answer dressed for this request.
 
 mod cache_status;
+mod head;
 mod stored;
 
-use std::{
-    fmt::{self, Write},
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use cache_core::{clock::Moment, entry::Entry};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
 use http_body_util::Full;
+use smallvec::SmallVec;
 
 pub use self::{
     cache_status::{CacheStatus, Forward},
+    head::Head,
     stored::StoredResponse,
 };
 use crate::{
@@ -58,8 +58,8 @@ pub struct Asked<'r> {
 pub fn to_read(asked: Asked<'_>, entry: &Entry<StoredResponse>, status: CacheStatus, now: Moment) -> Reply {
     let stored = &entry.value;
     let mut headers = HeaderMap::with_capacity(16);
-    for (name, value) in &stored.headers {
-        headers.append(name, value.clone());
+    for (name, value) in stored.headers() {
+        headers.append(name, value);
     }
     if let Some(location) = asked.location {
         headers.insert(header::CONTENT_LOCATION, location.clone());
@@ -67,23 +67,22 @@ pub fn to_read(asked: Asked<'_>, entry: &Entry<StoredResponse>, status: CacheSta
     // Postgres builds no body for HEAD. What only the body could tell stays out (RFC 9110, section 9.3.2): the validator
     // of nothing would be taken for that of the answer to GET.
     if asked.method != Method::HEAD {
-        headers.insert(header::ETAG, stored.etag.clone());
+        headers.insert(header::ETAG, stored.etag());
     }
     headers.insert(header::VARY, VARY);
     headers.insert(header::AGE, HeaderValue::from(entry.age(now).as_secs()));
     headers.insert(CACHE_STATUS, status.header());
-    // RFC 9110, section 13.2.1: a condition counts only if the answer would be a success without it.
-    let unchanged = stored.status.is_success() && is_unchanged(asked.headers, &stored.etag);
+    let unchanged = is_unchanged(asked.headers, stored);
     let mut response = Response::new(Full::new(Bytes::new()));
     if unchanged {
         // RFC 9110, section 15.4.5: what describes the representation stays out, what selects and dates it stays in.
         headers.remove(header::CONTENT_TYPE);
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     } else {
-        *response.status_mut() = stored.status;
+        *response.status_mut() = stored.status();
         // The body of a HEAD was never built (its plan leaves it out), so its length is not known either.
         if asked.method != Method::HEAD {
-            *response.body_mut() = Full::new(stored.body.clone());
+            *response.body_mut() = Full::new(stored.body());
         }
     }
     *response.headers_mut() = headers;
@@ -136,21 +135,40 @@ pub fn to_error(error: &Error) -> Reply {
 
 /// Adds `Server-Timing` (W3C): how long the proxy took, in milliseconds.
 pub fn add_timing(headers: &mut HeaderMap, outcome: RequestOutcome, elapsed: Duration) {
+    headers.insert(SERVER_TIMING, timing(outcome, elapsed));
+}
+
+/// See [`add_timing`]. Every answer carries one, so it is written digit by digit.
+fn timing(outcome: RequestOutcome, elapsed: Duration) -> HeaderValue {
+    let mut text: SmallVec<[u8; 64]> = SmallVec::new();
+    text.extend_from_slice(b"transom;desc=");
+    text.extend_from_slice(outcome.as_str().as_bytes());
+    text.extend_from_slice(b";dur=");
     let micros = elapsed.as_micros();
-    let value =
-        format_value(format_args!("transom;desc={};dur={}.{:03}", outcome.as_str(), micros / 1_000, micros % 1_000));
-    headers.insert(SERVER_TIMING, value);
+    match micros / 1_000 {
+        0 => text.push(b'0'),
+        millis => text.extend_from_slice(millis.to_string().as_bytes()),
+    }
+    let digit = |number: u128| b'0' + u8::try_from(number % 10).expect("one digit");
+    text.extend_from_slice(&[b'.', digit(micros / 100), digit(micros / 10), digit(micros)]);
+    HeaderValue::from_bytes(&text).expect("our own words are visible ASCII")
 }
 
 /// A header value of our own making: visible ASCII only.
 fn format_value(text: fmt::Arguments<'_>) -> HeaderValue {
     let mut value = BytesMut::with_capacity(80);
-    value.write_fmt(text).expect("writing to memory does not fail");
+    fmt::Write::write_fmt(&mut value, text).expect("writing to memory does not fail");
     HeaderValue::from_maybe_shared(value.freeze()).expect("our own words are visible ASCII")
 }
 
-/// `If-None-Match` (RFC 9110, section 13.1.2): weak comparison, a list, or `*`.
-fn is_unchanged(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+/// Whether the client has this answer already. `If-None-Match` (RFC 9110, section 13.1.2): weak comparison, a list, or `*`.
+#[must_use]
+pub fn is_unchanged(headers: &HeaderMap, stored: &StoredResponse) -> bool {
+    // RFC 9110, section 13.2.1: a condition counts only if the answer would be a success without it.
+    if !headers.contains_key(header::IF_NONE_MATCH) || !stored.status().is_success() {
+        return false;
+    }
+    let etag = stored.etag();
     let etag = etag.as_bytes();
     headers.get_all(header::IF_NONE_MATCH).iter().any(|value| {
         value

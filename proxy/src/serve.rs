@@ -1,6 +1,7 @@
 //! The story of one request: what is asked, is it stored, may that answer, and if not, who asks Postgres.
 //!
 //! ```text
+//! hit_in_lane ── this worker has a copy, still that of L1 and fresh ────────> reply
 //! hit_at_once ── raw key known, L1 fresh ──────────────────────────────────> reply
 //! read ── plan ── token ── L1 ── L2 ── fill (collapsed) ── stale if error ──> reply
 //! write ── plan ── transaction ── announce ── token ────────────────────────> reply
@@ -9,6 +10,8 @@
 mod audit;
 mod directives;
 mod fill;
+mod hit;
+mod lane;
 mod lasting;
 mod purge;
 mod question;
@@ -29,13 +32,14 @@ use cache_core::{
     key::CacheKey,
     outcome::{LeaseResult, StaleReason, Tier, TierResult},
 };
-use http::request::Parts;
+use http::{Uri, request::Parts, uri::PathAndQuery};
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use self::{
     audit::Auditor,
     fill::{End, Filled, Whence},
+    lane::Lanes,
     question::{Question, Questions},
     repertoire::Repertoire,
     schema::Loaded,
@@ -66,6 +70,7 @@ pub struct Serve {
     loaded: Mutex<Loaded>,
     auth: Auth,
     questions: Questions,
+    lanes: Lanes,
     repertoire: Repertoire,
     fills: Collapse<End>,
     auditor: Auditor,
@@ -92,9 +97,10 @@ impl Serve {
             cache,
             origin,
             feed,
-            metrics,
             auth: Auth::new(config.database.anon_role.as_deref(), config.tokens.clone()),
             questions: Questions::new(config.cache.l1_bytes_max),
+            lanes: Lanes::new(config.workers, config.cache.l1_bytes_max, &metrics),
+            metrics,
             repertoire: Repertoire::default(),
             fills: Collapse::new(config.collapse.leader_max),
             auditor: Auditor::new(config.audit),
@@ -108,29 +114,6 @@ impl Serve {
     #[must_use]
     pub fn settings(&self) -> &View {
         &self.config.view
-    }
-
-    /// The short way: a read that was asked before, in the same bytes, and is fresh in L1. Waits for nothing.
-    #[must_use]
-    pub fn hit_at_once(&self, parts: &Parts) -> Option<Reply> {
-        let question = self.remembered(&raw_key(parts))?;
-        let directives = directives::of(&parts.headers);
-        if directives.no_cache || directives.no_store || question.bypass.is_some() {
-            return None;
-        }
-        if let Some(token) = min_token(parts).ok()? {
-            (self.cache.coherence().reached(token) == Reached::Yes).then_some(())?;
-        }
-        let now = self.cache.clock().now();
-        let Lookup::Found(found) = self.cache.lookup_l1(&question.key, &directives, now) else { return None };
-        let Right::Fresh { ttl } = found.right else { return None };
-        // After the lookup once more: its lease may have been granted for another coverage than the question was judged by.
-        if question.coverage != self.feed.coverage().generation() {
-            return None;
-        }
-        self.metrics.tier_lookup(Tier::L1, TierResult::Hit);
-        self.sample(parts, &question, &found.entry);
-        Some(reply::to_read(asked(parts, &question), &found.entry, CacheStatus::Hit { tier: Tier::L1, ttl }, now))
     }
 
     /// Answers a read.
@@ -219,7 +202,7 @@ impl Serve {
     fn found(self: &Arc<Self>, parts: &Parts, question: &Arc<Question>, found: &Found<StoredResponse>) -> Reply {
         let status = match found.right {
             Right::Fresh { ttl } => {
-                self.sample(parts, question, &found.entry);
+                self.sample(&parts.method, &parts.uri, question, &found.entry);
                 CacheStatus::Hit { tier: found.tier, ttl }
             }
             Right::Stale { reason, expired_for } => {
@@ -275,13 +258,13 @@ impl Serve {
     /// A question from the same bytes, if neither the schema nor what the change feed covers has changed since, and if it was
     /// not asked with a token that is over by now.
     fn remembered(&self, raw: &[u8]) -> Option<Arc<Question>> {
-        let coverage = self.feed.coverage().generation();
-        let clock = self.cache.clock();
-        let fingerprint = self.schema.load().fingerprint();
-        let holds = |question: &Arc<Question>| {
-            question.coverage == coverage && question.fingerprint == fingerprint && question.is_valid(clock)
-        };
-        self.questions.get(raw).filter(holds)
+        self.questions.get(raw).filter(|question| self.holds(question))
+    }
+
+    fn holds(&self, question: &Question) -> bool {
+        question.coverage == self.feed.coverage().generation()
+            && question.fingerprint == self.schema.load().fingerprint()
+            && question.is_valid(self.cache.clock())
     }
 
     fn understand(&self, parts: &Parts) -> Result<Question, Error> {
@@ -390,8 +373,11 @@ fn at_any_rate(lookup: Lookup<StoredResponse>) -> Option<IfError> {
 }
 
 fn raw_key(parts: &Parts) -> key::RawKey {
-    let target = parts.uri.path_and_query().map_or("", |target| target.as_str());
-    key::raw(&parts.method, target, &parts.headers)
+    key::raw(&parts.method, target(&parts.uri), &parts.headers)
+}
+
+fn target(uri: &Uri) -> &str {
+    uri.path_and_query().map_or("", PathAndQuery::as_str)
 }
 
 fn asked<'r>(parts: &'r Parts, question: &'r Question) -> Asked<'r> {

@@ -1,4 +1,4 @@
-//! What every request passes, from the outside in.
+//! What every request passes that is not answered at once, from the outside in.
 
 use std::{convert::Infallible, sync::Arc};
 
@@ -11,8 +11,12 @@ use tower::{Service, ServiceBuilder};
 use crate::{
     config::Limits,
     layers::{
-        cors::CorsLayer, deadline::DeadlineLayer, farewell::FarewellLayer, in_flight::InFlightLayer,
-        record::RecordLayer, rescue::RescueLayer,
+        cors::{CorsLayer, Origins},
+        deadline::DeadlineLayer,
+        farewell::FarewellLayer,
+        in_flight::InFlightLayer,
+        record::RecordLayer,
+        rescue::RescueLayer,
     },
     readiness::Readiness,
     route::Router,
@@ -34,7 +38,7 @@ pub(crate) fn stack(
         // Around all that answers: whatever happens below is counted, timed, logged and named, errors too.
         .layer(RecordLayer::new(serve.metrics.clone()))
         // Around errors too: a page may read why its request failed.
-        .layer(CorsLayer::new(serve.origins()))
+        .layer(CorsLayer::new(Origins::new(serve.origins())))
         // Above everything that can fail, so that all errors look alike.
         .layer(RescueLayer)
         // Before any work is done for the request.

@@ -1,11 +1,13 @@
 //! Metrics, logs, request ids. Labels come only from enums, so the number of series is bounded by construction.
 
 mod metrics;
+mod hits;
 mod family;
 mod labels;
 mod request_id;
 pub mod logs;
 
+pub use self::hits::Hits;
 pub use self::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
 pub use self::metrics::{Gauges, Metrics};
 pub use self::request_id::{REQUEST_ID, RequestId};

@@ -44,10 +44,19 @@ impl Folder {
     /// If the temporary folder of the system does not let it.
     #[must_use]
     pub fn new(name: &str) -> Self {
+        Self::within(&std::env::temp_dir(), name)
+    }
+
+    /// Makes a folder with `name` in its name, in another folder than the temporary one of the system.
+    ///
+    /// # Panics
+    /// If that folder does not let it.
+    #[must_use]
+    pub fn within(parent: &Path, name: &str) -> Self {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let unique = NEXT.fetch_add(1, Ordering::Relaxed);
         // Short, because the path of a Unix socket in it may have 107 bytes.
-        let path = std::env::temp_dir().join(format!("transom-{name}-{}-{unique}", std::process::id()));
+        let path = parent.join(format!("transom-{name}-{}-{unique}", std::process::id()));
         fs::create_dir(&path).expect("the temporary folder is writable");
         process::give_to_server_user(&path);
         let watcher = Command::new("sh")

@@ -145,6 +145,12 @@ impl Postgres {
         self.end(Signal::Quit).await;
     }
 
+    /// The processes of the server and of all its sessions.
+    #[must_use]
+    pub fn family(&self) -> Vec<u32> {
+        self.running().family()
+    }
+
     /// SIGSTOP for the server and all its sessions: connections stay open and nothing answers.
     pub fn pause(&self) {
         // The parent first, lest it start another child behind our back.

@@ -101,6 +101,12 @@ impl Process {
         signal.send(self.pid());
     }
 
+    /// It and the processes it started.
+    #[must_use]
+    pub fn family(&self) -> Vec<u32> {
+        std::iter::once(self.pid()).chain(self.children()).collect()
+    }
+
     /// The processes it started.
     #[must_use]
     pub(crate) fn children(&self) -> Vec<u32> {

@@ -73,6 +73,15 @@ impl Redis {
         self.port
     }
 
+    /// Its process id.
+    ///
+    /// # Panics
+    /// If it was stopped.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.process.as_ref().expect("it runs").pid()
+    }
+
     /// For `REDIS_URL`.
     #[must_use]
     pub fn url(&self) -> String {

@@ -13,6 +13,7 @@ mod main_job;
 mod rest_api;
 mod api;
 mod headers;
+mod lanes;
 mod directives;
 mod limits;
 mod malformed;

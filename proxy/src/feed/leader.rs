@@ -45,9 +45,11 @@ const ROUND_MAX: usize = 4_096;
 /// becomes visible within microseconds, and the runtime's timer counts milliseconds.
 const AGAIN_AFTER: Duration = Duration::from_millis(1);
 const LOOKS_AT_ONCE: u32 = 4;
-/// Announcements are so far apart at least: what a busy database commits meanwhile is announced together, by one question to
-/// Postgres and one to Redis. After a pause a commit is announced at once.
+/// In a crowd, announcements are so far apart at least: what is committed meanwhile is announced together, by one question to
+/// Postgres and one to Redis. It is one when commit after commit comes sooner than that after an announcement, [`CROWD`] times
+/// in a row; else a commit is announced at once.
 const APART: Duration = Duration::from_millis(1);
+const CROWD: u32 = 8;
 /// For so long a Redis that does not answer may make the server keep its log. After that the log is given up: should this
 /// session end before Redis answers, whoever leads next finds the slot ahead of what was announced, and begins a new epoch.
 const REDIS_PATIENCE: Duration = Duration::from_secs(10);
@@ -113,6 +115,8 @@ pub(super) struct Leader {
     heard_at: Instant,
     /// when something was announced last
     announced_at: Instant,
+    /// how often in a row something came soon after an announcement
+    crowd: u32,
     /// looks in a row that left something to be announced
     looks: u32,
 }
@@ -163,6 +167,7 @@ impl Leader {
             beat: None,
             heard_at: Instant::now(),
             announced_at: Instant::now(),
+            crowd: 0,
             looks: 0,
         }
     }
@@ -184,7 +189,7 @@ impl Leader {
             beats = &mut self.beats => return Err(Ended::Heart(beats.unwrap_or_else(|error| error.to_string()))),
             event = self.parts.stream.recv(), if room => {
                 self.take(event?).await?;
-                sleep_until(self.announced_at + APART).await;
+                self.gather().await;
                 self.take_what_is_there().await?;
             }
             () = sleep(again.unwrap_or_default()), if again.is_some() => {}
@@ -192,6 +197,15 @@ impl Leader {
         }
         self.keep_pace().await;
         self.announce(proven).await
+    }
+
+    /// Waits for company.
+    async fn gather(&mut self) {
+        let due = self.announced_at + APART;
+        self.crowd = if Instant::now() < due { self.crowd.saturating_add(1) } else { 0 };
+        if self.crowd > CROWD {
+            sleep_until(due).await;
+        }
     }
 
     /// When to try again what could not be done.

@@ -26,16 +26,38 @@ const ANY: HeaderValue = HeaderValue::from_static("*");
 /// What a page may always send, named for browsers that ask about it all the same.
 const SIMPLE: [&str; 3] = ["Accept", "Accept-Language", "Content-Language"];
 
+/// The origins that may ask; `None`: all.
+#[derive(Clone)]
+pub(crate) struct Origins(Option<Arc<[String]>>);
+
+impl Origins {
+    pub(crate) fn new(origins: Option<&[String]>) -> Self {
+        Self(origins.map(Into::into))
+    }
+
+    /// What the origin of a request is told, if it may ask. The others get the answer all the same, and their browsers keep
+    /// it from them.
+    pub(crate) fn judge(&self, headers: &HeaderMap) -> Option<Told> {
+        let origin = headers.get(header::ORIGIN)?;
+        match &self.0 {
+            None => Some(Told::Any),
+            Some(origins) if origins.iter().any(|one| one.as_bytes() == origin.as_bytes()) => {
+                Some(Told::Alone(origin.clone()))
+            }
+            Some(_) => None,
+        }
+    }
+}
+
 /// Makes a [`Cors`].
 #[derive(Clone)]
 pub(crate) struct CorsLayer {
-    /// the origins that may ask; `None`: all
-    origins: Option<Arc<[String]>>,
+    origins: Origins,
 }
 
 impl CorsLayer {
-    pub(crate) fn new(origins: Option<&[String]>) -> Self {
-        Self { origins: origins.map(Into::into) }
+    pub(crate) fn new(origins: Origins) -> Self {
+        Self { origins }
     }
 }
 
@@ -51,7 +73,7 @@ impl<S> Layer<S> for CorsLayer {
 #[derive(Clone)]
 pub(crate) struct Cors<S> {
     inner: S,
-    origins: Option<Arc<[String]>>,
+    origins: Origins,
 }
 
 impl<S, B> Service<Request<B>> for Cors<S>
@@ -67,7 +89,7 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let origin = request.headers().get(header::ORIGIN).and_then(|origin| self.judge(origin));
+        let origin = self.origins.judge(request.headers());
         match preflight(&request).zip(origin.clone()) {
             Some((asked, origin)) => CorsFuture::Preflight { reply: Some(asked.reply(&origin)) },
             None => CorsFuture::Passed { inner: self.inner.call(request), origin },
@@ -75,22 +97,9 @@ where
     }
 }
 
-impl<S> Cors<S> {
-    /// What the origin is told, if it may ask. The others get the answer all the same, and their browsers keep it from them.
-    fn judge(&self, origin: &HeaderValue) -> Option<Told> {
-        match &self.origins {
-            None => Some(Told::Any),
-            Some(origins) if origins.iter().any(|one| one.as_bytes() == origin.as_bytes()) => {
-                Some(Told::Alone(origin.clone()))
-            }
-            Some(_) => None,
-        }
-    }
-}
-
 /// What an origin is told.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Told {
+pub(crate) enum Told {
     /// that everybody may ask
     Any,
     /// that it may, with its cookies
@@ -98,6 +107,12 @@ enum Told {
 }
 
 impl Told {
+    /// Tells it with an answer.
+    pub(crate) fn dress(&self, headers: &mut HeaderMap) {
+        self.tell(headers);
+        headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+    }
+
     fn tell(&self, headers: &mut HeaderMap) {
         match self {
             Self::Any => {
@@ -168,9 +183,7 @@ where
             CorsFutureProjection::Passed { inner, origin } => {
                 let mut reply = ready!(inner.poll(cx))?;
                 if let Some(origin) = origin {
-                    let headers = reply.response.headers_mut();
-                    origin.tell(headers);
-                    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
+                    origin.dress(reply.response.headers_mut());
                 }
                 Poll::Ready(Ok(reply))
             }
@@ -194,7 +207,7 @@ mod tests {
             request = request.header(*name, *value);
         }
         let request = request.body(()).unwrap();
-        CorsLayer::new(origins).layer(inner).oneshot(request).await.unwrap().response.headers().clone()
+        CorsLayer::new(Origins::new(origins)).layer(inner).oneshot(request).await.unwrap().response.headers().clone()
     }
 
     #[tokio::test]

@@ -10,7 +10,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use http::{HeaderValue, Request, Response, Version, header};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header};
 use pin_project_lite::pin_project;
 use tower::{Layer, Service};
 
@@ -56,9 +56,8 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        // HTTP/2 has no such header: there GOAWAY says it, when the listener stops, and loses nothing.
-        let heeds = request.version() <= Version::HTTP_11;
-        FarewellFuture { inner: self.inner.call(request), heeds, readiness: self.readiness.clone() }
+        let version = request.version();
+        FarewellFuture { inner: self.inner.call(request), version, readiness: self.readiness.clone() }
     }
 }
 
@@ -66,7 +65,7 @@ pin_project! {
     pub(crate) struct FarewellFuture<F> {
         #[pin]
         inner: F,
-        heeds: bool,
+        version: Version,
         readiness: Arc<Readiness>,
     }
 }
@@ -80,9 +79,15 @@ where
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let Ok(mut response) = ready!(this.inner.poll(cx));
-        if *this.heeds && !this.readiness.holds() {
-            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
-        }
+        bid_if_due(this.readiness, *this.version, response.headers_mut());
         Poll::Ready(Ok(response))
+    }
+}
+
+/// Asks the client to leave, if it is to. HTTP/2 has no such header: there GOAWAY says it, when the listener stops, and
+/// loses nothing.
+pub(crate) fn bid_if_due(readiness: &Readiness, version: Version, headers: &mut HeaderMap) {
+    if version <= Version::HTTP_11 && !readiness.holds() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }

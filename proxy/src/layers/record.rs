@@ -5,7 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -100,16 +100,28 @@ fn record(asked: &Asked, metrics: &Metrics, reply: Reply) -> Response<Full<Bytes
     let elapsed = asked.began.elapsed();
     let status = response.status();
     metrics.request(route, status, outcome, elapsed);
-    let (id, method) = (asked.id.as_str(), asked.method.as_str());
     // The path and not the query: values are the clients' business, and stay out of the log unless somebody debugs.
     // A fault of this program is worth a line each. That a part of the pillar is down was said once, by who noticed.
     if outcome == RequestOutcome::Error && status == StatusCode::INTERNAL_SERVER_ERROR {
+        let (id, method) = (asked.id.as_str(), asked.method.as_str());
         tracing::warn!(id, method, path = asked.uri.path(), status = status.as_u16(), ?elapsed, "request failed");
     } else {
-        let outcome = outcome.as_str();
-        tracing::debug!(id, method, uri = %asked.uri, status = status.as_u16(), outcome, ?elapsed, "request");
+        log(&asked.id, &asked.method, &asked.uri, status, outcome, elapsed);
     }
     reply::add_timing(response.headers_mut(), outcome, elapsed);
     response.headers_mut().insert(REQUEST_ID, asked.id.header());
     response
+}
+
+/// A line about a request that went as it should.
+pub(crate) fn log(
+    id: &RequestId,
+    method: &Method,
+    uri: &Uri,
+    status: StatusCode,
+    outcome: RequestOutcome,
+    elapsed: Duration,
+) {
+    let (id, method, outcome) = (id.as_str(), method.as_str(), outcome.as_str());
+    tracing::debug!(id, method, %uri, status = status.as_u16(), outcome, ?elapsed, "request");
 }

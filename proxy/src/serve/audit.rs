@@ -23,7 +23,7 @@ use cache_core::{
     outcome::Source,
     tag::Tag,
 };
-use http::{Method, request::Parts};
+use http::{Method, Uri};
 use tokio::{
     sync::mpsc,
     time::{MissedTickBehavior, interval},
@@ -103,14 +103,41 @@ impl Serve {
 
     /// A fresh hit is being served; perhaps it is to be looked into.
     #[inline]
-    pub(super) fn sample(&self, parts: &Parts, question: &Arc<Question>, entry: &Arc<Entry<StoredResponse>>) {
+    pub(super) fn sample(
+        &self,
+        method: &Method,
+        uri: &Uri,
+        question: &Arc<Question>,
+        entry: &Arc<Entry<StoredResponse>>,
+    ) {
         if self.auditor.chooses() {
-            self.enqueue(parts, question, entry);
+            self.enqueue(method, uri, question, entry);
         }
     }
 
+    /// The same for who counts by itself: `left` hits are left until the next one is chosen, none if it was never asked.
+    #[inline]
+    pub(super) fn sample_by(
+        &self,
+        left: &mut u32,
+        method: &Method,
+        uri: &Uri,
+        question: &Arc<Question>,
+        entry: &Arc<Entry<StoredResponse>>,
+    ) {
+        let one_in = self.auditor.settings.one_in;
+        if *left > 1 || one_in == 0 {
+            *left = left.saturating_sub(1);
+            return;
+        }
+        if *left == 1 {
+            self.enqueue(method, uri, question, entry);
+        }
+        *left = gap(one_in);
+    }
+
     #[cold]
-    fn enqueue(&self, parts: &Parts, question: &Arc<Question>, entry: &Arc<Entry<StoredResponse>>) {
+    fn enqueue(&self, method: &Method, uri: &Uri, question: &Arc<Question>, entry: &Arc<Entry<StoredResponse>>) {
         let Some(running) = self.auditor.running.get() else { return };
         let Ok(permit) = running.queue.try_reserve() else {
             self.metrics.audit_skipped(AuditSkip::QueueFull);
@@ -119,9 +146,9 @@ impl Serve {
         permit.send(Job {
             question: question.clone(),
             entry: entry.clone(),
-            method: parts.method.clone(),
-            path: parts.uri.path().to_owned(),
-            url: key::url(self.resource(parts), parts.uri.query()),
+            method: method.clone(),
+            path: uri.path().to_owned(),
+            url: key::url(self.below_rest_path(uri.path()), uri.query()),
         });
     }
 
@@ -167,7 +194,7 @@ impl Serve {
             Ok(Err(_)) | Err(_) => return Err(AuditSkip::Failed),
         };
         let rendered = plan.shape.answer(answer).map_err(|_| AuditSkip::Failed)?;
-        Ok(StoredResponse::new(rendered.status, rendered.headers.into_vec(), rendered.body))
+        Ok(StoredResponse::new(rendered.status, &rendered.headers, &rendered.body))
     }
 
     /// Waits until an announcement explains the difference, for as long as one may take. A node that holds its lease then has

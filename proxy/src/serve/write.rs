@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     key,
     origin::{Place, RequestSettings, Session, Signature, Signed, Uncommitted, Written},
-    reply::{self, Forward, Reply, StoredResponse, TRANSOM_TOKEN},
+    reply::{self, Forward, Reply, TRANSOM_TOKEN},
     rest::{self, Changes, Plan, Rendered, TableId, WritePlan},
 };
 
@@ -53,8 +53,8 @@ impl Serve {
     async fn posted_read(self: &Arc<Self>, parts: &Parts, question: Question) -> Result<Reply, Error> {
         let session = question.session_of(parts, self.written_path(parts));
         let filled = self.fill_alone(&Arc::new(question), session, Forward::Uncached).await?;
-        let StoredResponse { status, headers, body, .. } = &filled.entry.value;
-        Ok(reply::to_write(*status, headers.iter().cloned(), body.clone()))
+        let answer = &filled.entry.value;
+        Ok(reply::to_write(answer.status(), answer.headers(), answer.body()))
     }
 
     async fn write_and_announce(&self, session: &Session, plan: &WritePlan) -> Result<Reply, Error> {

@@ -4,6 +4,7 @@
 use std::sync::OnceLock;
 
 use http::StatusCode;
+use prometheus::local::LocalHistogram;
 use prometheus::{Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 
 use super::labels::{RequestOutcome, Route};
@@ -50,7 +51,11 @@ impl<const N: usize, const M: usize> Grid<N, M> {
     }
 
     pub(super) fn count(&self, row: usize, column: usize) {
-        self.0[row][column].inc();
+        self.add(row, column, 1);
+    }
+
+    pub(super) fn add(&self, row: usize, column: usize, count: u64) {
+        self.0[row][column].inc_by(count);
     }
 }
 
@@ -67,6 +72,10 @@ impl<const N: usize> Histograms<N> {
 
     pub(super) fn observe(&self, index: usize, seconds: f64) {
         self.0[index].observe(seconds);
+    }
+
+    pub(super) fn local(&self, index: usize) -> LocalHistogram {
+        self.0[index].local()
     }
 }
 
@@ -114,7 +123,11 @@ impl Requests {
     }
 
     pub(super) fn count(&self, route: Route, status: StatusCode, outcome: RequestOutcome) {
-        self.counter(route, status, outcome, IntCounter::inc);
+        self.add(route, status, outcome, 1);
+    }
+
+    pub(super) fn add(&self, route: Route, status: StatusCode, outcome: RequestOutcome, count: u64) {
+        self.counter(route, status, outcome, |counter| counter.inc_by(count));
     }
 
     fn counter(&self, route: Route, status: StatusCode, outcome: RequestOutcome, then: impl FnOnce(&IntCounter)) {

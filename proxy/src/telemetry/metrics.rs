@@ -8,6 +8,7 @@ use http::StatusCode;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
 use super::family::{Counters, Grid, Histograms, Requests, counter, histogram};
+use super::hits::Hits;
 use super::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
 
 /// What a node counts.
@@ -168,6 +169,21 @@ impl Metrics {
     pub fn request(&self, route: Route, status: StatusCode, outcome: RequestOutcome, elapsed: Duration) {
         self.requests.count(route, status, outcome);
         self.request_duration.observe(outcome as usize, elapsed.as_secs_f64());
+    }
+
+    /// A worker's own count of hits, at zero.
+    #[must_use]
+    pub fn hits(&self) -> Hits {
+        Hits::new(self.request_duration.local(RequestOutcome::HitL1 as usize))
+    }
+
+    /// Adds what a worker counted by itself, and leaves it at zero.
+    pub fn add(&self, hits: &mut Hits) {
+        for (status, count) in &mut hits.by_status {
+            self.requests.add(Route::Rest, *status, RequestOutcome::HitL1, std::mem::take(count));
+        }
+        self.tier_lookups.add(Tier::L1 as usize, TierResult::Hit as usize, std::mem::take(&mut hits.pending));
+        hits.durations.flush();
     }
 
     /// A tier was asked for an entry.
@@ -334,6 +350,26 @@ mod tests {
 
     fn metrics() -> Metrics {
         Metrics::new(Duration::from_millis(100))
+    }
+
+    #[test]
+    fn what_a_worker_counted_by_itself_is_added_once() {
+        let metrics = metrics();
+        let mut hits = metrics.hits();
+        hits.count(StatusCode::OK, Duration::from_micros(3));
+        hits.count(StatusCode::NOT_MODIFIED, Duration::from_micros(3));
+        hits.count(StatusCode::OK, Duration::from_micros(3));
+        metrics.add(&mut hits);
+        metrics.add(&mut hits);
+        let text = metrics.render(Gauges::default());
+        for line in [
+            "transom_requests_total{outcome=\"hit_l1\",route=\"rest\",status=\"200\"} 2",
+            "transom_requests_total{outcome=\"hit_l1\",route=\"rest\",status=\"304\"} 1",
+            "transom_tier_lookups_total{result=\"hit\",tier=\"l1\"} 3",
+            "transom_request_duration_seconds_count{outcome=\"hit_l1\"} 3",
+        ] {
+            assert!(text.contains(line), "{line}");
+        }
     }
 
     #[test]

@@ -38,7 +38,11 @@ impl RequestId {
     }
 
     fn made(random: u64) -> Self {
-        Self(HeaderValue::from_str(&format!("{random:016x}")).expect("hexadecimal digits are visible ASCII"))
+        let mut digits = *b"0000000000000000";
+        for (digit, shift) in digits.iter_mut().rev().zip((0..64).step_by(4)) {
+            *digit = b"0123456789abcdef"[usize::from((random >> shift) as u8 & 0xf)];
+        }
+        Self(HeaderValue::from_bytes(&digits).expect("hexadecimal digits are visible ASCII"))
     }
 }
 

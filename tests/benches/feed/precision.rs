@@ -54,7 +54,19 @@ pub(super) async fn measure() {
         let ratio = hits as f64 * 100.0 / reads as f64;
         println!("| {name} | {reads} | {hits} | {ratio:.3} % |");
     }
-    println!();
+    println!("\n{} lookups found an entry that no announcement spoke against, on a node without a lease.\n", unproven(&world).await);
+}
+
+/// What a starved machine costs: nodes whose polls or heartbeats are late serve only what is young.
+async fn unproven(world: &World) -> u64 {
+    const SERIES: &str = "transom_tier_lookups_total{result=\"unproven\",tier=\"l1\"} ";
+    let mut all = 0;
+    for node in &world.nodes {
+        let text = node.admin().get("/metrics").send().await.text();
+        let figure = text.lines().find_map(|line| line.strip_prefix(SERIES));
+        all += figure.and_then(|figure| figure.parse::<u64>().ok()).expect("the metric is there");
+    }
+    all
 }
 
 async fn write(session: tokio_postgres::Client, writes: Arc<AtomicU64>) {

@@ -38,6 +38,8 @@ const INT4: u32 = 23;
 /// Entries stored before their way to L2 is given a moment.
 const FILLED_AT_ONCE: u64 = 1_000;
 const SOON: Duration = Duration::from_secs(20);
+/// A leader that has not caught up by then does not keep up.
+const LATE: Duration = Duration::from_secs(60);
 
 pub(super) async fn measure() {
     println!("## Row changes the leader keeps up with\n");
@@ -92,8 +94,8 @@ impl Leader {
         let cache =
             TwoTier::shared_trusting(Trust::Feed, limits, Clock::start(), link, &config.namespace, Arc::new(Nobody));
         let (cache, metrics) = (Arc::new(cache), Arc::new(Metrics::new(Duration::from_secs(1))));
-        let feed = Feed::start(Kind::Logical, &config, cache.clone(), metrics, Vec::new());
         let table = TableId { schema: "public".into(), name: "item".into() };
+        let feed = Feed::start(Kind::Logical, &config, cache.clone(), metrics, vec![table.clone()]);
         let leader = Self { cache, feed, table };
         eventually("it leads", SOON, async || leader.cache.coherence().lease_held(leader.cache.clock().now())).await;
         // The first change after a template was registered counts as one of the whole table.
@@ -150,7 +152,9 @@ impl Leader {
             let found = self.cache.lookup_l1(&key_of(1), &Directives::default(), self.cache.clock().now());
             matches!(found, Lookup::Missing(_))
         };
+        let began = Instant::now();
         while !is_gone() {
+            assert!(began.elapsed() < LATE, "the last change is not announced");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

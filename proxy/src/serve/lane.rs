@@ -1,0 +1,219 @@
+//! A lane for each worker: copies of what it is asked for most, so that a hit touches nothing that other workers touch.
+//!
+//! L1 and the index of questions are shared. To look into them is to move cache lines between processors: those of reference
+//! counts, of counters, of moka's notes on what is in demand. A lane has copies of its own and counts by itself. It decides
+//! nothing: each copy is judged as the entry in L1 would be, and is gone as soon as L1 holds something else under the key.
+
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use cache_core::{
+    clock::Moment,
+    entry::{Entry, Value as _},
+    tier::Revision,
+};
+use http::{HeaderMap, Method};
+use parking_lot::{Mutex, MutexGuard};
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::question::Question;
+use crate::{
+    reply::{self, Asked, Head, StoredResponse},
+    telemetry::{Hits, Metrics},
+};
+
+/// Copies in a lane at most: a power of two.
+const COPIES_MAX: usize = 4_096;
+/// Bytes of all copies of a lane at most.
+const BYTES_MAX: u64 = 8 << 20;
+/// One byte in all lanes for so many bytes of L1.
+const SHARE: u64 = 16;
+/// A copy is worth its place only if the lane has room for so many of its size.
+const FEWEST: usize = 64;
+/// Bytes of a copy beside its texts and its body, rounded up: two heads, above all.
+const OVERHEAD_BYTES: usize = 1_536;
+/// Of so many hits, one is made in L1, which keeps what is in demand and has to see what that is.
+const SEEN_ONE_IN: u32 = 16;
+
+/// The lanes of a node.
+pub(super) struct Lanes(Box<[Apart]>);
+
+/// A lane on cache lines of its own. The lock is that of one worker, so nobody waits for it, except while metrics are read.
+#[repr(align(128))]
+struct Apart(Mutex<Lane>);
+
+/// What one worker has for itself.
+pub(super) struct Lane {
+    pub(super) copies: Copies,
+    /// what it counted
+    pub(super) hits: Hits,
+    /// hits until one is audited
+    pub(super) until_audit: u32,
+}
+
+/// Copies of what it is asked for most.
+pub(super) struct Copies {
+    places: Box<[Option<Box<Kept>>]>,
+    bytes: usize,
+    bytes_max: usize,
+    /// hits until one is made in L1
+    until_seen: u32,
+}
+
+/// A copy of an entry, under the bytes of the request that it answers.
+pub(super) struct Kept {
+    raw: Box<[u8]>,
+    pub(super) question: Arc<Question>,
+    pub(super) entry: Arc<Entry<StoredResponse>>,
+    pub(super) revision: Revision,
+    body: Bytes,
+    whole: Option<Head>,
+    /// `304 Not Modified`
+    unchanged: Option<Head>,
+    /// it was asked for since somebody wanted its place
+    asked: bool,
+}
+
+impl Lanes {
+    pub(super) fn new(workers: usize, l1_bytes_max: u64, metrics: &Metrics) -> Self {
+        let count = workers.max(1);
+        let share = (l1_bytes_max / SHARE / count as u64).min(BYTES_MAX);
+        let bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
+        let lane = || Lane { copies: Copies::new(bytes_max), hits: metrics.hits(), until_audit: 0 };
+        Self((0..count).map(|_| Apart(Mutex::new(lane()))).collect())
+    }
+
+    /// The lane of this thread, unless somebody else is in it.
+    pub(super) fn mine(&self) -> Option<MutexGuard<'_, Lane>> {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
+        }
+        let number = MINE.with(|mine| {
+            if mine.get() == usize::MAX {
+                mine.set(NEXT.fetch_add(1, Relaxed));
+            }
+            mine.get()
+        });
+        self.0[number % self.0.len()].0.try_lock()
+    }
+
+    /// Adds what the lanes counted by themselves to what all count.
+    pub(super) fn settle(&self, metrics: &Metrics) {
+        for Apart(lane) in &self.0 {
+            metrics.add(&mut lane.lock().hits);
+        }
+    }
+}
+
+impl Copies {
+    fn new(bytes_max: usize) -> Self {
+        let places = (0..COPIES_MAX).map(|_| None).collect();
+        Self { places, bytes: 0, bytes_max, until_seen: SEEN_ONE_IN }
+    }
+
+    /// The copy for these bytes, if there is one and L1 need not see this hit.
+    pub(super) fn find(&mut self, raw: &[u8]) -> Option<&mut Kept> {
+        let kept = self.places[place(raw)].as_deref_mut().filter(|kept| *kept.raw == *raw)?;
+        self.until_seen -= 1;
+        if self.until_seen == 0 {
+            self.until_seen = SEEN_ONE_IN;
+            return None;
+        }
+        kept.asked = true;
+        Some(kept)
+    }
+
+    /// Keeps a copy, unless its place belongs to one that is asked for more.
+    pub(super) fn keep(
+        &mut self,
+        raw: &[u8],
+        question: &Arc<Question>,
+        entry: &Arc<Entry<StoredResponse>>,
+        revision: Revision,
+    ) {
+        let bytes = size(raw, entry);
+        if bytes > self.bytes_max / FEWEST {
+            return;
+        }
+        let place = place(raw);
+        if let Some(kept) = &mut self.places[place] {
+            let same = *kept.raw == *raw;
+            if same
+                && kept.revision == revision
+                && Arc::ptr_eq(&kept.entry, entry)
+                && Arc::ptr_eq(&kept.question, question)
+            {
+                return;
+            }
+            if !same && std::mem::take(&mut kept.asked) {
+                return;
+            }
+        }
+        self.drop_at(place);
+        if self.bytes + bytes > self.bytes_max {
+            self.places.fill_with(|| None);
+            self.bytes = 0;
+        }
+        self.bytes += bytes;
+        self.places[place] = Some(Box::new(Kept {
+            raw: raw.into(),
+            question: question.clone(),
+            entry: entry.clone(),
+            revision,
+            body: Bytes::copy_from_slice(&entry.value.body()),
+            whole: None,
+            unchanged: None,
+            asked: false,
+        }));
+    }
+
+    /// Drops the copy for these bytes.
+    pub(super) fn forget(&mut self, raw: &[u8]) {
+        self.drop_at(place(raw));
+    }
+
+    fn drop_at(&mut self, place: usize) {
+        if let Some(kept) = self.places[place].take() {
+            self.bytes -= size(&kept.raw, &kept.entry);
+        }
+    }
+}
+
+impl Kept {
+    /// Head and body of the answer to this request. The head is made anew when a second has passed.
+    pub(super) fn answer(
+        &mut self,
+        method: &Method,
+        headers: &HeaderMap,
+        ttl: Duration,
+        now: Moment,
+    ) -> (&Head, Bytes) {
+        let Self { question, entry, body, whole, unchanged, .. } = self;
+        let (kept, body) =
+            if reply::is_unchanged(headers, &entry.value) { (unchanged, Bytes::new()) } else { (whole, body.clone()) };
+        if kept.as_ref().is_some_and(|head| !head.holds(entry.age(now), ttl)) {
+            *kept = None;
+        }
+        let asked = Asked { method, headers, location: question.location.as_ref() };
+        (kept.get_or_insert_with(|| Head::new(asked, entry, ttl, now)), body)
+    }
+}
+
+/// What a copy costs beyond what L1 holds anyway, and with what it keeps L1 from freeing.
+fn size(raw: &[u8], entry: &Entry<StoredResponse>) -> usize {
+    raw.len() + 2 * entry.value.weight() + OVERHEAD_BYTES
+}
+
+fn place(raw: &[u8]) -> usize {
+    #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash are as good as others")]
+    let hash = xxh3_64(raw) as usize;
+    hash % COPIES_MAX
+}

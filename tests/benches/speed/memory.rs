@@ -1,0 +1,90 @@
+//! What an entry in L1 costs beside its key and its body, and whether hits stay as cheap with many of them. In this process.
+
+use std::fs;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use cache_core::cache::{Lookup, TwoTier};
+use cache_core::clock::Clock;
+use cache_core::entry::Lifetimes;
+use cache_core::freshness::Directives;
+use cache_core::key::CacheKey;
+use cache_core::limits::Limits;
+use cache_core::tag::{SlotCount, Tag, Tags};
+use http::{HeaderValue, StatusCode, header};
+use transom::reply::StoredResponse;
+
+const COUNTS: [u64; 3] = [10, 10_000, 1_000_000];
+const BODY: usize = 1_024;
+const LOOKUPS: u64 = 2_000_000;
+/// Bytes of a page of memory, as `/proc` counts.
+const PAGE: u64 = 4_096;
+
+pub(super) fn measure() {
+    println!("\n### `memory`: entries of {BODY} bytes in L1\n");
+    println!("| entries | resident bytes per entry | of which key | body | overhead | weight in L1 | lookup ns |");
+    println!("|--:|--:|--:|--:|--:|--:|--:|");
+    for count in COUNTS {
+        let before = resident();
+        let cache = filled(count);
+        let (entries, weight) = cache.l1_size();
+        assert_eq!(entries, count, "none was evicted");
+        let each = (resident() - before) / count;
+        let key = key(count / 2).canonical().len() as u64;
+        let overhead = each.saturating_sub(key + BODY as u64);
+        println!("| {count} | {each} | {key} | {BODY} | {overhead} | {} | {} |", weight / count, lookup(&cache, count));
+    }
+}
+
+fn resident() -> u64 {
+    let statm = fs::read_to_string("/proc/self/statm").expect("Linux says");
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("a number of pages") * PAGE
+}
+
+/// A key as long as that of a read of some columns of one row.
+fn key(row: u64) -> CacheKey {
+    let sql = "SELECT coalesce(json_agg(_), '[]')::text FROM (SELECT t.id, t.carrier, t.flight FROM public.flights AS t \
+               WHERE t.id = $1::text::integer) AS _";
+    CacheKey::new(format!("2|0123456789abcdef|default|web_anon|Shape {{ singular: false }}|{sql}|{row}").as_bytes())
+}
+
+fn filled(count: u64) -> TwoTier<StoredResponse> {
+    let limits = Limits {
+        l1_bytes_max: 16 << 30,
+        entry_bytes_max: 4 << 20,
+        slots: SlotCount::DEFAULT,
+        max_staleness: Duration::from_secs(1),
+        redis_timeout: Duration::from_millis(100),
+        fill_lease_for: Duration::from_secs(2),
+    };
+    let cache = TwoTier::alone(limits, Clock::start());
+    let lifetimes = Lifetimes {
+        fresh_for: Duration::from_secs(3_600),
+        stale_while_revalidate_for: Duration::ZERO,
+        stale_if_error_for: Duration::ZERO,
+    };
+    for row in 0..count {
+        let tags = ["*".to_owned(), format!("url:{row}"), "flights(all)".to_owned(), format!("flights(id={row})")];
+        let tags: Tags = tags.iter().map(|tag| Tag::named(tag)).collect();
+        let ticket = cache.begin(key(row), tags);
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")),
+            (header::CONTENT_RANGE, HeaderValue::from_static("0-0/*")),
+        ];
+        cache.store(ticket, StoredResponse::new(StatusCode::OK, &headers, &[b'x'; BODY]), lifetimes);
+    }
+    cache
+}
+
+/// Nanoseconds of a lookup with its judgement, in an order that no cache of the processor foresees.
+fn lookup(cache: &TwoTier<StoredResponse>, count: u64) -> u64 {
+    let keys: Vec<CacheKey> =
+        (0..count).step_by(usize::try_from(count.div_ceil(10_000)).expect("small")).map(key).collect();
+    let now = cache.clock().now();
+    let began = Instant::now();
+    for turn in 0..LOOKUPS {
+        let key = &keys[usize::try_from(turn * 7_919).expect("small") % keys.len()];
+        assert!(matches!(black_box(cache.lookup_l1(key, &Directives::default(), now)), Lookup::Found(_)));
+    }
+    u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX) / LOOKUPS
+}
