@@ -116,8 +116,7 @@ impl Leader {
             let on = Dependence::exactly(Tags::from_iter(exact), [template.clone()].into(), Tags::from_iter(coarse));
             let ticket = self.cache.begin_on(&key_of(id), &on).await;
             let body = Bytes::from(format!("[{{\"version\":{id}}}]"));
-            let (_, stored) =
-                self.cache.store(ticket, StoredResponse::new(StatusCode::OK, Vec::new(), body), LIFETIMES);
+            let (_, stored) = self.cache.store(ticket, StoredResponse::new(StatusCode::OK, &[], &body), LIFETIMES);
             assert_eq!(stored, Stored::Yes);
             if id % FILLED_AT_ONCE == 0 {
                 tokio::time::sleep(Duration::from_millis(20)).await;
