@@ -139,6 +139,12 @@ impl Error {
         }
     }
 
+    /// Whether Postgres gave up a statement, because of a timeout or because somebody wished so.
+    #[must_use]
+    pub fn is_canceled_statement(&self) -> bool {
+        matches!(self, Self::Database { state, .. } if *state == SqlState::QUERY_CANCELED)
+    }
+
     /// When to come back, for what goes away by itself.
     #[must_use]
     pub fn retry_after_seconds(&self) -> Option<u32> {

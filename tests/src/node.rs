@@ -122,7 +122,7 @@ impl NodeBuilder {
     /// If it does not get ready.
     pub async fn start_process(&self) -> NodeProcess {
         let node = self.spawn_process();
-        eventually("the node is ready", Duration::from_secs(20), async || {
+        eventually("the node is ready", Duration::from_secs(60), async || {
             let answer = node.admin.get("/readyz").try_send().await.map_err(|error| error.to_string())?;
             if answer.status == 200 { Ok(()) } else { Err(node.process.log()) }
         })

@@ -312,7 +312,7 @@ fn defaults_of<'n>(node: &'n Node<'_>, columns: &[String]) -> Vec<(&'n str, &'n 
     relation
         .columns
         .iter()
-        .filter(|column| column.fill == Fill::Plain && columns.iter().any(|name| **name == *column.name))
+        .filter(|column| column.fill != Fill::Generated && columns.iter().any(|name| **name == *column.name))
         .filter_map(|column| Some((&*column.name, column.default.as_deref()?)))
         .collect()
 }
