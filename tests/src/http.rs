@@ -139,6 +139,14 @@ impl Response {
         self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
     }
 
+    /// Whether no announcement touched what is stored: it answered, or it would have if the node could have proven that it is
+    /// fresh. A machine that stalls costs a node its lease for a moment, now and then.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        let status = self.header("cache-status");
+        status.starts_with("transom; hit; detail=l") || status.ends_with("detail=unproven")
+    }
+
     /// The body as text.
     #[must_use]
     pub fn text(&self) -> String {

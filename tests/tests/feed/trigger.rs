@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use transom_tests::{Database, Lease, Node, NodeBuilder, Postgres, Redis, Signal, binary, eventually};
 
 use super::handover::{Load, add_counters};
-use super::{PLANE, SOON, UNITED, epoch, is_hit, leaders, nodes, see_changes, until_hit, until_old_hit, until_text};
+use super::{PLANE, SOON, UNITED, epoch, leaders, nodes, see_changes, until_hit, until_old_hit, until_text};
 
 /// A cluster whose log cannot be decoded. It stays for all tests of this kind that do not stop it.
 async fn plain() -> &'static Postgres {
@@ -144,7 +144,7 @@ async fn only_what_is_committed_touches_entries_however_late() {
         database.execute(&format!("update planes set seats = {seats} where tailnum = 'N10156'")).await;
         until_text(node.rest(), PLANE, &format!("\"seats\":{seats}")).await;
     }
-    assert!(is_hit(&node.rest().get(UNITED).send().await), "neither the open one nor the one rolled back");
+    assert!(node.rest().get(UNITED).send().await.is_untouched(), "neither the open one nor the one rolled back");
     late.batch_execute("commit").await.expect("it was open");
     until_text(node.rest(), UNITED, "Late").await;
 }

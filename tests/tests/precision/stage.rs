@@ -44,7 +44,7 @@ impl<'d> Stage<'d> {
         targets: &[&str],
     ) -> Self {
         // A busy machine must not make a node lose its lease: what is kept has to be hit.
-        let builder = NodeBuilder::on(database).set("feed", feed).set("max_staleness", "2s");
+        let builder = NodeBuilder::on(database).set("feed", feed).set("max_staleness", "4s");
         let builder = match redis {
             Some(redis) => builder.redis(redis),
             None => builder,

@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use transom_tests::{Lease, Postgres, Redis, Signal, eventually, within_bound};
 
-use super::super::{MAX_STALENESS, NOISE, goes_on_after_an_empty_redis};
-use super::{
-    PLANE, UNITED, epoch, fed, is_hit, nodes, own_plain, recording, see_changes, setup, until_hit, until_text,
-};
+use super::super::{MAX_STALENESS, NOISE, goes_on_after_an_empty_redis, is_hit};
+use super::{PLANE, UNITED, epoch, fed, nodes, own_plain, recording, see_changes, setup, until_hit, until_text};
 
 #[tokio::test]
 async fn a_trigger_that_was_disabled_or_dropped_uncovers_its_table() {
