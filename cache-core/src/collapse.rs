@@ -31,7 +31,7 @@ struct Flight<T> {
 /// What [`Collapse::join`] made of a request.
 pub enum Joined<T> {
     /// nobody was filling: the caller fills, sees to it that nothing interrupts that, and ends it with [`Leader::end`]
-    Leader(Leader<T>, Waiter<T>),
+    Leader(Leader<T>),
     /// a fill is in flight
     Waiter(Waiter<T>),
 }
@@ -85,10 +85,9 @@ impl<T: Clone + Send + Sync + 'static> Collapse<T> {
             hash_map::Entry::Vacant(_) => 0,
         };
         let (sender, receiver) = watch::channel(None);
-        let flight = Flight { number, began: now, ends: receiver.clone(), joinable: Arc::new(joinable) };
+        let flight = Flight { number, began: now, ends: receiver, joinable: Arc::new(joinable) };
         in_flight.insert(key.clone(), flight);
-        let leader = Leader { key: key.clone(), number, ends: sender, in_flight: self.in_flight.clone() };
-        Joined::Leader(leader, Waiter(receiver))
+        Joined::Leader(Leader { key: key.clone(), number, ends: sender, in_flight: self.in_flight.clone() })
     }
 
     /// How many fills are in flight.
@@ -143,7 +142,7 @@ mod tests {
 
     fn lead(collapse: &Collapse<u32>, now: Moment) -> (Leader<u32>, Waiter<u32>) {
         match collapse.join(&key(), now, |_| true) {
-            Joined::Leader(leader, waiter) => (leader, waiter),
+            Joined::Leader(leader) => (leader, follow(collapse, now)),
             Joined::Waiter(_) => panic!("somebody else leads"),
         }
     }
@@ -190,7 +189,7 @@ mod tests {
     #[tokio::test]
     async fn a_fill_that_was_invalidated_is_not_joined() {
         let collapse = Collapse::<u32>::new(Duration::from_secs(1));
-        let Joined::Leader(_old, _) = collapse.join(&key(), at(0), |_| false) else { panic!("nobody else can lead") };
+        let Joined::Leader(_old) = collapse.join(&key(), at(0), |_| false) else { panic!("nobody else can lead") };
         assert!(matches!(collapse.join(&key(), at(1), |_| true), Joined::Leader(..)));
     }
 

@@ -55,7 +55,6 @@ impl RedisLink {
                 connection.max_command_attempts = 1;
                 connection.unresponsive =
                     UnresponsiveConfig { max_timeout: Some(UNRESPONSIVE_AFTER), interval: UNRESPONSIVE_AFTER / 4 };
-                connection.tcp.nodelay = Some(true);
                 #[cfg(target_os = "linux")]
                 {
                     connection.tcp.user_timeout = Some(UNRESPONSIVE_AFTER * 2);

@@ -4,7 +4,7 @@
 //! them were touched after that: tags that share one slot with it, or two, do not matter. That is a Bloom filter (Bloom 1970)
 //! whose bits are numbers.
 
-use smallvec::SmallVec;
+use smallvec::{Array, SmallVec};
 use xxhash_rust::xxh3::xxh3_64;
 
 /// Slots of each tag. With two, one of 13 000 tags is taken for announced after 1 000 others were; with three, one of
@@ -96,10 +96,7 @@ pub struct Tags(SmallVec<[Tag; 4]>);
 
 impl FromIterator<Tag> for Tags {
     fn from_iter<T: IntoIterator<Item = Tag>>(tags: T) -> Self {
-        let mut tags: SmallVec<[Tag; 4]> = tags.into_iter().collect();
-        tags.sort_unstable();
-        tags.dedup();
-        Self(tags)
+        Self(each_once(tags))
     }
 }
 
@@ -134,10 +131,7 @@ impl Slots {
 
     /// Slots by number, as they arrive from the wire. They are checked against the table where they are used.
     pub fn from_raw(slots: impl IntoIterator<Item = u32>) -> Self {
-        let mut slots: SmallVec<[u32; 8]> = slots.into_iter().collect();
-        slots.sort_unstable();
-        slots.dedup();
-        Self(slots)
+        Self(each_once(slots))
     }
 
     /// The slots of both.
@@ -162,6 +156,14 @@ impl Slots {
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
+}
+
+/// In order.
+fn each_once<A: Array<Item: Ord>>(items: impl IntoIterator<Item = A::Item>) -> SmallVec<A> {
+    let mut items: SmallVec<A> = items.into_iter().collect();
+    items.sort_unstable();
+    items.dedup();
+    items
 }
 
 #[cfg(test)]

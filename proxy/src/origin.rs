@@ -27,6 +27,7 @@ use self::{
     transaction::{Access, Transaction},
 };
 pub use self::{
+    dial::client,
     failure::Failure,
     health::Health,
     session::{RequestSettings, Session, Told, quoted},

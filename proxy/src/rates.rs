@@ -18,7 +18,7 @@ use crate::{
     auth::{Auth, Principal},
     config::{self, RateRule, RateScope},
     error::{Error, StateRefusal},
-    telemetry::{Metrics, RateResult},
+    telemetry::{Metrics, RateResult, RateSubject},
 };
 
 /// The headers in which clients send API keys. Nobody here knows whether they are valid.
@@ -26,11 +26,16 @@ const API_KEYS: [&str; 2] = ["apikey", "x-api-key"];
 
 /// Judges requests by the rules; one per node.
 pub(crate) struct Rates {
-    limits: Arc<RateLimits>,
+    counter: Counter,
     groups: Vec<Group>,
     settings: config::Rates,
     auth: Auth,
     clock: Clock,
+}
+
+/// Counts against limits, and what came of it.
+pub(crate) struct Counter {
+    limits: Arc<RateLimits>,
     metrics: Arc<Metrics>,
 }
 
@@ -69,7 +74,8 @@ impl Rates {
             }
         }
         let settings = settings.clone();
-        (!groups.is_empty()).then_some(Self { limits, groups, settings, auth, clock, metrics })
+        let counter = Counter::new(limits, metrics);
+        (!groups.is_empty()).then_some(Self { counter, groups, settings, auth, clock })
     }
 
     /// Who sent a request with these headers, over a connection from this address.
@@ -97,14 +103,38 @@ impl Rates {
             let Some(rule) = group.rule_for(asked.tier.as_deref()) else { continue };
             let name = rule.name();
             let key = asked.key(rule.scope, &name);
-            let decision = self.limits.check(&key, rule.quota, 1).await;
-            self.metrics.state().rate(rule.scope.into(), RateResult::of(&decision));
-            standings.push(Standing::new(name, rule.quota, &decision));
-            if let Verdict::Refused { retry_after } = decision.verdict {
-                return Err(StateRefusal::RateLimited { retry_after, headers: standings.headers() }.into());
-            }
+            self.counter.count(rule.scope.into(), &key, (&name, rule.quota), 1, &mut standings).await?;
         }
         Ok(standings)
+    }
+}
+
+impl Counter {
+    pub(crate) fn new(limits: Arc<RateLimits>, metrics: Arc<Metrics>) -> Self {
+        Self { limits, metrics }
+    }
+
+    /// Counts one of this cost, and notes how its client stands with the limit, which is told under that name.
+    ///
+    /// # Errors
+    /// [`StateRefusal::RateLimited`], with all that was noted.
+    pub(crate) async fn count(
+        &self,
+        subject: RateSubject,
+        key: &RateKey,
+        (name, quota): (&str, Quota),
+        cost: u32,
+        standings: &mut Standings,
+    ) -> Result<Decision, Error> {
+        let decision = self.limits.check(key, quota, cost).await;
+        self.metrics.state().rate(subject, RateResult::of(&decision));
+        standings.push(Standing::new(name.to_owned(), quota, &decision));
+        match decision.verdict {
+            Verdict::Allowed => Ok(decision),
+            Verdict::Refused { retry_after } => {
+                Err(StateRefusal::RateLimited { retry_after, headers: standings.headers() }.into())
+            }
+        }
     }
 }
 
@@ -138,20 +168,6 @@ fn claims(principal: &Principal) -> Option<Value> {
 
 fn is_below(path: &str, prefix: &str) -> bool {
     path.strip_prefix(prefix).is_some_and(|rest| prefix.is_empty() || rest.is_empty() || rest.starts_with('/'))
-}
-
-/// What one check of any kind came to, for those who ask by themselves.
-pub(crate) async fn check_one(
-    limits: &RateLimits,
-    key: &RateKey,
-    name: &str,
-    quota: Quota,
-    cost: u32,
-) -> (Decision, Standings) {
-    let decision = limits.check(key, quota, cost).await;
-    let mut standings = Standings::default();
-    standings.push(Standing::new(name.to_owned(), quota, &decision));
-    (decision, standings)
 }
 
 #[cfg(test)]

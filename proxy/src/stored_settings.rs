@@ -4,11 +4,11 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use tokio::time::timeout;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use crate::{
-    config::{Config, ConfigErrors, Database, Loaded, STORED_NAMES, STORED_PREFIX, Stored},
-    origin::{describe, quoted},
+    config::{Config, ConfigErrors, Loaded, STORED_NAMES, STORED_PREFIX, Stored},
+    origin::{self, describe, quoted},
 };
 
 /// Longest wait for the connection, and for the answer.
@@ -37,7 +37,7 @@ pub async fn complete(config: Config) -> Result<Loaded, StoredSettingsError> {
         return Ok(Loaded { config, warnings: Vec::new() });
     };
     let silent = || format!("no answer within {PATIENCE:?}");
-    let client = match timeout(PATIENCE, connect(&config.database)).await {
+    let client = match timeout(PATIENCE, origin::client(&config.database.connection)).await {
         Ok(connected) => connected.map_err(|error| StoredSettingsError::Unreachable(describe(&error)))?,
         Err(_) => return Err(StoredSettingsError::Unreachable(silent())),
     };
@@ -49,13 +49,6 @@ pub async fn complete(config: Config) -> Result<Loaded, StoredSettingsError> {
         return Ok(Loaded { config, warnings: Vec::new() });
     }
     Ok(config.with_stored(&said)?)
-}
-
-async fn connect(database: &Database) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = database.connection.connect(NoTls).await?;
-    // Ends with the client; its errors reach whoever waits for an answer.
-    tokio::spawn(connection);
-    Ok(client)
 }
 
 async fn read(client: &Client, pre_config: &[String]) -> Result<BTreeMap<String, String>, tokio_postgres::Error> {

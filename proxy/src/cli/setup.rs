@@ -1,7 +1,7 @@
 //! `transom setup`: makes what the change feed, or shared state, needs in the database, or prints how, or takes it away.
 
 use clap::ArgMatches;
-use tokio_postgres::{Client, NoTls, error::SqlState};
+use tokio_postgres::{Client, error::SqlState};
 
 use super::failure::Failure;
 use super::serve;
@@ -9,7 +9,7 @@ use crate::config::{self, Config, Inputs};
 use crate::feed::ddl::{self, Trigger};
 use crate::feed::setup::{self, Identity, Plan};
 use crate::feed::{self, Kind, ability, trigger};
-use crate::origin::describe;
+use crate::origin::{self, describe};
 use crate::rest::{self, TableId};
 use crate::state::migrations::{self, Direction};
 use crate::stored_settings;
@@ -167,10 +167,7 @@ async fn kind(client: &Client, config: &Config) -> Result<Kind, Failure> {
 }
 
 async fn connect(config: &Config) -> Result<Client, tokio_postgres::Error> {
-    let (client, connection) = config.database.connection.connect(NoTls).await?;
-    // Ends with the client; its errors reach whoever waits for an answer.
-    tokio::spawn(connection);
-    Ok(client)
+    origin::client(&config.database.connection).await
 }
 
 fn unreadable(error: &tokio_postgres::Error) -> Failure {

@@ -7,6 +7,8 @@ use pgwire_replication::ReplicationConfig;
 use tokio::sync::Notify;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, config::Host};
 
+use crate::origin;
+
 /// A host that does not even refuse is down.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long the server waits for a sign of life from the leader before it gives the slot to another node. A leader that
@@ -62,10 +64,7 @@ impl Endpoint {
 
     /// An ordinary session.
     pub(super) async fn connect(&self) -> Result<Client, tokio_postgres::Error> {
-        let (client, connection) = self.config.connect(NoTls).await?;
-        // Ends with the client; its errors reach whoever waits for an answer.
-        tokio::spawn(connection);
-        Ok(client)
+        origin::client(&self.config).await
     }
 
     /// An ordinary session, and what tells of the notifications that it gets. Several may be told as one.

@@ -4,10 +4,10 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 use lru::LruCache;
 use smallvec::SmallVec;
-use tokio_postgres::{Client, Config, NoTls};
+use tokio_postgres::{Client, Config};
 
 use super::{
-    dial::dial,
+    dial::{client, dial},
     failure::Failure,
     wire::{Format, Replies, Row, State, Wire, Yielded},
 };
@@ -49,12 +49,9 @@ impl Manager {
         Self(config)
     }
 
-    /// A connection of its own, outside of the pool, for what is asked seldom and in many ways.
+    /// A connection of its own, outside of the pool.
     pub(super) async fn client(&self) -> Result<Client, tokio_postgres::Error> {
-        let (client, connection) = self.0.connect(NoTls).await?;
-        // It ends with the client, which hears what went wrong.
-        tokio::spawn(connection);
-        Ok(client)
+        client(&self.0).await
     }
 }
 

@@ -19,7 +19,7 @@ use tokio::{
     net::{TcpStream, UnixStream, lookup_host},
 };
 use tokio_postgres::{
-    Config, NoTls,
+    Client, Config, NoTls,
     config::{Host, LoadBalanceHosts, TargetSessionAttrs},
 };
 
@@ -39,6 +39,17 @@ pub(super) enum Socket {
 struct Place {
     host: Host,
     port: u16,
+}
+
+/// A session outside of the pool, for what is asked seldom and in many ways. It ends with the client, which hears what went
+/// wrong. To be called within a tokio runtime.
+///
+/// # Errors
+/// If no server accepts one.
+pub async fn client(config: &Config) -> Result<Client, tokio_postgres::Error> {
+    let (client, connection) = config.connect(NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
 }
 
 /// Opens a session with the first server that accepts one and is what `target_session_attrs` asks for.

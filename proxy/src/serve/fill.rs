@@ -150,7 +150,7 @@ impl Serve {
         let now: Moment = ticket.began();
         match self.fills.join(&question.key, now, self.cache.joinable(&ticket)) {
             Joined::Waiter(waiter) => Seat::Waiter(waiter),
-            Joined::Leader(leader, _) => {
+            Joined::Leader(leader) => {
                 let (serve, question) = (self.clone(), question.clone());
                 Seat::Leader(Lasting::new(&self.tasks, async move {
                     let end = serve.lead(&question, ticket, first).await;

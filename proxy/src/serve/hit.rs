@@ -72,7 +72,7 @@ impl Serve {
     #[must_use]
     pub fn hit_at_once(&self, parts: &Parts) -> Option<Reply> {
         let raw = raw_key(parts);
-        let question = self.remembered(&raw)?;
+        let question = self.questions.get(&raw)?;
         let directives = directives::of(&parts.headers);
         if directives.no_cache || directives.no_store || question.bypass.is_some() {
             return None;
@@ -84,8 +84,8 @@ impl Serve {
         let revision = self.cache.revision(&question.key);
         let Lookup::Found(found) = self.cache.lookup_l1(&question.key, &directives, now) else { return None };
         let Right::Fresh { ttl } = found.right else { return None };
-        // After the lookup once more: its lease may have been granted for another coverage than the question was judged by.
-        if question.coverage != self.feed.coverage().generation() {
+        // After the lookup: its lease may have been granted for another coverage than the question was judged by.
+        if !self.holds(&question) {
             return None;
         }
         self.metrics.tier_lookup(Tier::L1, TierResult::Hit);

@@ -5,17 +5,17 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use cache_core::state::{
     Name,
-    rate::{Judge, LIMIT_MAX, Quota, RateKey, RateLimits, Verdict, WINDOW_MAX, WINDOW_MIN},
+    rate::{Judge, LIMIT_MAX, Quota, RateKey, RateLimits, WINDOW_MAX, WINDOW_MIN},
 };
 use serde::Deserialize;
 use serde_json::json;
 
 use super::said::{invalid, read};
 use crate::{
-    error::{Error, StateRefusal},
-    rates::check_one,
+    error::Error,
+    rates::{Counter, Standings},
     reply::{self, Reply},
-    telemetry::{Metrics, RateResult, RateSubject},
+    telemetry::{Metrics, RateSubject},
 };
 
 #[derive(Deserialize)]
@@ -33,13 +33,12 @@ fn one() -> u32 {
 
 /// Answers checks of limits.
 pub(super) struct RateDesk {
-    limits: Arc<RateLimits>,
-    metrics: Arc<Metrics>,
+    counter: Counter,
 }
 
 impl RateDesk {
     pub(super) fn new(limits: Arc<RateLimits>, metrics: Arc<Metrics>) -> Self {
-        Self { limits, metrics }
+        Self { counter: Counter::new(limits, metrics) }
     }
 
     /// Counts one check by its name.
@@ -50,11 +49,9 @@ impl RateDesk {
             invalid(format!("limit must be from 1 to {LIMIT_MAX}, and window_ms from {min} to {max}"))
         })?;
         let key = RateKey::new(RateSubject::Custom.as_str(), name.as_str(), "");
-        let (decision, standings) = check_one(&self.limits, &key, name.as_str(), quota, cost).await;
-        self.metrics.state().rate(RateSubject::Custom, RateResult::of(&decision));
-        if let Verdict::Refused { retry_after } = decision.verdict {
-            return Err(StateRefusal::RateLimited { retry_after, headers: standings.headers() }.into());
-        }
+        let mut standings = Standings::default();
+        let limit = (name.as_str(), quota);
+        let decision = self.counter.count(RateSubject::Custom, &key, limit, cost, &mut standings).await?;
         let judge = match decision.judge {
             Judge::Cluster => "cluster",
             Judge::Local => "local",

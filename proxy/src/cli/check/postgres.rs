@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::Client;
 
 use super::feed;
 use super::finding::Finding;
 use crate::config::{Config, Database};
+use crate::origin;
 
 /// Longest wait for the connection and for each answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -72,10 +73,7 @@ fn judge(server: &Server, pool_max: u32) -> Vec<Finding> {
 }
 
 async fn connect(database: &Database) -> Answer<Client> {
-    let (client, connection) = within(async { database.connection.connect(NoTls).await }).await?;
-    // Ends with the client; its errors reach whoever waits for an answer.
-    tokio::spawn(connection);
-    Ok(client)
+    within(origin::client(&database.connection)).await
 }
 
 async fn server(client: &Client) -> Result<Server, tokio_postgres::Error> {
