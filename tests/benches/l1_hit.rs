@@ -4,18 +4,17 @@
 
 use std::hash::{BuildHasher, BuildHasherDefault, Hasher, RandomState};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use cache_core::cache::{Lookup, TwoTier};
-use cache_core::clock::{Clock, Moment};
-use cache_core::entry::{Lifetimes, Value};
+use cache_core::clock::Moment;
+use cache_core::entry::Value;
 use cache_core::error::CodecError;
 use cache_core::freshness::Directives;
 use cache_core::key::CacheKey;
-use cache_core::limits::Limits;
-use cache_core::tag::{SlotCount, Tag, Tags};
+use cache_core::tag::{Tag, Tags};
 use divan::{Bencher, black_box};
+use transom_tests::bench::{self, LIFETIMES};
 
 /// One hot key, and so many that they do not fit the caches of the processor.
 const KEYS: [usize; 2] = [1, 10_000];
@@ -48,26 +47,13 @@ fn keys(count: usize) -> Vec<CacheKey> {
 }
 
 fn filled(keys: &[CacheKey]) -> TwoTier<Body> {
-    let limits = Limits {
-        l1_bytes_max: 256 << 20,
-        entry_bytes_max: 4 << 20,
-        slots: SlotCount::DEFAULT,
-        max_staleness: Duration::from_secs(1),
-        redis_timeout: Duration::from_millis(100),
-        fill_lease_for: Duration::from_secs(2),
-    };
-    let cache = TwoTier::alone(limits, Clock::start());
-    let lifetimes = Lifetimes {
-        fresh_for: Duration::from_secs(3_600),
-        stale_while_revalidate_for: Duration::ZERO,
-        stale_if_error_for: Duration::ZERO,
-    };
+    let cache = bench::cache(256 << 20);
     for (row, key) in keys.iter().enumerate() {
         let tags = ["*".to_owned(), "flights(all)".to_owned(), "flights(*)".to_owned(), format!("flights(id={row})")];
         let tags: Tags = tags.iter().map(|tag| Tag::named(tag)).collect();
         assert_eq!(tags.len(), 4);
         let ticket = cache.begin(key.clone(), tags);
-        cache.store(ticket, Body(Bytes::from(vec![b'x'; 400])), lifetimes);
+        cache.store(ticket, Body(Bytes::from(vec![b'x'; 400])), LIFETIMES);
     }
     cache
 }

@@ -143,8 +143,13 @@ impl Response {
     /// fresh. A machine that stalls costs a node its lease for a moment, now and then.
     #[must_use]
     pub fn is_untouched(&self) -> bool {
-        let status = self.header("cache-status");
-        status.starts_with("transom; hit; detail=l") || status.ends_with("detail=unproven")
+        self.is_hit() || self.header("cache-status").ends_with("detail=unproven")
+    }
+
+    /// Whether it came fresh from one of the tiers.
+    #[must_use]
+    pub fn is_hit(&self) -> bool {
+        self.header("cache-status").starts_with("transom; hit; detail=l")
     }
 
     /// The body as text.

@@ -41,14 +41,10 @@ async fn three(builder: &NodeBuilder) -> [Node; 3] {
     nodes.try_into().unwrap_or_else(|_| unreachable!("there are three"))
 }
 
-fn is_hit(answer: &Response) -> bool {
-    answer.header("cache-status").starts_with("transom; hit; detail=l")
-}
-
 async fn until_hit(http: &Http, target: &str) {
     eventually(&format!("{target} is hit"), SOON, async || {
         let answer = http.get(target).send().await.expect_status(200);
-        if is_hit(&answer) { Ok(()) } else { Err(answer.header("cache-status").to_owned()) }
+        if answer.is_hit() { Ok(()) } else { Err(answer.header("cache-status").to_owned()) }
     })
     .await;
 }
@@ -103,7 +99,11 @@ async fn announced_once(kind: &str) {
         }
         let other = [a.rest().get(OTHER).send().await, c.rest().get(OTHER).send().await];
         let counted = (sum(&nodes, BY_WRITES).await - before.0, sum(&nodes, BY_FEED).await - before.1);
-        if counted == (0.0, 1.0) && other.iter().all(is_hit) { Ok(()) } else { Err(format!("{counted:?} {other:?}")) }
+        if counted == (0.0, 1.0) && other.iter().all(Response::is_hit) {
+            Ok(())
+        } else {
+            Err(format!("{counted:?} {other:?}"))
+        }
     })
     .await;
 }

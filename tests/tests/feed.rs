@@ -33,15 +33,11 @@ async fn nodes(builder: &NodeBuilder, count: usize) -> Vec<Node> {
     nodes
 }
 
-fn is_hit(answer: &Response) -> bool {
-    answer.header("cache-status").starts_with("transom; hit; detail=l")
-}
-
 /// Reads until the answer comes from the cache.
 async fn until_hit(http: &Http, target: &str) -> Response {
     eventually(&format!("{target} is hit"), Duration::from_secs(10), async || {
         let answer = http.get(target).send().await.expect_status(200);
-        if is_hit(&answer) { Ok(answer) } else { Err(answer.header("cache-status").to_owned()) }
+        if answer.is_hit() { Ok(answer) } else { Err(answer.header("cache-status").to_owned()) }
     })
     .await
 }
@@ -52,7 +48,7 @@ async fn until_old_hit(http: &Http, target: &str) {
     eventually(&format!("an old hit of {target}"), SOON * 3, async || {
         let answer = http.get(target).send().await;
         let age = answer.header("age").parse::<u64>().unwrap_or_default();
-        if is_hit(&answer) && age > MAX_STALENESS.as_secs() { Ok(()) } else { Err(format!("{answer:?}")) }
+        if answer.is_hit() && age > MAX_STALENESS.as_secs() { Ok(()) } else { Err(format!("{answer:?}")) }
     })
     .await;
 }
@@ -248,21 +244,22 @@ async fn a_commit_that_nobody_can_see_yet_is_not_announced() {
     let admin = postgres.admin().await;
     admin.batch_execute("alter system set synchronous_standby_names = 'nobody'").await.expect("it is ours");
     admin.batch_execute("select pg_reload_conf()").await.expect("it is ours");
-    let writer = database.client().await;
-    eventually("commits wait", SOON, async || {
-        writer.query_one("show synchronous_standby_names", &[]).await.is_ok_and(|row| row.get::<_, &str>(0) == "nobody")
-    })
-    .await;
+    // Every process of the server hears of the setting by itself: that commits wait is known when one does.
+    let (probe, writer) = (database.client().await, database.client().await);
+    let probing = tokio::spawn(async move {
+        while probe.batch_execute("select pg_logical_emit_message(true, 'probe', '')").await.is_ok() {}
+    });
+    let until_waits = async |query: &str| {
+        let sql =
+            format!("select count(*) from pg_stat_activity where wait_event = 'SyncRep' and query like '{query}%'");
+        eventually(query, SOON, async || database.value(&sql).await.as_deref() == Some("1")).await;
+    };
+    until_waits("select pg_logical_emit_message").await;
     let waiting =
         tokio::spawn(
             async move { writer.batch_execute("update airlines set name = 'Waiting' where carrier = 'UA'").await },
         );
-    eventually("the commit waits", SOON, async || {
-        let sql =
-            "select count(*) from pg_stat_activity where wait_event = 'SyncRep' and query like 'update airlines%'";
-        database.value(sql).await.as_deref() == Some("1")
-    })
-    .await;
+    until_waits("update airlines").await;
     // Others that do not wait are announced meanwhile, which also shows that the waiting one was decoded.
     let local = "set synchronous_commit = local; update planes set seats = 7 where tailnum = 'N10156'";
     database.execute(local).await;
@@ -277,6 +274,7 @@ async fn a_commit_that_nobody_can_see_yet_is_not_announced() {
     admin.batch_execute("select pg_reload_conf()").await.expect("it is ours");
     until_text(node.rest(), UNITED, "Waiting").await;
     waiting.await.expect("no panic").expect("it committed");
+    probing.abort();
 }
 
 #[tokio::test]

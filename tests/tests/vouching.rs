@@ -57,6 +57,15 @@ fn holds<V: Value>(node: &TwoTier<V>) -> bool {
     node.coherence().lease_held(node.clock().now())
 }
 
+/// Until the node has a lease by this leader. A machine that stalls for half of the bound lets a heartbeat grow too old.
+async fn until_leased<V: Value>(node: &TwoTier<V>, leader: &Stream) {
+    eventually("a lease", SOON, async || {
+        vouch(node, leader, beat(node).await).await;
+        granted(node).await
+    })
+    .await;
+}
+
 /// Whether a lease is granted within the time of some polls.
 async fn granted<V: Value>(node: &TwoTier<V>) -> bool {
     let began = Instant::now();
@@ -81,12 +90,7 @@ async fn a_lease_needs_somebody_who_vouches_for_what_the_node_believes() {
     vouch(&node, &leader, beat(&node).await).await;
     assert!(!granted(&node).await, "the leader vouches for something else");
     node.backplane().cover("v1");
-    // A machine that stalls for half of the bound lets a heartbeat grow too old.
-    eventually("a lease", SOON, async || {
-        vouch(&node, &leader, beat(&node).await).await;
-        granted(&node).await
-    })
-    .await;
+    until_leased(&node, &leader).await;
     eventually("the lease ends with the vouching", MAX_STALENESS + Duration::from_millis(200), async || !holds(&node))
         .await;
 }
@@ -98,11 +102,7 @@ async fn a_lease_does_not_outlive_what_it_was_granted_for() {
     node.backplane().cover("v1");
     let leader = stream("a", 10);
     adopt(&node, &leader).await;
-    eventually("a lease", SOON, async || {
-        vouch(&node, &leader, beat(&node).await).await;
-        granted(&node).await
-    })
-    .await;
+    until_leased(&node, &leader).await;
     node.backplane().uncover(node.clock());
     assert!(!holds(&node));
     // The leader still vouches for what was covered before, and a poll may be on its way.

@@ -10,7 +10,6 @@ use cache_core::backplane::{Observer, Trust};
 use cache_core::cache::{Lookup, Stored, TwoTier};
 use cache_core::clock::Clock;
 use cache_core::dependence::Dependence;
-use cache_core::entry::Lifetimes;
 use cache_core::freshness::Directives;
 use cache_core::key::CacheKey;
 use cache_core::limits::Limits;
@@ -23,7 +22,7 @@ use transom::key::{self, RowTagWriter, RowTemplate};
 use transom::reply::StoredResponse;
 use transom::rest::TableId;
 use transom::telemetry::Metrics;
-use transom_tests::bench::Usage;
+use transom_tests::bench::{LIFETIMES, Usage};
 use transom_tests::eventually;
 
 use super::world::World;
@@ -157,12 +156,6 @@ impl Leader {
         }
     }
 }
-
-const LIFETIMES: Lifetimes = Lifetimes {
-    fresh_for: Duration::from_secs(3_600),
-    stale_while_revalidate_for: Duration::ZERO,
-    stale_if_error_for: Duration::ZERO,
-};
 
 fn key_of(id: u64) -> CacheKey {
     CacheKey::new(format!("{id:0200}").as_bytes())

@@ -2,17 +2,15 @@
 
 use std::fs;
 use std::hint::black_box;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use cache_core::cache::{Lookup, TwoTier};
-use cache_core::clock::Clock;
-use cache_core::entry::Lifetimes;
 use cache_core::freshness::Directives;
 use cache_core::key::CacheKey;
-use cache_core::limits::Limits;
-use cache_core::tag::{SlotCount, Tag, Tags};
+use cache_core::tag::{Tag, Tags};
 use http::{HeaderValue, StatusCode, header};
 use transom::reply::StoredResponse;
+use transom_tests::bench::{self, LIFETIMES};
 
 const COUNTS: [u64; 3] = [10, 10_000, 1_000_000];
 const BODY: usize = 1_024;
@@ -49,20 +47,7 @@ fn key(row: u64) -> CacheKey {
 }
 
 fn filled(count: u64) -> TwoTier<StoredResponse> {
-    let limits = Limits {
-        l1_bytes_max: 16 << 30,
-        entry_bytes_max: 4 << 20,
-        slots: SlotCount::DEFAULT,
-        max_staleness: Duration::from_secs(1),
-        redis_timeout: Duration::from_millis(100),
-        fill_lease_for: Duration::from_secs(2),
-    };
-    let cache = TwoTier::alone(limits, Clock::start());
-    let lifetimes = Lifetimes {
-        fresh_for: Duration::from_secs(3_600),
-        stale_while_revalidate_for: Duration::ZERO,
-        stale_if_error_for: Duration::ZERO,
-    };
+    let cache = bench::cache(16 << 30);
     for row in 0..count {
         let tags = ["*".to_owned(), format!("url:{row}"), "flights(all)".to_owned(), format!("flights(id={row})")];
         let tags: Tags = tags.iter().map(|tag| Tag::named(tag)).collect();
@@ -71,7 +56,7 @@ fn filled(count: u64) -> TwoTier<StoredResponse> {
             (header::CONTENT_TYPE, HeaderValue::from_static("application/json; charset=utf-8")),
             (header::CONTENT_RANGE, HeaderValue::from_static("0-0/*")),
         ];
-        cache.store(ticket, StoredResponse::new(StatusCode::OK, &headers, &[b'x'; BODY]), lifetimes);
+        cache.store(ticket, StoredResponse::new(StatusCode::OK, &headers, &[b'x'; BODY]), LIFETIMES);
     }
     cache
 }

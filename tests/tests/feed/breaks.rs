@@ -6,8 +6,7 @@ use transom_tests::consistency::gremlin::DROP_SLOT;
 use transom_tests::{Lease, Postgres, Redis, Signal, eventually, within_bound};
 
 use super::{
-    MAX_STALENESS, NOISE, PLANE, SOON, UNITED, epoch, fed, goes_on_after_an_empty_redis, is_hit, nodes, see_changes,
-    until_hit,
+    MAX_STALENESS, NOISE, PLANE, SOON, UNITED, epoch, fed, goes_on_after_an_empty_redis, nodes, see_changes, until_hit,
 };
 
 #[tokio::test]
@@ -101,7 +100,7 @@ async fn postgres_restarts_and_what_is_coherent_survives() {
     for node in &nodes {
         node.until_lease(Lease::Held).await;
         let answer = node.rest().get("/airlines?carrier=eq.UA").header("cache-control", "only-if-cached").send().await;
-        assert!(is_hit(&answer), "{answer:?}");
+        assert!(answer.is_hit(), "{answer:?}");
     }
     assert_eq!(epoch(&nodes[0]).await, before, "the slot goes on where it was");
     see_changes(&database, &nodes).await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use transom_tests::{Database, Http, Judge, Lease, Postgres, Redis, Signal, eventually};
 
-use super::{MAX_STALENESS, NOISE, UNITED, epoch, fed, is_hit, leaders, nodes, until_hit};
+use super::{MAX_STALENESS, NOISE, UNITED, epoch, fed, leaders, nodes, until_hit};
 
 /// Reads on three nodes while SQL writes past them; judged.
 pub(super) struct Load {
@@ -81,7 +81,7 @@ async fn read(http: Http, load: Arc<Shared>) {
             load.problems.lock().expect("nobody panics").push(format!("{version}: {staleness:?} too late as {status}"));
         }
         load.reads.fetch_add(1, Relaxed);
-        load.hits.fetch_add(usize::from(is_hit(&answer)), Relaxed);
+        load.hits.fetch_add(usize::from(answer.is_hit()), Relaxed);
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
 }

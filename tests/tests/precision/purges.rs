@@ -3,7 +3,7 @@
 use serde_json::json;
 use transom_tests::{NodeBuilder, Postgres};
 
-use super::stage::{Stage, is_hit};
+use super::stage::Stage;
 use super::{ALBUM, ALL, ARTIST, MUSIC, NEUTRAL, OF_1, TARGETS, WITH_ALBUMS};
 
 #[tokio::test]
@@ -28,7 +28,7 @@ async fn each_kind_of_purge_reaches_what_carries_the_tags_of_rows() {
         node.admin().post("/purge", &purge).send().await.expect_status(200);
         for target in TARGETS {
             let answer = node.rest().get(target).send().await.expect_status(200);
-            assert_eq!(is_hit(&answer), !gone.contains(&target), "{purge}: {target}");
+            assert_eq!(answer.is_hit(), !gone.contains(&target), "{purge}: {target}");
         }
     }
 }
@@ -40,9 +40,9 @@ async fn without_a_feed_every_answer_carries_the_tag_of_any_row() {
     let united = "/airlines?carrier=eq.UA";
     for purge in [json!({ "tags": ["public.airlines(*)"] }), json!({ "tables": ["airlines"] })] {
         node.rest().get(united).send().await.expect_status(200);
-        assert!(is_hit(&node.rest().get(united).send().await));
+        assert!(node.rest().get(united).send().await.is_hit());
         node.admin().post("/purge", &purge).send().await.expect_status(200);
-        assert!(!is_hit(&node.rest().get(united).send().await), "{purge}");
+        assert!(!node.rest().get(united).send().await.is_hit(), "{purge}");
     }
 }
 
@@ -57,5 +57,5 @@ async fn what_is_no_tag_is_refused_and_purges_nothing() {
         let answer = node.admin().post("/purge", &purge).send().await.expect_status(400);
         assert!(answer.text().contains("is no tag; tags are schema.table(column=value"), "{}", answer.text());
     }
-    assert!(is_hit(&node.rest().get(united).send().await));
+    assert!(node.rest().get(united).send().await.is_hit());
 }

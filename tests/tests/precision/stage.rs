@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use transom_tests::{Database, Lease, Node, NodeBuilder, Redis, Response, eventually};
+use transom_tests::{Database, Lease, Node, NodeBuilder, Redis, eventually};
 
 const WATERMARK: &str = "transom_coherence_watermark";
 /// Milliseconds are the aim; a busy machine takes longer.
@@ -13,10 +13,6 @@ pub(super) struct Stage<'d> {
     pub(super) nodes: Vec<Node>,
     database: &'d Database,
     targets: Vec<String>,
-}
-
-pub(super) fn is_hit(answer: &Response) -> bool {
-    answer.header("cache-status").starts_with("transom; hit; detail=l")
 }
 
 impl<'d> Stage<'d> {
@@ -70,7 +66,7 @@ impl<'d> Stage<'d> {
             for target in &self.targets {
                 eventually(&format!("{target} is hit"), SOON, async || {
                     let answer = node.rest().get(target).send().await.expect_status(200);
-                    if is_hit(&answer) { Ok(()) } else { Err(answer.header("cache-status").to_owned()) }
+                    if answer.is_hit() { Ok(()) } else { Err(answer.header("cache-status").to_owned()) }
                 })
                 .await;
             }
@@ -116,7 +112,7 @@ impl<'d> Stage<'d> {
                 let answer = node.rest().get(target).send().await.expect_status(200);
                 let status = answer.header("cache-status");
                 if !gone.contains(&target.as_str()) {
-                    assert!(is_hit(&answer), "{sql} leaves {target} alone on node {number}: {status}");
+                    assert!(answer.is_hit(), "{sql} leaves {target} alone on node {number}: {status}");
                 } else if number == 0 {
                     // The others may find in L2 what the first one read.
                     assert!(status.contains("detail=incoherent"), "{sql} touches {target}: {status}");

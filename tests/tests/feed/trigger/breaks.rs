@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use transom_tests::{Lease, Postgres, Redis, Signal, eventually, within_bound};
 
-use super::super::{MAX_STALENESS, NOISE, goes_on_after_an_empty_redis, is_hit};
+use super::super::{MAX_STALENESS, NOISE, goes_on_after_an_empty_redis};
 use super::{PLANE, UNITED, epoch, fed, nodes, own_plain, recording, see_changes, setup, until_hit, until_text};
 
 #[tokio::test]
@@ -139,7 +139,7 @@ async fn postgres_restarts_and_what_is_coherent_survives() {
     for node in &nodes {
         node.until_lease(Lease::Held).await;
         let answer = node.rest().get(UNITED).header("cache-control", "only-if-cached").send().await;
-        assert!(is_hit(&answer), "{answer:?}");
+        assert!(answer.is_hit(), "{answer:?}");
     }
     assert_eq!(epoch(&nodes[0]).await, before, "the outbox goes on where it was");
     see_changes(&database, &nodes).await;
