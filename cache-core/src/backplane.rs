@@ -27,7 +27,7 @@ use crate::{
     clock::{Clock, Moment},
     coherence::{Announcement, Break, Coherence, Epoch, Kind, SentAt, Settled, Stream, Token, Vouched, WriteId},
     error::RedisError,
-    outcome::ResyncReason,
+    outcome::{LapseReason, ResyncReason},
     redis::RedisLink,
     tag::Slots,
     template::{Edition, Published, RegisterError, Template, Templates},
@@ -37,6 +37,8 @@ use crate::{
 pub trait Observer: Send + Sync + 'static {
     /// The coherence table was read again.
     fn resynced(&self, reason: ResyncReason);
+    /// The lease of freshness is over: this node cannot prove its coherence for now.
+    fn lapsed(&self, reason: LapseReason);
 }
 
 /// The way to the peers.

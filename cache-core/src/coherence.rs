@@ -31,7 +31,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 pub use self::{
-    announcement::{Announcement, Epoch, InvalidToken, Kind, Position, Seq, Snapshot, Token, WriteId},
+    announcement::{Announcement, Epoch, InvalidToken, Kind, Position, Seq, Snapshot, Token, Trusted, WriteId},
     echo::Echo,
     feed::{Break, SentAt, Settled, Stream, Vouched},
     follower::Follower,
@@ -355,12 +355,15 @@ impl Coherence {
     }
 
     /// Extends the lease, if the epoch is still the one for which it was earned, and it was not revoked since it was asked
-    /// for.
-    pub fn grant(&self, epoch: Epoch, asked_at: Moment, until: Moment) {
+    /// for. Says whether that is so.
+    pub fn grant(&self, epoch: Epoch, asked_at: Moment, until: Moment) -> bool {
         let control = self.control.lock();
-        if self.epoch.load(Acquire) == epoch.as_u64() && control.revoked.is_none_or(|revoked| asked_at > revoked) {
+        let is_earned =
+            self.epoch.load(Acquire) == epoch.as_u64() && control.revoked.is_none_or(|revoked| asked_at > revoked);
+        if is_earned {
             self.lease_until.fetch_max(until.as_nanos(), Release);
         }
+        is_earned
     }
 
     /// Ends the lease, and with it whatever was asked for until now.

@@ -175,6 +175,38 @@ impl ResyncReason {
     }
 }
 
+/// Why a node could not prove its coherence any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum LapseReason {
+    /// no poll was answered in time: Redis is away or slow, or this node is starved
+    Poll,
+    /// announcements that a poll showed did not arrive in time
+    Behind,
+    /// Redis had not been polled by anybody for a while
+    Quiet,
+    /// nobody vouched for the change feed in time
+    Feed,
+    /// it was taken back: another epoch began, or another version of the publication counts
+    Revoked,
+}
+
+impl LapseReason {
+    /// Every reason, in declaration order.
+    pub const ALL: [Self; 5] = [Self::Poll, Self::Behind, Self::Quiet, Self::Feed, Self::Revoked];
+
+    /// The name used in labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Poll => "poll",
+            Self::Behind => "behind",
+            Self::Quiet => "quiet",
+            Self::Feed => "feed",
+            Self::Revoked => "revoked",
+        }
+    }
+}
+
 /// Where an announcement came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {

@@ -12,7 +12,7 @@ use cache_core::{
     cache::TwoTier,
     clock::Clock,
     limits::Limits,
-    outcome::ResyncReason,
+    outcome::{LapseReason, ResyncReason},
     redis::RedisLink,
     state::{Keyspace, rate::RateLimits},
     tag::SlotCount,
@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::Admin,
+    apart::Apart,
     config::{self, Config, Loaded},
     error::Error,
     feed::{self, Choice, Feed},
@@ -76,6 +77,9 @@ pub enum StartError {
     /// the Redis URL is none
     #[error("setting `redis_url`: {0}")]
     Redis(cache_core::error::RedisError),
+    /// there is no thread to be had
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
     /// signals cannot be heard
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
@@ -93,6 +97,8 @@ pub struct Node {
     drains: [CancellationToken; 2],
     listeners: [JoinHandle<()>; 2],
     drain_timeout: Duration,
+    /// outlives what runs there
+    _apart: Apart,
 }
 
 /// How long a start waits for the first lease, in multiples of `max_staleness`. Without it the node serves all the same.
@@ -123,7 +129,8 @@ impl Node {
         let admin = tokio::spawn(admin.serve(admin_service, allowance, drains[1].clone()));
         let database = config.database.clone();
         // Boxed: what a start holds on to is much larger than what a node is.
-        let (serve, state, rates) = Box::pin(prepare(config)).await?;
+        let apart = Apart::start().map_err(StartError::Thread)?;
+        let (serve, state, rates) = Box::pin(prepare(config, &apart)).await?;
         serve.start_auditor();
         let reloader = Reloader::start(serve.clone(), &database);
         let _first = started.set(serve.clone());
@@ -135,7 +142,18 @@ impl Node {
         not_started.disarm();
         tracing::info!(%listen, %admin_listen, "ready");
         let drain_timeout = limits.drain_timeout;
-        Ok(Self { listen, admin_listen, serve, state, reloader, readiness, drains, listeners, drain_timeout })
+        Ok(Self {
+            listen,
+            admin_listen,
+            serve,
+            state,
+            reloader,
+            readiness,
+            drains,
+            listeners,
+            drain_timeout,
+            _apart: apart,
+        })
     }
 
     /// Reads the schema again, soon, as a notification does.
@@ -211,7 +229,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 }
 
 /// Waits for Postgres, loads the schema and joins the peers.
-async fn prepare(config: Config) -> Result<(Arc<Serve>, Arc<State>, Option<Arc<Rates>>), StartError> {
+async fn prepare(config: Config, apart: &Apart) -> Result<(Arc<Serve>, Arc<State>, Option<Arc<Rates>>), StartError> {
     let metrics = Arc::new(Metrics::new(config.database.slow_query));
     wait_for_postgres(&config, &metrics).await?;
     let Loaded { config, warnings } = stored_settings::complete(config).await?;
@@ -222,8 +240,8 @@ async fn prepare(config: Config) -> Result<(Arc<Serve>, Arc<State>, Option<Arc<R
     let Choice { kind, why } = feed::choose(&config).await;
     // Decided once: a node that began without a feed promises less, and says so.
     let trust = if kind.is_some() { Trust::Feed } else { Trust::Announcements };
-    let link = open_redis(&config)?;
-    let cache = Arc::new(open_cache(&config, trust, &metrics, link.clone()));
+    let link = open_redis(&config, apart)?;
+    let cache = Arc::new(open_cache(&config, trust, &metrics, link.clone(), apart));
     let feed = match kind {
         None => {
             metrics.feed_kind("none");
@@ -234,6 +252,7 @@ async fn prepare(config: Config) -> Result<(Arc<Serve>, Arc<State>, Option<Arc<R
             metrics.feed_kind(kind.as_str());
             tracing::info!(kind = kind.as_str(), %why, "change feed");
             let needed = feed::setup::needed(&schema);
+            let _within = apart.enter();
             Feed::start(kind, &config, cache.clone(), metrics.clone(), needed)
         }
     };
@@ -271,8 +290,8 @@ async fn wait_for_postgres(config: &Config, metrics: &Arc<Metrics>) -> Result<()
     up.map_err(|error| StartError::Postgres { attempts: retries + 1, reason: error.to_string() })
 }
 
-fn open_redis(config: &Config) -> Result<Option<RedisLink>, StartError> {
-    let open = |redis: &config::Redis| RedisLink::open(redis.url.expose(), redis.timeout);
+fn open_redis(config: &Config, apart: &Apart) -> Result<Option<RedisLink>, StartError> {
+    let open = |redis: &config::Redis| RedisLink::open_apart(redis.url.expose(), redis.timeout, apart.handle());
     config.redis.as_ref().map(open).transpose().map_err(StartError::Redis)
 }
 
@@ -281,6 +300,7 @@ fn open_cache(
     trust: Trust,
     metrics: &Arc<Metrics>,
     link: Option<RedisLink>,
+    apart: &Apart,
 ) -> TwoTier<StoredResponse> {
     let clock = Clock::start();
     let limits = Limits {
@@ -295,8 +315,9 @@ fn open_cache(
         tracing::info!("no redis_url: L1 only, and no peers");
         return TwoTier::alone_trusting(trust, limits, clock);
     };
-    let resyncs = Arc::new(Resyncs(metrics.clone()));
-    TwoTier::shared_trusting(trust, limits, clock, link, &config.namespace, resyncs)
+    let observer = Arc::new(Counted(metrics.clone()));
+    let _within = apart.enter();
+    TwoTier::shared_trusting(trust, limits, clock, link, &config.namespace, observer)
 }
 
 /// A node that joins wants its first answers from L2, and for that it needs a lease; but not at any price.
@@ -312,10 +333,15 @@ async fn await_lease(cache: &TwoTier<StoredResponse>) {
     }
 }
 
-struct Resyncs(Arc<Metrics>);
+/// Counts what the backplane does.
+struct Counted(Arc<Metrics>);
 
-impl Observer for Resyncs {
+impl Observer for Counted {
     fn resynced(&self, reason: ResyncReason) {
         self.0.resync(reason);
+    }
+
+    fn lapsed(&self, reason: LapseReason) {
+        self.0.lapse(reason);
     }
 }

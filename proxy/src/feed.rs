@@ -25,6 +25,7 @@ mod lineage;
 mod changed;
 mod templates;
 mod pgoutput;
+mod crowd;
 mod pace;
 mod snapshot;
 mod slot;

@@ -12,6 +12,7 @@ mod front;
 mod stack;
 mod layers;
 mod readiness;
+mod apart;
 mod route;
 pub mod state;
 mod rates;

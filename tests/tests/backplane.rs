@@ -20,7 +20,7 @@ use cache_core::error::{CodecError, RedisError};
 use cache_core::freshness::{Directives, Right};
 use cache_core::key::CacheKey;
 use cache_core::limits::Limits;
-use cache_core::outcome::{ResyncReason, TierResult};
+use cache_core::outcome::{LapseReason, ResyncReason, TierResult};
 use cache_core::redis::RedisLink;
 use cache_core::tag::{SlotCount, Tag, Tags};
 use transom_tests::{Redis, eventually};
@@ -54,19 +54,27 @@ impl Value for Text {
     }
 }
 
+/// What a backplane told.
 #[derive(Default)]
-struct Resyncs(Mutex<Vec<ResyncReason>>);
+struct Told {
+    resyncs: Mutex<Vec<ResyncReason>>,
+    lapses: Mutex<Vec<LapseReason>>,
+}
 
-impl Observer for Resyncs {
+impl Observer for Told {
     fn resynced(&self, reason: ResyncReason) {
-        self.0.lock().unwrap().push(reason);
+        self.resyncs.lock().unwrap().push(reason);
+    }
+
+    fn lapsed(&self, reason: LapseReason) {
+        self.lapses.lock().unwrap().push(reason);
     }
 }
 
 /// One node: a cache and no proxy.
 struct Node {
     cache: TwoTier<Text>,
-    resyncs: Arc<Resyncs>,
+    told: Arc<Told>,
 }
 
 impl Node {
@@ -84,9 +92,9 @@ impl Node {
     }
 
     fn with(url: &str, limits: Limits) -> Self {
-        let resyncs = Arc::<Resyncs>::default();
+        let told = Arc::<Told>::default();
         let link = RedisLink::open(url, limits.redis_timeout).unwrap();
-        Self { cache: TwoTier::shared(limits, Clock::start(), link, "test", resyncs.clone()), resyncs }
+        Self { cache: TwoTier::shared(limits, Clock::start(), link, "test", told.clone()), told }
     }
 
     /// A node that holds its lease.
@@ -124,7 +132,11 @@ impl Node {
     }
 
     fn resyncs(&self) -> Vec<ResyncReason> {
-        self.resyncs.0.lock().unwrap().clone()
+        self.told.resyncs.lock().unwrap().clone()
+    }
+
+    fn lapses(&self) -> Vec<LapseReason> {
+        self.told.lapses.lock().unwrap().clone()
     }
 
     /// What a miss does: the name of the entry is its key and its tag.

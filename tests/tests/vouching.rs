@@ -9,7 +9,7 @@ use cache_core::clock::Clock;
 use cache_core::coherence::{Break, SentAt, Settled, Stream, Vouched};
 use cache_core::entry::Value;
 use cache_core::limits::Limits;
-use cache_core::outcome::ResyncReason;
+use cache_core::outcome::{LapseReason, ResyncReason};
 use cache_core::redis::RedisLink;
 use cache_core::tag::SlotCount;
 use transom_tests::{Redis, eventually};
@@ -21,6 +21,7 @@ struct Nobody;
 
 impl Observer for Nobody {
     fn resynced(&self, _: ResyncReason) {}
+    fn lapsed(&self, _: LapseReason) {}
 }
 
 fn node<V: Value>(redis: &Redis) -> TwoTier<V> {

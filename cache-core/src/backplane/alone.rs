@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::Trust;
 use crate::{
     clock::Moment,
-    coherence::{Announcement, Coherence, Epoch, Kind, Position, Seq, Snapshot, Token, WriteId},
+    coherence::{Announcement, Coherence, Epoch, Kind, Position, Seq, Snapshot, Token, Trusted, WriteId},
     tag::Slots,
     template::{Edition, Published, RegisterError, TEMPLATES_MAX, Template, Templates},
 };
@@ -102,7 +102,7 @@ impl Alone {
         let mut history = self.history.lock();
         *history = History::new(Epoch::random());
         let (epoch, seq) = (history.epoch, history.last);
-        let position = Position { epoch, seq, purged: seq, trusted: false };
+        let position = Position { epoch, seq, purged: seq, trusted: Trusted::Unvouched };
         self.coherence.adopt(&Snapshot { position, table: vec![0; self.coherence.slot_count()] }, now);
     }
 

@@ -122,7 +122,10 @@ impl Driver {
                     running = None;
                     self.on_report(report)
                 }
-                _ = due.tick() => true,
+                _ = due.tick() => {
+                    self.watch_lease();
+                    true
+                }
             };
             if start && running.is_none() {
                 let subscribe = (self.subscribed_on != Some(self.connection)).then_some(self.connection);
@@ -132,8 +135,16 @@ impl Driver {
         }
     }
 
+    /// Tells of a lease that is over; before anything that may bring a new one.
+    fn watch_lease(&mut self) {
+        let Some(reason) = self.follower.lapsed(self.round.clock.now()) else { return };
+        tracing::debug!(reason = reason.as_str(), "coherence cannot be proven for now");
+        self.observer.lapsed(reason);
+    }
+
     /// Each handler says whether a round should start at once.
     fn on_message(&mut self, message: Result<Message, RecvError>) -> bool {
+        self.watch_lease();
         match message {
             Ok(message) => match message.value.as_bytes().map(|bytes| message::parse(bytes.to_vec().into())) {
                 Some(Ok(announcement)) => self.follower.on_announcement(&announcement, self.round.clock.now()),
@@ -154,6 +165,7 @@ impl Driver {
 
     /// A failed round is tried again when the next is due, and not at once.
     fn on_report(&mut self, report: Report) -> bool {
+        self.watch_lease();
         self.subscribed_on = report.subscribed_on.or(self.subscribed_on);
         let now = self.round.clock.now();
         self.vigils.subscriber.hear(&report.subscriber, now);

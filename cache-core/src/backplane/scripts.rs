@@ -16,7 +16,9 @@ use fred::{
 
 use super::{message, reliance::Reliance};
 use crate::{
-    coherence::{Break, Coherence, Epoch, Kind, Position, Seq, Settled, Snapshot, Stream, Token, Vouched, WriteId},
+    coherence::{
+        Break, Coherence, Epoch, Kind, Position, Seq, Settled, Snapshot, Stream, Token, Trusted, Vouched, WriteId,
+    },
     error::RedisError,
     redis::within,
     sabotage::{self, Protection},
@@ -168,14 +170,14 @@ impl Scripts {
 
     /// Where the history stands. Also tells Redis how far this node is, so that a Redis that fell back starts anew.
     pub(super) async fn poll(&self) -> Result<Position, RedisError> {
-        let answer: (String, u64, u64, bool) = self.call(&self.poll, self.position_args(), self.timeout).await?;
+        let answer: (String, u64, u64, u64) = self.call(&self.poll, self.position_args(), self.timeout).await?;
         position(&answer.0, answer.1, answer.2, answer.3)
     }
 
     /// Where the history stands, with the whole table.
     pub(super) async fn snapshot(&self) -> Result<Snapshot, RedisError> {
         let patience = self.timeout * SNAPSHOT_TIMEOUTS;
-        let answer: (String, u64, u64, bool, Bytes) = self.call(&self.snapshot, self.position_args(), patience).await?;
+        let answer: (String, u64, u64, u64, Bytes) = self.call(&self.snapshot, self.position_args(), patience).await?;
         if answer.4.len() != self.coherence.slot_count() * 8 {
             return Err(RedisError::Protocol(format!("a table of {} bytes", answer.4.len())));
         }
@@ -261,6 +263,11 @@ fn parse_epoch(text: &str) -> Result<Epoch, RedisError> {
     text.parse().map_err(|_| RedisError::Protocol(format!("the epoch {text:?}")))
 }
 
-fn position(epoch: &str, seq: u64, purged: u64, trusted: bool) -> Result<Position, RedisError> {
+fn position(epoch: &str, seq: u64, purged: u64, trusted: u64) -> Result<Position, RedisError> {
+    let trusted = match trusted {
+        1 => Trusted::Yes,
+        2 => Trusted::Unvouched,
+        _ => Trusted::Quiet,
+    };
     Ok(Position { epoch: parse_epoch(epoch)?, seq: Seq(seq), purged: Seq(purged), trusted })
 }

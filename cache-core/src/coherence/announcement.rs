@@ -159,9 +159,19 @@ pub struct Position {
     pub seq: Seq,
     /// its last hard purge, or 0
     pub purged: Seq,
-    /// whether what is current is also known to be complete: the feed is alive, and no writer can still owe an
-    /// announcement from an outage
-    pub trusted: bool,
+    /// whether what is current is also known to be complete
+    pub trusted: Trusted,
+}
+
+/// Whether a position is known to be complete, so that a lease may be granted on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trusted {
+    /// it is
+    Yes,
+    /// nobody polled for a while: a writer may still owe an announcement from that time
+    Quiet,
+    /// nobody vouches for the change feed
+    Unvouched,
 }
 
 /// What a resync reads: the position and the whole table as of it, in one atomic step.

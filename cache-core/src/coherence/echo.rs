@@ -61,7 +61,7 @@ mod tests {
     use super::*;
     use crate::{
         clock::Moment,
-        coherence::{Epoch, Kind, Position, Seq, Snapshot},
+        coherence::{Epoch, Kind, Position, Seq, Snapshot, Trusted},
         tag::{SlotCount, Slots},
     };
 
@@ -71,7 +71,7 @@ mod tests {
     /// A node of epoch 7 at 10.
     fn node() -> Arc<Coherence> {
         let coherence = Arc::new(Coherence::new(SlotCount::new(1_024).unwrap(), Duration::from_secs(1)));
-        let position = Position { epoch: Epoch(7), seq: Seq(10), purged: Seq(0), trusted: true };
+        let position = Position { epoch: Epoch(7), seq: Seq(10), purged: Seq(0), trusted: Trusted::Yes };
         coherence.adopt(&Snapshot { position, table: vec![0; 1_024] }, NOW);
         coherence
     }

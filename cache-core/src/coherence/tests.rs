@@ -16,7 +16,7 @@ fn node(epoch: u64, seq: u64) -> Coherence {
 }
 
 fn snapshot(epoch: u64, seq: u64) -> Snapshot {
-    let position = Position { epoch: Epoch(epoch), seq: Seq(seq), purged: Seq(0), trusted: true };
+    let position = Position { epoch: Epoch(epoch), seq: Seq(seq), purged: Seq(0), trusted: Trusted::Yes };
     Snapshot { position, table: vec![0; COUNT.get() as usize] }
 }
 

@@ -26,6 +26,7 @@ use tokio_postgres::Client;
 
 use super::{
     announcer::{Announcer, Decoder, REDIS_AGAIN_AFTER, TAGS_MAX, Told},
+    crowd::Crowd,
     ddl,
     ended::{Ended, SILENCE_MAX},
     heart::{self, Beat},
@@ -45,11 +46,9 @@ const ROUND_MAX: usize = 4_096;
 /// becomes visible within microseconds, and the runtime's timer counts milliseconds.
 const AGAIN_AFTER: Duration = Duration::from_millis(1);
 const LOOKS_AT_ONCE: u32 = 4;
-/// In a crowd, announcements are so far apart at least: what is committed meanwhile is announced together, by one question to
-/// Postgres and one to Redis. It is one when commit after commit comes sooner than that after an announcement, [`CROWD`] times
-/// in a row; else a commit is announced at once.
+/// In a [`Crowd`], announcements are so far apart at least: what is committed meanwhile is announced together, by one question
+/// to Postgres and one to Redis. Else a commit is announced at once.
 const APART: Duration = Duration::from_millis(1);
-const CROWD: u32 = 8;
 /// For so long a Redis that does not answer may make the server keep its log. After that the log is given up: should this
 /// session end before Redis answers, whoever leads next finds the slot ahead of what was announced, and begins a new epoch.
 const REDIS_PATIENCE: Duration = Duration::from_secs(10);
@@ -115,8 +114,7 @@ pub(super) struct Leader {
     heard_at: Instant,
     /// when something was announced last
     announced_at: Instant,
-    /// how often in a row something came soon after an announcement
-    crowd: u32,
+    crowd: Crowd,
     /// looks in a row that left something to be announced
     looks: u32,
 }
@@ -167,7 +165,7 @@ impl Leader {
             beat: None,
             heard_at: Instant::now(),
             announced_at: Instant::now(),
-            crowd: 0,
+            crowd: Crowd::default(),
             looks: 0,
         }
     }
@@ -201,10 +199,8 @@ impl Leader {
 
     /// Waits for company.
     async fn gather(&mut self) {
-        let due = self.announced_at + APART;
-        self.crowd = if Instant::now() < due { self.crowd.saturating_add(1) } else { 0 };
-        if self.crowd > CROWD {
-            sleep_until(due).await;
+        if self.crowd.is_one(Instant::now()) {
+            sleep_until(self.announced_at + APART).await;
         }
     }
 
@@ -291,6 +287,7 @@ impl Leader {
     }
 
     fn commit(&mut self, end: u64, committed_at: i64) {
+        self.crowd.joined(self.heard_at);
         let before = self.read;
         self.read = self.read.max(end);
         let Decoded { transactions, pending, pending_tags, .. } = &mut self.decoded;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use cache_core::coherence::Break;
-use cache_core::outcome::{CollapseEnd, LeaseResult, ResyncReason, Source, StaleReason, Tier, TierResult};
+use cache_core::outcome::{CollapseEnd, LapseReason, LeaseResult, ResyncReason, Source, StaleReason, Tier, TierResult};
 use http::StatusCode;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
@@ -27,6 +27,7 @@ pub struct Metrics {
     announce_delay: Histogram,
     feed_epochs: Counters<{ Break::ALL.len() }>,
     resyncs: Counters<{ ResyncReason::ALL.len() }>,
+    lapses: Counters<{ LapseReason::ALL.len() }>,
     stale_served: Counters<{ StaleReason::ALL.len() }>,
     audit_reads: IntCounter,
     audit_stale: IntCounter,
@@ -134,6 +135,13 @@ impl Metrics {
                 "Times the whole coherence table was read again",
                 "reason",
                 ResyncReason::ALL.map(ResyncReason::as_str),
+            ),
+            lapses: Counters::new(
+                r,
+                "transom_lease_lapses_total",
+                "Times this node could not prove its coherence any more, by what was missing",
+                "reason",
+                LapseReason::ALL.map(LapseReason::as_str),
             ),
             stale_served: Counters::new(
                 r,
@@ -268,6 +276,11 @@ impl Metrics {
     /// This node read the whole coherence table again.
     pub fn resync(&self, reason: ResyncReason) {
         self.resyncs.count(reason as usize);
+    }
+
+    /// This node could not prove its coherence any more.
+    pub fn lapse(&self, reason: LapseReason) {
+        self.lapses.count(reason as usize);
     }
 
     /// An entry that is not fresh was served.
@@ -409,6 +422,7 @@ mod tests {
             "transom_feed_epochs_total{reason=\"slot\"} 0",
             "transom_announce_delay_seconds_count 0",
             "transom_resyncs_total{reason=\"epoch\"} 0",
+            "transom_lease_lapses_total{reason=\"poll\"} 0",
             "transom_stale_served_total{reason=\"stale-if-error\"} 0",
             "transom_schema_reloads_total{result=\"failed\"} 0",
         ] {

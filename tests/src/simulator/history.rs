@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::coherence::{Epoch, Position, Seq, Snapshot, Token};
+use cache_core::coherence::{Epoch, Position, Seq, Snapshot, Token, Trusted};
 use cache_core::tag::{SlotCount, Slots};
 
 use super::Protection;
@@ -88,7 +88,7 @@ impl Script<'_> {
         Token { epoch: Epoch::from_u64(epoch).expect("names are not zero"), seq: Seq(seq) }
     }
 
-    fn trusted(&mut self) -> bool {
+    fn trusted(&mut self) -> Trusted {
         let (now, lapse) = (self.now_ms, u64::try_from(self.lapse.as_millis()).expect("a short time"));
         let history = self.hash();
         let mut quiet = history.quiet.unwrap_or(0).min(now + lapse);
@@ -97,7 +97,10 @@ impl Script<'_> {
         }
         history.polled = Some(now);
         history.quiet = Some(quiet);
-        now >= quiet || self.without == Some(Protection::QuietPeriod)
+        match now >= quiet || self.without == Some(Protection::QuietPeriod) {
+            true => Trusted::Yes,
+            false => Trusted::Quiet,
+        }
     }
 
     pub(super) fn position(&mut self, asker: Asker) -> Position {

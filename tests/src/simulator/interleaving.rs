@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use cache_core::clock::Moment;
-use cache_core::coherence::{Announcement, Coherence, Epoch, Kind, Position, Seq, Snapshot, Stamp};
+use cache_core::coherence::{Announcement, Coherence, Epoch, Kind, Position, Seq, Snapshot, Stamp, Trusted};
 use cache_core::tag::{SlotCount, Slots, Tag};
 use cache_core::template::Edition;
 use rand::rngs::StdRng;
@@ -233,7 +233,7 @@ impl Play {
             }
             Step::Resync => {
                 let Redis { epoch, seq, .. } = self.redis;
-                let position = Position { epoch, seq: Seq(seq), purged: Seq(0), trusted: true };
+                let position = Position { epoch, seq: Seq(seq), purged: Seq(0), trusted: Trusted::Yes };
                 self.reader.adopt(&Snapshot { position, table: self.redis.table.clone() }, NOW);
             }
             Step::Fill => self.fill(),

@@ -1,7 +1,7 @@
 //! The driver of a node, as in `backplane/driver.rs`: it hears announcements, and once per poll interval does a round:
 //! subscribe, announce what is owed, resync or poll.
 
-use cache_core::coherence::{Announcement, Kind, Token};
+use cache_core::coherence::{Announcement, Kind, Token, Trusted};
 use cache_core::outcome::ResyncReason;
 
 use super::Protection;
@@ -148,7 +148,7 @@ impl World {
         let node = &mut self.nodes[n];
         node.breaker_open = false;
         let again = node.follower.wants_snapshot().is_some();
-        if self.without == Some(Protection::FlushBeforeTrust) && trusted {
+        if self.without == Some(Protection::FlushBeforeTrust) && trusted == Trusted::Yes {
             self.flush_late(n);
         }
         if again {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use cache_core::coherence::{Kind, Reached};
 use cache_core::error::RedisError;
+use cache_core::outcome::LapseReason;
 use cache_core::tag::{Tag, Tags};
 use transom_tests::consistency::cable::{Cable, Lane, Scope};
 use transom_tests::{Redis, eventually};
@@ -144,6 +145,13 @@ async fn a_dead_redis_is_noticed_and_its_return_as_well() {
     assert!(nodes[0].l2("row").await.is_err());
     tokio::time::sleep(MAX_STALENESS).await;
     assert!(nodes.iter().all(|node| !node.holds_lease()));
+    for node in &nodes {
+        eventually("it is told once, and why", SOON, async || {
+            let lapses = node.lapses();
+            if lapses == [LapseReason::Poll] { Ok(()) } else { Err(format!("{lapses:?}")) }
+        })
+        .await;
+    }
     redis.restart_empty().await;
     let returned = Instant::now();
     for node in &nodes {

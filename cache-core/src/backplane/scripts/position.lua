@@ -1,6 +1,6 @@
 -- ARGV: 3 the asking node's epoch, 4 its watermark, 5 a quarter of max_staleness in milliseconds, 6 the version of the
 --       publication by which it judges what the change feed covers, or an empty string if it relies on no feed
--- Returns: epoch, seq, purged, trusted
+-- Returns: epoch, seq, purged, trusted (1: yes, 0: not after a time in which nobody polled, 2: nobody vouches for the feed)
 
 -- Every node polls all the time, every eighth of max_staleness. If nobody did for two of those, Redis was away from
 -- everybody, and a writer may still owe an announcement from that time. For as long again nothing is trusted: writers
@@ -18,7 +18,7 @@ local function trusted()
   redis.call('HSET', KEYS[1], 'polled', string.format('%.0f', now), 'quiet', string.format('%.0f', quiet))
   if now < quiet then return 0 end
   if ARGV[6] == '' or redis.call('GET', KEYS[3]) == ARGV[6] then return 1 end
-  return 0
+  return 2
 end
 
 -- A node that is ahead of Redis shows that Redis fell back, whatever the replication id says.
