@@ -10,7 +10,6 @@ use fred::{
         config::{Config, ReconnectPolicy, UnresponsiveConfig},
     },
 };
-use tokio::runtime::Handle;
 
 use crate::error::RedisError;
 
@@ -42,26 +41,6 @@ impl RedisLink {
     /// # Errors
     /// If the URL is none of these.
     pub fn open(url: &str, timeout: Duration) -> Result<Self, RedisError> {
-        let link = Self::unconnected(url, timeout)?;
-        link.connect_data();
-        link.connect_coherence();
-        Ok(link)
-    }
-
-    /// As [`open`](Self::open), with the connections that prove coherence on a runtime of their own, so that requests do not
-    /// hold them up. Whoever keeps the runtime has the [`Backplane`](crate::backplane::Backplane) made within it as well.
-    ///
-    /// # Errors
-    /// If the URL is none of these.
-    pub fn open_apart(url: &str, timeout: Duration, coherence: &Handle) -> Result<Self, RedisError> {
-        let link = Self::unconnected(url, timeout)?;
-        link.connect_data();
-        let _within = coherence.enter();
-        link.connect_coherence();
-        Ok(link)
-    }
-
-    fn unconnected(url: &str, timeout: Duration) -> Result<Self, RedisError> {
         let mut config = Config::from_url(url)?;
         config.fail_fast = false;
         let mut builder = Builder::from_config(config);
@@ -86,21 +65,15 @@ impl RedisLink {
                 // Nobody waits longer, so nothing queues longer either.
                 performance.default_command_timeout = timeout * 10;
             });
-        Ok(Self {
+        let link = Self {
             data: builder.build()?,
             control: builder.build()?,
             subscriber: builder.build_subscriber_client()?,
             timeout,
-        })
-    }
-
-    /// The handles of the connection tasks are fred's to keep; [`close`](Self::close) ends them.
-    fn connect_data(&self) {
-        drop(self.data.connect());
-    }
-
-    fn connect_coherence(&self) {
-        drop((self.control.connect(), self.subscriber.connect()));
+        };
+        // The handles of the connection tasks are fred's to keep; `close` ends them.
+        drop((link.data.connect(), link.control.connect(), link.subscriber.connect()));
+        Ok(link)
     }
 
     /// Says goodbye on every connection, waiting at most one timeout.

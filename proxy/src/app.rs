@@ -23,7 +23,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admin::Admin,
-    apart::Apart,
     config::{self, Config, Loaded},
     error::Error,
     feed::{self, Choice, Feed},
@@ -77,9 +76,6 @@ pub enum StartError {
     /// the Redis URL is none
     #[error("setting `redis_url`: {0}")]
     Redis(cache_core::error::RedisError),
-    /// there is no thread to be had
-    #[error("cannot start a thread: {0}")]
-    Thread(io::Error),
     /// signals cannot be heard
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
@@ -97,8 +93,6 @@ pub struct Node {
     drains: [CancellationToken; 2],
     listeners: [JoinHandle<()>; 2],
     drain_timeout: Duration,
-    /// outlives what runs there
-    _apart: Apart,
 }
 
 /// How long a start waits for the first lease, in multiples of `max_staleness`. Without it the node serves all the same.
@@ -129,8 +123,7 @@ impl Node {
         let admin = tokio::spawn(admin.serve(admin_service, allowance, drains[1].clone()));
         let database = config.database.clone();
         // Boxed: what a start holds on to is much larger than what a node is.
-        let apart = Apart::start().map_err(StartError::Thread)?;
-        let (serve, state, rates) = Box::pin(prepare(config, &apart)).await?;
+        let (serve, state, rates) = Box::pin(prepare(config)).await?;
         serve.start_auditor();
         let reloader = Reloader::start(serve.clone(), &database);
         let _first = started.set(serve.clone());
@@ -142,18 +135,7 @@ impl Node {
         not_started.disarm();
         tracing::info!(%listen, %admin_listen, "ready");
         let drain_timeout = limits.drain_timeout;
-        Ok(Self {
-            listen,
-            admin_listen,
-            serve,
-            state,
-            reloader,
-            readiness,
-            drains,
-            listeners,
-            drain_timeout,
-            _apart: apart,
-        })
+        Ok(Self { listen, admin_listen, serve, state, reloader, readiness, drains, listeners, drain_timeout })
     }
 
     /// Reads the schema again, soon, as a notification does.
@@ -229,7 +211,7 @@ pub async fn run(config: Config) -> Result<(), StartError> {
 }
 
 /// Waits for Postgres, loads the schema and joins the peers.
-async fn prepare(config: Config, apart: &Apart) -> Result<(Arc<Serve>, Arc<State>, Option<Arc<Rates>>), StartError> {
+async fn prepare(config: Config) -> Result<(Arc<Serve>, Arc<State>, Option<Arc<Rates>>), StartError> {
     let metrics = Arc::new(Metrics::new(config.database.slow_query));
     wait_for_postgres(&config, &metrics).await?;
     let Loaded { config, warnings } = stored_settings::complete(config).await?;
@@ -240,8 +222,8 @@ async fn prepare(config: Config, apart: &Apart) -> Result<(Arc<Serve>, Arc<State
     let Choice { kind, why } = feed::choose(&config).await;
     // Decided once: a node that began without a feed promises less, and says so.
     let trust = if kind.is_some() { Trust::Feed } else { Trust::Announcements };
-    let link = open_redis(&config, apart)?;
-    let cache = Arc::new(open_cache(&config, trust, &metrics, link.clone(), apart));
+    let link = open_redis(&config)?;
+    let cache = Arc::new(open_cache(&config, trust, &metrics, link.clone()));
     let feed = match kind {
         None => {
             metrics.feed_kind("none");
@@ -252,7 +234,6 @@ async fn prepare(config: Config, apart: &Apart) -> Result<(Arc<Serve>, Arc<State
             metrics.feed_kind(kind.as_str());
             tracing::info!(kind = kind.as_str(), %why, "change feed");
             let needed = feed::setup::needed(&schema);
-            let _within = apart.enter();
             Feed::start(kind, &config, cache.clone(), metrics.clone(), needed)
         }
     };
@@ -290,8 +271,8 @@ async fn wait_for_postgres(config: &Config, metrics: &Arc<Metrics>) -> Result<()
     up.map_err(|error| StartError::Postgres { attempts: retries + 1, reason: error.to_string() })
 }
 
-fn open_redis(config: &Config, apart: &Apart) -> Result<Option<RedisLink>, StartError> {
-    let open = |redis: &config::Redis| RedisLink::open_apart(redis.url.expose(), redis.timeout, apart.handle());
+fn open_redis(config: &Config) -> Result<Option<RedisLink>, StartError> {
+    let open = |redis: &config::Redis| RedisLink::open(redis.url.expose(), redis.timeout);
     config.redis.as_ref().map(open).transpose().map_err(StartError::Redis)
 }
 
@@ -300,7 +281,6 @@ fn open_cache(
     trust: Trust,
     metrics: &Arc<Metrics>,
     link: Option<RedisLink>,
-    apart: &Apart,
 ) -> TwoTier<StoredResponse> {
     let clock = Clock::start();
     let limits = Limits {
@@ -316,7 +296,6 @@ fn open_cache(
         return TwoTier::alone_trusting(trust, limits, clock);
     };
     let observer = Arc::new(Counted(metrics.clone()));
-    let _within = apart.enter();
     TwoTier::shared_trusting(trust, limits, clock, link, &config.namespace, observer)
 }
 

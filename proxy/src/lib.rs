@@ -12,7 +12,6 @@ mod front;
 mod stack;
 mod layers;
 mod readiness;
-mod apart;
 mod route;
 pub mod state;
 mod rates;
