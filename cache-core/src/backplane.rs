@@ -27,18 +27,20 @@ use crate::{
     clock::{Clock, Moment},
     coherence::{Announcement, Break, Coherence, Epoch, Kind, SentAt, Settled, Stream, Token, Vouched, WriteId},
     error::RedisError,
-    outcome::{LapseReason, ResyncReason},
+    outcome::{LapseReason, ResyncReason, Unreadable},
     redis::RedisLink,
     tag::Slots,
     template::{Edition, Published, RegisterError, Template, Templates},
 };
 
-/// Hears what the backplane does, for metrics.
+/// Hears what a cache meets on its way to Redis, for metrics and logs.
 pub trait Observer: Send + Sync + 'static {
     /// The coherence table was read again.
     fn resynced(&self, reason: ResyncReason);
     /// The lease of freshness is over: this node cannot prove its coherence for now.
     fn lapsed(&self, reason: LapseReason);
+    /// A value in Redis is of no use.
+    fn unreadable(&self, reason: Unreadable);
 }
 
 /// The way to the peers.

@@ -145,9 +145,16 @@ impl<V: Value> TwoTier<V> {
     ) -> Self {
         let coherence = Arc::new(Coherence::new(limits.slots, limits.max_staleness));
         let breaker = Arc::new(Breaker::default());
-        let backplane =
-            Backplane::shared(link.clone(), namespace, coherence.clone(), breaker.clone(), clock, observer, trust);
-        let l2 = L2::new(link.clone(), breaker.clone(), clock, namespace);
+        let backplane = Backplane::shared(
+            link.clone(),
+            namespace,
+            coherence.clone(),
+            breaker.clone(),
+            clock,
+            observer.clone(),
+            trust,
+        );
+        let l2 = L2::new(link.clone(), breaker.clone(), clock, namespace, observer);
         Self::new(limits, clock, coherence, backplane, Some((link, l2)), breaker)
     }
 

@@ -7,6 +7,9 @@
 //! A node reads only its own [`VERSION`]: a foreign version is a miss, so that nodes of two releases can share a Redis.
 //! Change the layout or the meaning of a field, and the version goes up. The scripts of the fill lease read the first 32
 //! bytes: magic, version, checksum, epoch and as_of stay where they are.
+//!
+//! Sealed (see [`seal`](crate::seal)): magic `TRNX`; version, tag count, checksum of all that follows, epoch and as_of in
+//! clear, as above; and all the rest sealed, with these 32 bytes but the checksum, the namespace and the key as its context.
 
 use std::time::Duration;
 
@@ -19,21 +22,35 @@ use crate::{
     entry::{Entry, Lifetimes, Value},
     error::CodecError,
     key::CacheKey,
+    outcome::Unreadable,
+    seal::{KeyRing, OVERHEAD_BYTES},
     tag::{Tag, Tags},
 };
 
 const MAGIC: &[u8; 4] = b"TRNS";
+const SEALED: &[u8; 4] = b"TRNX";
 /// Version of the layout above.
 pub const VERSION: u16 = 2;
 const PREFIX_BYTES: usize = 4 + 2 + 2 + 8;
 const FIXED_BYTES: usize = 6 * 8;
+/// What a sealed entry shows: for the scripts of the fill lease.
+const SHOWN_BYTES: usize = 32;
 
-/// How every entry of this version begins.
-pub(crate) fn head() -> [u8; 6] {
+/// How every entry of this version begins, if it is sealed or if it is not.
+pub(crate) fn head(ring: Option<&KeyRing>) -> [u8; 6] {
     let mut head = [0; 6];
-    head[..MAGIC.len()].copy_from_slice(MAGIC);
+    head[..MAGIC.len()].copy_from_slice(if ring.is_some() { SEALED } else { MAGIC });
     head[MAGIC.len()..].copy_from_slice(&VERSION.to_le_bytes());
     head
+}
+
+/// What something is that begins like this and was not [expected](head).
+pub(crate) fn stranger(begin: &[u8], ring: Option<&KeyRing>) -> Unreadable {
+    match ring {
+        Some(_) if begin == MAGIC => Unreadable::Unsealed,
+        None if begin == SEALED => Unreadable::Sealed,
+        Some(_) | None => Unreadable::Foreign,
+    }
 }
 
 /// The checksum of an entry as it was written, by which one entry is told from another; `None` of what is no entry.
@@ -106,8 +123,62 @@ pub fn decode<V: Value>(key: &CacheKey, mut bytes: Bytes) -> Result<Stored<V>, C
     Ok(Stored { value: V::decode(bytes)?, stamp, began: WallMillis(began), lifetimes })
 }
 
+/// Seals an entry as it was [written](encode). `place` is whatever else it must not be moved from.
+pub(crate) fn seal(ring: &KeyRing, place: &str, key: &CacheKey, written: &[u8]) -> Vec<u8> {
+    let (shown, rest) = written.split_at(SHOWN_BYTES);
+    let mut out = Vec::with_capacity(written.len() + OVERHEAD_BYTES);
+    out.put_slice(SEALED);
+    out.put_slice(&shown[SEALED.len()..]);
+    let context = context(&out, place, key);
+    ring.seal(&context, rest, &mut out);
+    let checksum = xxh3_64(&out[PREFIX_BYTES..]);
+    out[PREFIX_BYTES - 8..PREFIX_BYTES].copy_from_slice(&checksum.to_le_bytes());
+    out
+}
+
+/// Opens a sealed entry, back to how it was written.
+///
+/// # Errors
+/// If it is not sealed, by none of these keys, or not for this place and key.
+pub(crate) fn open(ring: &KeyRing, place: &str, key: &CacheKey, sealed: &[u8]) -> Result<Bytes, CodecError> {
+    if sealed.starts_with(MAGIC) {
+        return Err(CodecError::Sealing(Unreadable::Unsealed));
+    }
+    if sealed.len() < SHOWN_BYTES || !sealed.starts_with(SEALED) {
+        return Err(CodecError::NotAnEntry);
+    }
+    let (shown, rest) = sealed.split_at(SHOWN_BYTES);
+    let version = u16::from_le_bytes([shown[4], shown[5]]);
+    if version != VERSION {
+        return Err(CodecError::ForeignVersion(version));
+    }
+    let opened = ring.open(&context(shown, place, key), rest).map_err(CodecError::Sealing)?;
+    let mut written = Vec::with_capacity(SHOWN_BYTES + opened.len());
+    written.put_slice(MAGIC);
+    written.put_slice(&shown[MAGIC.len()..]);
+    written.put_slice(&opened);
+    let checksum = xxh3_64(&written[PREFIX_BYTES..]);
+    written[PREFIX_BYTES - 8..PREFIX_BYTES].copy_from_slice(&checksum.to_le_bytes());
+    Ok(written.into())
+}
+
+/// Everything that has to be the same when a sealed entry is opened: what it shows (but for the checksum, which is made
+/// last), where it is, and its key.
+fn context(shown: &[u8], place: &str, key: &CacheKey) -> Vec<u8> {
+    let mut context = Vec::with_capacity(SHOWN_BYTES + place.len() + key.canonical().len());
+    context.put_slice(&shown[..PREFIX_BYTES - 8]);
+    context.put_slice(&shown[PREFIX_BYTES..SHOWN_BYTES]);
+    context.put_u64_le(place.len() as u64);
+    context.put_slice(place.as_bytes());
+    context.put_slice(key.canonical());
+    context
+}
+
 /// Checks magic, version and checksum, leaves the rest in `bytes`, and returns the number of tags in it.
 fn prefix(bytes: &mut Bytes) -> Result<u16, CodecError> {
+    if bytes.starts_with(SEALED) {
+        return Err(CodecError::Sealing(Unreadable::Sealed));
+    }
     if bytes.len() < PREFIX_BYTES + FIXED_BYTES || bytes.split_to(MAGIC.len()) != MAGIC[..] {
         return Err(CodecError::NotAnEntry);
     }
@@ -180,10 +251,42 @@ mod tests {
     #[test]
     fn the_scripts_of_the_fill_lease_find_what_they_read() {
         let written = written();
-        assert_eq!(written[..6], head());
+        assert_eq!(written[..6], head(None));
+        let ring = ring();
+        let sealed = seal(&ring, "place", &key("flights"), &written);
+        assert_eq!(sealed[..6], head(Some(&ring)));
+        assert_eq!(sealed[16..32], written[16..32]);
+        assert_eq!(checksum(&sealed).unwrap(), xxh3_64(&sealed[16..]).to_le_bytes());
         assert_eq!(checksum(&written).unwrap(), xxh3_64(&written[16..]).to_le_bytes());
         assert_eq!(written[16..24], 7_u64.to_le_bytes(), "the epoch");
         assert_eq!(written[24..32], 9_u64.to_le_bytes(), "as_of");
+    }
+
+    fn ring() -> KeyRing {
+        KeyRing::new(&[[7; 32]]).unwrap()
+    }
+
+    #[test]
+    fn a_sealed_entry_opens_under_its_key_in_its_place_and_as_old_as_it_is() {
+        let (ring, flights) = (ring(), key("flights"));
+        let sealed = seal(&ring, "place", &flights, &written());
+        assert_eq!(open(&ring, "place", &flights, &sealed).unwrap(), written());
+        let refused =
+            |result: Result<Bytes, CodecError>| assert_eq!(result, Err(CodecError::Sealing(Unreadable::Forged)));
+        refused(open(&ring, "elsewhere", &flights, &sealed));
+        refused(open(&ring, "place", &key("planes"), &sealed));
+        // Shown are the tag count, epoch and as_of: who changes them does not make an entry younger.
+        for byte in [6, 16, 24] {
+            let mut bad = sealed.clone();
+            bad[byte] ^= 1;
+            refused(open(&ring, "place", &flights, &bad));
+        }
+        assert_eq!(open(&ring, "place", &flights, &written()), Err(CodecError::Sealing(Unreadable::Unsealed)));
+        let read = decode::<Text>(&flights, sealed.clone().into());
+        assert_eq!(read.unwrap_err(), CodecError::Sealing(Unreadable::Sealed));
+        for length in 0..sealed.len() {
+            assert!(open(&ring, "place", &flights, &sealed[..length]).is_err(), "length {length}");
+        }
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::outcome::Unreadable;
+
 /// Redis did not do what was asked.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum RedisError {
@@ -40,4 +42,20 @@ pub enum CodecError {
     /// whole, but of another key with the same digest
     #[error("an entry of another key")]
     OtherKey,
+    /// encrypted, and it should not be, or the other way round, or it does not open
+    #[error("an entry that does not open: {}", .0.as_str())]
+    Sealing(Unreadable),
+}
+
+impl CodecError {
+    /// The same, as it is counted.
+    #[must_use]
+    pub fn reason(self) -> Unreadable {
+        match self {
+            Self::NotAnEntry | Self::ForeignVersion(_) => Unreadable::Foreign,
+            Self::Checksum => Unreadable::Damaged,
+            Self::OtherKey => Unreadable::OtherKey,
+            Self::Sealing(reason) => reason,
+        }
+    }
 }

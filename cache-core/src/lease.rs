@@ -134,7 +134,7 @@ impl Leases {
     ) -> Result<Claimed<V>, RedisError> {
         let written = lease_text(stamp);
         let args: Vec<RedisValue> = vec![
-            RedisValue::Bytes(Bytes::copy_from_slice(&codec::head())),
+            RedisValue::Bytes(Bytes::copy_from_slice(&self.l2.head())),
             RedisValue::Bytes(Bytes::copy_from_slice(&stamp.epoch.to_le_bytes())),
             newest.0.to_string().into(),
             RedisValue::Bytes(refused.map_or_else(Bytes::new, |checksum| Bytes::copy_from_slice(&checksum))),
@@ -145,7 +145,14 @@ impl Leases {
         let (word, what): (String, Bytes) = self.l2.run(&self.claim, keys, args).await?;
         let granted = |over| {
             let lease = FillLease { leases: self.clone(), key: key.clone(), written, held: Held::Yes };
-            let l2 = if &*what == b"absent" { TierResult::Absent } else { TierResult::Incoherent };
+            let l2 = match &*what {
+                b"outdated" => TierResult::Incoherent,
+                b"absent" => TierResult::Absent,
+                begin => {
+                    self.l2.met(begin);
+                    TierResult::Absent
+                }
+            };
             Claimed::Granted { lease, l2, over }
         };
         match word.as_str() {
@@ -154,6 +161,15 @@ impl Leases {
             "taken" => Ok(Claimed::Taken(Holder(what))),
             "entry" => match (codec::checksum(&what), self.l2.read(key, what)) {
                 (Some(checksum), L2Answer::Found(entry)) => Ok(Claimed::Entry(entry, checksum)),
+                // To be filled like any other: its key is not on the ring, or it was damaged.
+                (Some(checksum), _) if refused != Some(checksum) => {
+                    Ok(match Box::pin(self.claim(key, stamp, newest, Some(checksum))).await? {
+                        Claimed::Granted { lease, over, .. } => {
+                            Claimed::Granted { lease, l2: TierResult::Absent, over }
+                        }
+                        other => other,
+                    })
+                }
                 _ => Err(RedisError::Protocol("an entry that cannot be read".to_owned())),
             },
             _ => Err(RedisError::Protocol(format!("the claim {word:?}"))),

@@ -207,6 +207,45 @@ impl LapseReason {
     }
 }
 
+/// Why a value from Redis is of no use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Unreadable {
+    /// not written by this release of Transom
+    Foreign,
+    /// changed or cut short since it was written
+    Damaged,
+    /// of another key with the same digest
+    OtherKey,
+    /// it is encrypted, and this node has no keys
+    Sealed,
+    /// it is not encrypted, and this node reads nothing else
+    Unsealed,
+    /// encrypted with a key that this node does not have
+    UnknownKey,
+    /// encrypted, and then changed or put somewhere else
+    Forged,
+}
+
+impl Unreadable {
+    /// Every reason, in declaration order.
+    pub const ALL: [Self; 7] =
+        [Self::Foreign, Self::Damaged, Self::OtherKey, Self::Sealed, Self::Unsealed, Self::UnknownKey, Self::Forged];
+
+    /// The name used in labels and logs.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Foreign => "foreign",
+            Self::Damaged => "damaged",
+            Self::OtherKey => "other-key",
+            Self::Sealed => "sealed",
+            Self::Unsealed => "unsealed",
+            Self::UnknownKey => "unknown-key",
+            Self::Forged => "forged",
+        }
+    }
+}
+
 /// Where an announcement came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Source {

@@ -1,6 +1,6 @@
 //! Connections to Redis: standalone, Sentinel or Cluster, by URL.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use fred::{
     clients::{Client, SubscriberClient},
@@ -11,7 +11,7 @@ use fred::{
     },
 };
 
-use crate::error::RedisError;
+use crate::{error::RedisError, seal::KeyRing};
 
 /// The three connections of a node. Apart, so that a large value on its way never delays a poll, and a poll never waits
 /// behind a page of announcements.
@@ -24,6 +24,8 @@ pub struct RedisLink {
     /// hears announcements
     pub(crate) subscriber: SubscriberClient,
     pub(crate) timeout: Duration,
+    /// what values at rest are sealed with
+    pub(crate) ring: Option<Arc<KeyRing>>,
 }
 
 /// Waits between attempts to connect: shorter than any lease, so that an outage ends for a node when it ends.
@@ -70,10 +72,17 @@ impl RedisLink {
             control: builder.build()?,
             subscriber: builder.build_subscriber_client()?,
             timeout,
+            ring: None,
         };
         // The handles of the connection tasks are fred's to keep; `close` ends them.
         drop((link.data.connect(), link.control.connect(), link.subscriber.connect()));
         Ok(link)
+    }
+
+    /// Values at rest are sealed with the first of these keys from now on, and nothing else is read.
+    #[must_use]
+    pub fn sealing(self, ring: KeyRing) -> Self {
+        Self { ring: Some(Arc::new(ring)), ..self }
     }
 
     /// Says goodbye on every connection, waiting at most one timeout.

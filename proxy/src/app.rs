@@ -8,12 +8,12 @@ use std::{
 };
 
 use cache_core::{
-    backplane::{Observer, Trust},
+    backplane::Trust,
     cache::TwoTier,
     clock::Clock,
     limits::Limits,
-    outcome::{LapseReason, ResyncReason},
     redis::RedisLink,
+    seal::{KEY_BYTES, KeyRing},
     state::{Keyspace, rate::RateLimits},
     tag::SlotCount,
 };
@@ -37,7 +37,7 @@ use crate::{
     stack::stack,
     state::State,
     stored_settings::{self, StoredSettingsError},
-    telemetry::Metrics,
+    telemetry::{CacheObserver, Metrics},
 };
 
 /// Why a node did not start.
@@ -272,7 +272,14 @@ async fn wait_for_postgres(config: &Config, metrics: &Arc<Metrics>) -> Result<()
 }
 
 fn open_redis(config: &Config) -> Result<Option<RedisLink>, StartError> {
-    let open = |redis: &config::Redis| RedisLink::open(redis.url.expose(), redis.timeout);
+    let open = |redis: &config::Redis| {
+        let link = RedisLink::open(redis.url.expose(), redis.timeout)?;
+        let keys: Vec<[u8; KEY_BYTES]> = redis.keys.iter().map(|key| key.0).collect();
+        Ok(match KeyRing::new(&keys) {
+            Some(ring) => link.sealing(ring),
+            None => link,
+        })
+    };
     config.redis.as_ref().map(open).transpose().map_err(StartError::Redis)
 }
 
@@ -295,7 +302,7 @@ fn open_cache(
         tracing::info!("no redis_url: L1 only, and no peers");
         return TwoTier::alone_trusting(trust, limits, clock);
     };
-    let observer = Arc::new(Counted(metrics.clone()));
+    let observer = Arc::new(CacheObserver::new(metrics.clone()));
     TwoTier::shared_trusting(trust, limits, clock, link, &config.namespace, observer)
 }
 
@@ -309,18 +316,5 @@ async fn await_lease(cache: &TwoTier<StoredResponse>) {
     };
     if tokio::time::timeout(patience, held).await.is_err() {
         tracing::warn!("starting without a lease of freshness: redis or the change feed is not there yet");
-    }
-}
-
-/// Counts what the backplane does.
-struct Counted(Arc<Metrics>);
-
-impl Observer for Counted {
-    fn resynced(&self, reason: ResyncReason) {
-        self.0.resync(reason);
-    }
-
-    fn lapsed(&self, reason: LapseReason) {
-        self.0.lapse(reason);
     }
 }

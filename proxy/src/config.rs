@@ -10,6 +10,7 @@ mod file;
 mod app_settings;
 mod tables;
 mod tokens;
+mod encryption;
 mod claim_path;
 mod markdown;
 mod view;
@@ -33,6 +34,7 @@ use tracing::level_filters::LevelFilter;
 
 pub use self::api::{Api, Ending, Permission, TransactionEnd};
 pub use self::claim_path::{ClaimPath, Step};
+pub use self::encryption::EncryptionKey;
 pub use self::in_database::{NAMES as STORED_NAMES, PREFIX as STORED_PREFIX};
 pub use self::kind::Kind;
 pub use self::markdown::settings_markdown;
@@ -151,6 +153,8 @@ pub struct Redis {
     pub url: Secret,
     /// longest wait for one command
     pub timeout: Duration,
+    /// what values at rest are sealed with, the first one for new values; none: they are stored as they are
+    pub keys: Vec<EncryptionKey>,
 }
 
 /// What the tiers store, and for how long.

@@ -1,5 +1,6 @@
 //! Metrics, logs, request ids. Labels come only from enums, so the number of series is bounded by construction.
 
+mod observer;
 mod metrics;
 mod state;
 mod hits;
@@ -11,5 +12,6 @@ pub mod logs;
 pub use self::hits::Hits;
 pub use self::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
 pub use self::metrics::{Gauges, Metrics};
+pub(crate) use self::observer::CacheObserver;
 pub use self::request_id::{REQUEST_ID, RequestId};
 pub use self::state::{EventCount, LockOperation, LockResult, RateResult, RateSubject, StateMetrics};

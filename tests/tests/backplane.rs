@@ -4,6 +4,7 @@ mod history;
 mod l2;
 mod lease;
 mod outage;
+mod sealing;
 mod templates;
 mod topologies;
 
@@ -20,8 +21,9 @@ use cache_core::error::{CodecError, RedisError};
 use cache_core::freshness::{Directives, Right};
 use cache_core::key::CacheKey;
 use cache_core::limits::Limits;
-use cache_core::outcome::{LapseReason, ResyncReason, TierResult};
+use cache_core::outcome::{LapseReason, ResyncReason, TierResult, Unreadable};
 use cache_core::redis::RedisLink;
+use cache_core::seal::KeyRing;
 use cache_core::tag::{SlotCount, Tag, Tags};
 use transom_tests::{Redis, eventually};
 
@@ -59,6 +61,7 @@ impl Value for Text {
 struct Told {
     resyncs: Mutex<Vec<ResyncReason>>,
     lapses: Mutex<Vec<LapseReason>>,
+    unreadable: Mutex<Vec<Unreadable>>,
 }
 
 impl Observer for Told {
@@ -68,6 +71,10 @@ impl Observer for Told {
 
     fn lapsed(&self, reason: LapseReason) {
         self.lapses.lock().unwrap().push(reason);
+    }
+
+    fn unreadable(&self, reason: Unreadable) {
+        self.unreadable.lock().unwrap().push(reason);
     }
 }
 
@@ -80,20 +87,25 @@ struct Node {
 impl Node {
     /// A node that need not be in step yet.
     fn lonely(url: &str, slots: SlotCount, redis_timeout: Duration) -> Self {
-        let limits = Limits {
-            l1_bytes_max: 1 << 20,
-            entry_bytes_max: 1 << 16,
-            slots,
-            max_staleness: MAX_STALENESS,
-            redis_timeout,
-            fill_lease_for: Duration::from_secs(2),
-        };
-        Self::with(url, limits)
+        Self::with(url, limits(slots, redis_timeout))
     }
 
     fn with(url: &str, limits: Limits) -> Self {
+        Self::over(RedisLink::open(url, limits.redis_timeout).unwrap(), limits)
+    }
+
+    /// A node with these keys that need not be in step yet.
+    fn sealing(url: &str, redis_timeout: Duration, ring: Option<KeyRing>) -> Self {
+        let link = RedisLink::open(url, redis_timeout).unwrap();
+        let link = match ring {
+            Some(ring) => link.sealing(ring),
+            None => link,
+        };
+        Self::over(link, limits(SlotCount::DEFAULT, redis_timeout))
+    }
+
+    fn over(link: RedisLink, limits: Limits) -> Self {
         let told = Arc::<Told>::default();
-        let link = RedisLink::open(url, limits.redis_timeout).unwrap();
         Self { cache: TwoTier::shared(limits, Clock::start(), link, "test", told.clone()), told }
     }
 
@@ -181,6 +193,17 @@ impl Node {
             Lookup::Missing(missing) => missing.if_error.is_some(),
             Lookup::Found(_) => true,
         }
+    }
+}
+
+fn limits(slots: SlotCount, redis_timeout: Duration) -> Limits {
+    Limits {
+        l1_bytes_max: 1 << 20,
+        entry_bytes_max: 1 << 16,
+        slots,
+        max_staleness: MAX_STALENESS,
+        redis_timeout,
+        fill_lease_for: Duration::from_secs(2),
     }
 }
 

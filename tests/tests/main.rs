@@ -28,6 +28,7 @@ mod faults;
 mod echoes;
 mod fill_lease;
 mod audit;
+mod encryption;
 mod state;
 mod feed;
 mod precision;

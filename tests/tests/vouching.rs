@@ -9,7 +9,7 @@ use cache_core::clock::Clock;
 use cache_core::coherence::{Break, SentAt, Settled, Stream, Vouched};
 use cache_core::entry::Value;
 use cache_core::limits::Limits;
-use cache_core::outcome::{LapseReason, ResyncReason};
+use cache_core::outcome::{LapseReason, ResyncReason, Unreadable};
 use cache_core::redis::RedisLink;
 use cache_core::tag::SlotCount;
 use transom_tests::{Redis, eventually};
@@ -22,6 +22,7 @@ struct Nobody;
 impl Observer for Nobody {
     fn resynced(&self, _: ResyncReason) {}
     fn lapsed(&self, _: LapseReason) {}
+    fn unreadable(&self, _: Unreadable) {}
 }
 
 fn node<V: Value>(redis: &Redis) -> TwoTier<V> {

@@ -24,7 +24,10 @@ pub use self::{
     listener::{Heard, Listener},
 };
 use super::{Keyspace, Name};
-use crate::error::RedisError;
+use crate::{
+    error::RedisError,
+    seal::{KeyRing, open_text, seal_text},
+};
 
 /// Largest event.
 pub const EVENT_BYTES_MAX: usize = 64 << 10;
@@ -56,9 +59,18 @@ pub struct Events {
     hubs: Arc<Hubs>,
 }
 
+/// An event as it was found: without its data if that does not open.
+#[derive(Debug, Clone)]
+struct Found {
+    id: EventId,
+    data: Option<Bytes>,
+}
+
 /// What reads and writes streams.
 struct Shared {
     keys: Keyspace,
+    /// what data is sealed with
+    ring: Option<Arc<KeyRing>>,
     names: fn(&Keyspace, &Name) -> Vec<String>,
     publish: Script,
     page: Script,
@@ -88,14 +100,20 @@ impl Events {
     pub fn new(keys: Keyspace, retention: Retention) -> Self {
         let page = Script::from_lua(include_str!("events/page.lua"));
         let names = |keys: &Keyspace, channel: &Name| vec![keys.key("events", channel.as_str())];
-        Self::over(keys, Source { names, page }, retention)
+        let ring = keys.ring();
+        Self::with(keys, ring, Source { names, page }, retention)
     }
 
-    /// Streams that are filled by others.
-    pub(super) fn over(keys: Keyspace, Source { names, page }: Source, retention: Retention) -> Self {
+    /// Streams that are filled by scripts, which cannot seal what they write.
+    pub(super) fn over(keys: Keyspace, source: Source, retention: Retention) -> Self {
+        Self::with(keys, None, source, retention)
+    }
+
+    fn with(keys: Keyspace, ring: Option<Arc<KeyRing>>, Source { names, page }: Source, retention: Retention) -> Self {
         let publish = [include_str!("events/append.lua"), include_str!("events/publish.lua")].concat();
         let shared = Arc::new(Shared {
             keys,
+            ring,
             names,
             publish: Script::from_lua(publish),
             page,
@@ -110,10 +128,10 @@ impl Events {
     /// # Errors
     /// If Redis does not answer: the event may have been published all the same.
     pub async fn publish(&self, channel: &Name, data: Bytes) -> Result<EventId, RedisError> {
-        let Shared { keys, publish, retention, .. } = &*self.shared;
-        let mut args = retention.args();
-        args.push(Value::Bytes(data));
-        let id: String = keys.run(publish, self.shared.names(channel), args).await?;
+        let Shared { keys, ring, publish, retention, .. } = &*self.shared;
+        let (names, mut args) = (self.shared.names(channel), retention.args());
+        args.push(Value::Bytes(seal_text(ring.as_deref(), &names[0], data)));
+        let id: String = keys.run(publish, names, args).await?;
         parse(&id)
     }
 
@@ -145,12 +163,19 @@ impl Shared {
     }
 
     /// The events after a position, as many as are read at once.
-    async fn page(&self, channel: &Name, after: EventId) -> Result<Vec<Event>, RedisError> {
+    async fn page(&self, channel: &Name, after: EventId) -> Result<Vec<Found>, RedisError> {
         let mut args = self.retention.args();
         args.extend([after.to_string().into(), PAGE.into()]);
-        let flat: Vec<Bytes> = self.keys.run(&self.page, self.names(channel), args).await?;
+        let names = self.names(channel);
+        let flat: Vec<Bytes> = self.keys.run(&self.page, names.clone(), args).await?;
         flat.chunks_exact(2)
-            .map(|pair| Ok(Event { id: parse(&String::from_utf8_lossy(&pair[0]))?, data: pair[1].clone() }))
+            .map(|pair| {
+                let data = open_text(self.ring.as_deref(), &names[0], pair[1].clone());
+                if let Err(why) = data {
+                    tracing::debug!(channel = channel.as_str(), why = why.as_str(), "an event cannot be read");
+                }
+                Ok(Found { id: parse(&String::from_utf8_lossy(&pair[0]))?, data: data.ok() })
+            })
             .collect()
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     clock::{Clock, Moment},
     error::RedisError,
     redis::{RedisLink, within},
+    seal::KeyRing,
 };
 
 /// After Redis failed nobody asks it for so long: a dead Redis costs one timeout per respite, not one per caller.
@@ -43,6 +44,11 @@ impl Keyspace {
     /// `transom:<namespace>:<kind>:{<name>}`: everything with this name lies in one slot of Redis Cluster.
     pub(super) fn key(&self, kind: &str, name: &str) -> String {
         format!("{}:{kind}:{{{name}}}", self.prefix)
+    }
+
+    /// What values at rest are sealed with.
+    pub(super) fn ring(&self) -> Option<Arc<KeyRing>> {
+        self.link.ring.clone()
     }
 
     /// A connection of its own for whoever is to be woken; not connected yet.

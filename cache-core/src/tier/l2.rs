@@ -9,12 +9,13 @@ use fred::{
 };
 
 use crate::{
+    backplane::Observer,
     breaker::Breaker,
     clock::Clock,
     codec,
     coherence::Filled,
     entry::{Entry, Value},
-    error::RedisError,
+    error::{CodecError, RedisError},
     key::CacheKey,
     redis::{RedisLink, within},
 };
@@ -37,13 +38,20 @@ pub struct L2 {
     breaker: Arc<Breaker>,
     clock: Clock,
     prefix: String,
+    observer: Arc<dyn Observer>,
 }
 
 impl L2 {
     /// The tier of this namespace.
     #[must_use]
-    pub fn new(link: RedisLink, breaker: Arc<Breaker>, clock: Clock, namespace: &str) -> Self {
-        Self { link, breaker, clock, prefix: format!("transom:{namespace}") }
+    pub fn new(
+        link: RedisLink,
+        breaker: Arc<Breaker>,
+        clock: Clock,
+        namespace: &str,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        Self { link, breaker, clock, prefix: format!("transom:{namespace}"), observer }
     }
 
     /// The entry under this key, whatever it is worth by now. Waits at most one timeout.
@@ -75,8 +83,12 @@ impl L2 {
 
     /// The entry as it is stored, and for how many milliseconds.
     pub(crate) fn written<V: Value>(&self, key: &CacheKey, entry: &Entry<V>) -> (Bytes, i64) {
-        let bytes = Bytes::from(codec::encode(key, entry, codec_began(&self.clock, entry)));
-        (bytes, i64::try_from(entry.lifetimes.keep_for().as_millis()).unwrap_or(i64::MAX).max(1))
+        let bytes = codec::encode(key, entry, codec_began(&self.clock, entry));
+        let bytes = match &self.link.ring {
+            Some(ring) => codec::seal(ring, &self.prefix, key, &bytes),
+            None => bytes,
+        };
+        (bytes.into(), i64::try_from(entry.lifetimes.keep_for().as_millis()).unwrap_or(i64::MAX).max(1))
     }
 
     /// Runs a script over the keys of one entry. Waits at most one timeout.
@@ -96,7 +108,7 @@ impl L2 {
 
     /// The entry in these bytes, which L2 holds under the key.
     pub(crate) fn read<V: Value>(&self, key: &CacheKey, bytes: Bytes) -> L2Answer<V> {
-        match codec::decode::<V>(key, bytes) {
+        match self.decode::<V>(key, bytes) {
             Ok(stored) => L2Answer::Found(Entry {
                 value: stored.value,
                 stamp: stored.stamp,
@@ -106,9 +118,27 @@ impl L2 {
             }),
             Err(error) => {
                 tracing::debug!(?key, %error, "an entry in l2 cannot be read");
+                self.observer.unreadable(error.reason());
                 L2Answer::Absent
             }
         }
+    }
+
+    fn decode<V: Value>(&self, key: &CacheKey, bytes: Bytes) -> Result<codec::Stored<V>, CodecError> {
+        match &self.link.ring {
+            Some(ring) => codec::decode(key, codec::open(ring, &self.prefix, key, &bytes)?),
+            None => codec::decode(key, bytes),
+        }
+    }
+
+    /// How every entry begins that can be read.
+    pub(crate) fn head(&self) -> [u8; 6] {
+        codec::head(self.link.ring.as_deref())
+    }
+
+    /// Something was met under the name of an entry that begins like this, and is none for this node.
+    pub(crate) fn met(&self, begin: &[u8]) {
+        self.observer.unreadable(codec::stranger(begin, self.link.ring.as_deref()));
     }
 
     /// Under which name the entry of this key is stored.

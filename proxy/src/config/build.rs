@@ -11,7 +11,8 @@ use tracing::level_filters::LevelFilter;
 use super::api::{Api, Permission, TransactionEnd};
 use super::app_settings;
 use super::claim_path::ClaimPath;
-use super::kind::Value;
+use super::encryption::{self, EncryptionKey};
+use super::kind::{Unfit, Value};
 use super::openapi::{Described, DescribedServer, OpenApi, Security};
 use super::problem::{ConfigError, ConfigErrors};
 use super::rates::{Network, RateRule, Rates};
@@ -44,7 +45,11 @@ pub(super) fn build(written: &Written) -> Result<Config, ConfigErrors> {
         errors.push(error);
         Vec::new()
     });
-    let mut config = assemble(&values, keys, tables, written);
+    let encryption = encryption_keys(&values, written).unwrap_or_else(|error| {
+        errors.push(error);
+        Vec::new()
+    });
+    let mut config = assemble(&values, keys, encryption, tables, written);
     let connection = &mut config.database.connection;
     if let Some(options) = app_settings::options(&written.app_settings, connection.get_options(), &mut errors) {
         connection.options(options);
@@ -56,6 +61,7 @@ pub(super) fn build(written: &Written) -> Result<Config, ConfigErrors> {
 fn assemble(
     v: &Values,
     keys: Vec<TokenKey>,
+    encryption: Vec<EncryptionKey>,
     tables: BTreeMap<(String, String), TablePolicy>,
     written: &Written,
 ) -> Config {
@@ -94,9 +100,11 @@ fn assemble(
             slow_query: v.duration("slow_query"),
         },
         tokens: Tokens { keys, audience: v.optional_text("jwt_aud"), role_claim: v.claim_path("jwt_role_claim_key") },
-        redis: v
-            .optional_text("redis_url")
-            .map(|url| Redis { url: Secret::new(url), timeout: v.duration("redis_timeout") }),
+        redis: v.optional_text("redis_url").map(|url| Redis {
+            url: Secret::new(url),
+            timeout: v.duration("redis_timeout"),
+            keys: encryption,
+        }),
         cache: Cache {
             policy: v.general_policy(),
             ttl_jitter_percent: v.small("ttl_jitter"),
@@ -154,15 +162,23 @@ fn cores() -> usize {
 /// The keys in `jwt_secret`; none if it is not set.
 fn token_keys(v: &Values, written: &Written) -> Result<Vec<TokenKey>, ConfigError> {
     let Some(secret) = v.optional_text("jwt_secret") else { return Ok(Vec::new()) };
-    tokens::keys(&secret, v.encoding("jwt_secret_is_base64")).map_err(|unfit| {
-        let source = setting("jwt_secret").and_then(|s| written.entry(s)).map(|entry| entry.source.clone());
-        ConfigError::Setting {
-            setting: "jwt_secret".to_owned(),
-            source_of: source.unwrap_or(Source::Default),
-            problem: unfit.problem,
-            remedy: unfit.remedy,
-        }
-    })
+    tokens::keys(&secret, v.encoding("jwt_secret_is_base64")).map_err(|unfit| refused("jwt_secret", unfit, written))
+}
+
+/// The keys in `redis_encryption_keys`; none if it is not set.
+fn encryption_keys(v: &Values, written: &Written) -> Result<Vec<EncryptionKey>, ConfigError> {
+    let Some(text) = v.optional_text("redis_encryption_keys") else { return Ok(Vec::new()) };
+    encryption::keys(&text).map_err(|unfit| refused("redis_encryption_keys", unfit, written))
+}
+
+fn refused(name: &str, unfit: Unfit, written: &Written) -> ConfigError {
+    let source = setting(name).and_then(|s| written.entry(s)).map(|entry| entry.source.clone());
+    ConfigError::Setting {
+        setting: name.to_owned(),
+        source_of: source.unwrap_or(Source::Default),
+        problem: unfit.problem,
+        remedy: unfit.remedy,
+    }
 }
 
 /// Rules about several settings at once.

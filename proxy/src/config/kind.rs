@@ -31,6 +31,8 @@ pub enum Kind {
     Function,
     /// what tokens are verified with: a text, a JWK, a JWK set, or the path of a file
     TokenSecret,
+    /// what values at rest in Redis are sealed with, or the path of a file
+    EncryptionKeys,
     /// what a program shows to be let in
     ServiceKey,
     /// a path into the claims of a token
@@ -91,6 +93,7 @@ impl Kind {
             Self::MountPath => "PATH",
             Self::Namespace | Self::Identifier | Self::Function => "NAME",
             Self::TokenSecret | Self::ServiceKey => "SECRET",
+            Self::EncryptionKeys => "KEYS",
             Self::ClaimPath => "JSPATH",
             Self::Text => "TEXT",
             Self::RateRules => "RULES",
@@ -110,7 +113,7 @@ impl Kind {
     /// Whether values of this kind must not be shown to anybody.
     #[must_use]
     pub fn is_secret(self) -> bool {
-        matches!(self, Self::PostgresUrl | Self::RedisUrl | Self::TokenSecret | Self::ServiceKey)
+        matches!(self, Self::PostgresUrl | Self::RedisUrl | Self::TokenSecret | Self::ServiceKey | Self::EncryptionKeys)
     }
 
     /// Reads a text as a value of this kind.
@@ -126,8 +129,8 @@ impl Kind {
             Self::Namespace => Value::Text(namespace(text)?),
             Self::PostgresUrl => Value::Postgres(Box::new(postgres(text)?)),
             Self::RedisUrl => Value::Text(redis(text)?),
-            // What a secret must be depends on another setting, and perhaps on a file: `tokens::keys` judges it.
-            Self::Identifier | Self::Text | Self::TokenSecret => {
+            // What a secret must be depends on another setting, or on a file: `tokens::keys` and `encryption::keys` judge it.
+            Self::Identifier | Self::Text | Self::TokenSecret | Self::EncryptionKeys => {
                 Value::Text(Some(text).filter(|t| !t.is_empty())?.to_owned())
             }
             Self::RateRules => Value::RateRules(rates::rules(text)?),
@@ -186,6 +189,7 @@ impl Kind {
                 ("a list of different names", "write names separated by commas, for example public, api".to_owned())
             }
             Self::Function => ("a function", "write for example check_request or auth.check_request".to_owned()),
+            Self::EncryptionKeys => ("a list of keys", "write keys of 32 bytes in Base64".to_owned()),
             Self::TokenSecret => ("a secret", "write at least 32 characters".to_owned()),
             Self::RateRules => (
                 "a list of rules",

@@ -250,6 +250,8 @@ pub static SETTINGS: &[Setting] = &[
         "Redis for L2 and for coherence between nodes; standalone, Sentinel and Cluster URLs"),
     row("redis_timeout", Group::Cache, Kind::Duration(1, HOUR), Value("100ms"), &[],
         "longest wait for one Redis command"),
+    row("redis_encryption_keys", Group::Cache, Kind::EncryptionKeys, Absent("values are stored as they are"), &[],
+        "keys that seal values at rest in Redis, in Base64, the first one for new values; or @ and the path of a file of them"),
     row("namespace", Group::Cache, Kind::Namespace, Value("default"), &[],
         "separates clusters of nodes that share one Redis"),
     row("cache_ttl_seconds", Group::Cache, Kind::Seconds(YEAR / 1000), Value("3600"),

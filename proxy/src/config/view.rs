@@ -33,7 +33,7 @@ fn shown(setting: &Setting, written: &Written) -> Shown {
     };
     let value = match setting.kind {
         // It may look like anything, a URL included.
-        Kind::TokenSecret | Kind::ServiceKey => HIDDEN.to_owned(),
+        Kind::TokenSecret | Kind::ServiceKey | Kind::EncryptionKeys => HIDDEN.to_owned(),
         kind if kind.is_secret() => redacted(&entry.text),
         _ => entry.text.clone(),
     };

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use cache_core::coherence::Break;
-use cache_core::outcome::{CollapseEnd, LapseReason, LeaseResult, ResyncReason, Source, StaleReason, Tier, TierResult};
+use cache_core::outcome::{
+    CollapseEnd, LapseReason, LeaseResult, ResyncReason, Source, StaleReason, Tier, TierResult, Unreadable,
+};
 use http::StatusCode;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
@@ -28,6 +30,7 @@ pub struct Metrics {
     feed_epochs: Counters<{ Break::ALL.len() }>,
     resyncs: Counters<{ ResyncReason::ALL.len() }>,
     lapses: Counters<{ LapseReason::ALL.len() }>,
+    unreadable: Counters<{ Unreadable::ALL.len() }>,
     stale_served: Counters<{ StaleReason::ALL.len() }>,
     audit_reads: IntCounter,
     audit_stale: IntCounter,
@@ -142,6 +145,13 @@ impl Metrics {
                 "Times this node could not prove its coherence any more, by what was missing",
                 "reason",
                 LapseReason::ALL.map(LapseReason::as_str),
+            ),
+            unreadable: Counters::new(
+                r,
+                "transom_l2_unreadable_total",
+                "Values in Redis that were of no use to this node, and so misses",
+                "reason",
+                Unreadable::ALL.map(Unreadable::as_str),
             ),
             stale_served: Counters::new(
                 r,
@@ -281,6 +291,11 @@ impl Metrics {
     /// This node could not prove its coherence any more.
     pub fn lapse(&self, reason: LapseReason) {
         self.lapses.count(reason as usize);
+    }
+
+    /// A value in Redis was of no use.
+    pub fn unreadable(&self, reason: Unreadable) {
+        self.unreadable.count(reason as usize);
     }
 
     /// An entry that is not fresh was served.
@@ -423,6 +438,7 @@ mod tests {
             "transom_announce_delay_seconds_count 0",
             "transom_resyncs_total{reason=\"epoch\"} 0",
             "transom_lease_lapses_total{reason=\"poll\"} 0",
+            "transom_l2_unreadable_total{reason=\"forged\"} 0",
             "transom_stale_served_total{reason=\"stale-if-error\"} 0",
             "transom_schema_reloads_total{result=\"failed\"} 0",
         ] {

@@ -13,7 +13,7 @@ use cache_core::dependence::Dependence;
 use cache_core::freshness::Directives;
 use cache_core::key::CacheKey;
 use cache_core::limits::Limits;
-use cache_core::outcome::{LapseReason, ResyncReason};
+use cache_core::outcome::{LapseReason, ResyncReason, Unreadable};
 use cache_core::redis::RedisLink;
 use cache_core::tag::{SlotCount, Tag, Tags};
 use http::StatusCode;
@@ -75,6 +75,7 @@ struct Nobody;
 impl Observer for Nobody {
     fn resynced(&self, _: ResyncReason) {}
     fn lapsed(&self, _: LapseReason) {}
+    fn unreadable(&self, _: Unreadable) {}
 }
 
 impl Leader {

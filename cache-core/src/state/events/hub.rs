@@ -17,7 +17,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{Event, Name, Shared};
+use super::{Found, Name, Shared};
 
 /// Events that a hub holds for those who are a little behind.
 const HELD: usize = 256;
@@ -33,7 +33,7 @@ pub(super) struct Hubs {
 
 /// Hands on what is new in a channel, as long as somebody listens.
 pub(super) struct Hub {
-    events: broadcast::Sender<Event>,
+    events: broadcast::Sender<Found>,
     wake: Notify,
     /// what the hub has to be found by
     name: String,
@@ -86,7 +86,7 @@ impl Hubs {
 }
 
 impl Hub {
-    pub(super) fn events(&self) -> broadcast::Receiver<Event> {
+    pub(super) fn events(&self) -> broadcast::Receiver<Found> {
         self.events.subscribe()
     }
 }

@@ -7,7 +7,7 @@ use tokio::{
     time::sleep,
 };
 
-use super::{Event, EventId, Name, Shared, hub::Hub, id::Gap};
+use super::{Event, EventId, Found, Name, Shared, hub::Hub, id::Gap};
 
 /// Pause before Redis is asked again after it failed.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -18,11 +18,11 @@ pub struct Listener {
     channel: Name,
     /// kept alive by those who listen
     _hub: Arc<Hub>,
-    events: broadcast::Receiver<Event>,
+    events: broadcast::Receiver<Found>,
     /// the last event that was heard
     position: EventId,
     /// read, and not heard yet
-    pending: VecDeque<Event>,
+    pending: VecDeque<Found>,
     behind: Behind,
 }
 
@@ -38,7 +38,7 @@ enum Behind {
 pub enum Heard {
     /// an event
     Event(Event),
-    /// events that are not there any more, and how many, if that is known
+    /// events that are not there any more or cannot be read, and how many, if that is known
     Lost(Option<u64>),
 }
 
@@ -57,9 +57,9 @@ impl Listener {
             if let Some(event) = self.pending.front() {
                 let gap = self.position.gap_to(event.id);
                 if gap == Gap::None {
-                    let event = self.pending.pop_front().expect("it was just looked at");
-                    self.position = event.id;
-                    return Heard::Event(event);
+                    let Found { id, data } = self.pending.pop_front().expect("it was just looked at");
+                    self.position = id;
+                    return data.map_or(Heard::Lost(Some(1)), |data| Heard::Event(Event { id, data }));
                 }
                 // What lies between was looked for in the stream, and is not there.
                 self.position = event.id.before();
