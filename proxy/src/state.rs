@@ -6,6 +6,10 @@ mod channels;
 mod streams;
 mod locks;
 mod rate_limits;
+mod structures;
+mod existence;
+mod cardinality;
+mod nearness;
 mod said;
 pub mod migrations;
 mod postgres_locks;
@@ -17,7 +21,7 @@ use cache_core::state::{Keyspace, Name, rate::RateLimits};
 use http::{Method, request::Parts};
 use percent_encoding::percent_decode_str;
 
-use self::{access::Access, channels::ChannelDesk, locks::LockDesk, rate_limits::RateDesk};
+use self::{access::Access, channels::ChannelDesk, locks::LockDesk, rate_limits::RateDesk, structures::Structures};
 use crate::{
     config::Config,
     error::{Error, StateRefusal},
@@ -38,6 +42,7 @@ pub(crate) struct State {
     locks: LockDesk,
     rates: RateDesk,
     channels: ChannelDesk,
+    structures: Structures,
 }
 
 impl State {
@@ -51,6 +56,7 @@ impl State {
             access: Access::new(&config.state, serve.auth.clone(), serve.cache.clock()),
             locks: LockDesk::new(keys.clone(), serve.origin.clone(), metrics.clone(), patience_max),
             rates: RateDesk::new(limits, metrics.clone()),
+            structures: Structures::new(keys.as_ref(), &metrics),
             channels: ChannelDesk::new(keys, &config.state, metrics),
         }
     }
@@ -122,6 +128,7 @@ impl State {
                 expect(parts, &[Method::POST])?;
                 self.channels.leave(&name_of(channel)?, body).await
             }
+            ["existence" | "cardinality" | "nearness", ..] => self.structures.answer(segments, parts, body).await,
             _ => Err(StateRefusal::NoSuchOperation.into()),
         };
         answer.map(|answer| reply::to_state(answer.to_string()))

@@ -2,6 +2,7 @@
 
 mod metrics;
 mod state;
+mod structures;
 mod hits;
 mod family;
 mod labels;
@@ -13,3 +14,4 @@ pub use self::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
 pub use self::metrics::{Gauges, Metrics};
 pub use self::request_id::{REQUEST_ID, RequestId};
 pub use self::state::{EventCount, LockOperation, LockResult, RateResult, RateSubject, StateMetrics};
+pub use self::structures::{StructureOperation, StructureResult};

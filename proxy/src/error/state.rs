@@ -56,6 +56,18 @@ pub enum StateRefusal {
         /// the limit
         streams_max: usize,
     },
+    /// there is nothing of this name
+    #[error("{details}")]
+    NotThere {
+        /// what is not there
+        details: String,
+    },
+    /// there is something of this name that is made for something else
+    #[error("{details}")]
+    Differs {
+        /// for what
+        details: String,
+    },
     /// what is asked for lives in Redis, and there is none
     #[error("no redis_url is set")]
     NoRedis,
@@ -93,6 +105,7 @@ impl StateRefusal {
             Self::LockLost => "lock-lost",
             Self::RateLimited { .. } => "rate-limited",
             Self::TooManyStreams { .. } => "overloaded",
+            Self::NotThere { .. } | Self::Differs { .. } => "refused",
             Self::NoRedis | Self::RedisAway { .. } => "redis-unreachable",
             Self::NotInstalled { .. } => "not-installed",
         }
@@ -142,6 +155,14 @@ impl StateRefusal {
             Self::TooManyStreams { .. } => {
                 let hint = "the limit is the setting event_streams_max";
                 own(StatusCode::SERVICE_UNAVAILABLE, "TRANSOM29", "Too many streams", details, Some(hint))
+            }
+            Self::NotThere { .. } => {
+                let hint = "make it first, and fill it again after it is gone";
+                own(StatusCode::NOT_FOUND, "TRANSOM50", "There is nothing of this name", details, Some(hint))
+            }
+            Self::Differs { .. } => {
+                let hint = "use what is there, delete it, or take another name";
+                own(StatusCode::CONFLICT, "TRANSOM51", "What is there is made for something else", details, Some(hint))
             }
             Self::NoRedis => {
                 let hint = "set redis_url, or name another backend";
