@@ -166,6 +166,7 @@ impl Node {
         self.drains[0].cancel();
         let finished = tokio::time::timeout(self.drain_timeout, async {
             drop(service.await);
+            self.state.finish().await;
             self.serve.finish().await;
         });
         if finished.await.is_err() {

@@ -4,6 +4,8 @@
 mod access;
 mod channels;
 mod streams;
+mod socket;
+mod handshake;
 mod locks;
 mod rate_limits;
 mod structures;
@@ -17,7 +19,10 @@ mod postgres_locks;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cache_core::state::{Keyspace, Name, rate::RateLimits};
+use cache_core::{
+    clock::WallMillis,
+    state::{Keyspace, Name, rate::RateLimits},
+};
 use http::{Method, request::Parts};
 use percent_encoding::percent_decode_str;
 
@@ -66,6 +71,11 @@ impl State {
         self.channels.close();
     }
 
+    /// Waits until what [`close`](Self::close) ends has ended.
+    pub(crate) async fn finish(&self) {
+        self.channels.finish().await;
+    }
+
     /// Whether the path is `state_path` or lies below it.
     pub(crate) fn serves(&self, path: &str) -> bool {
         path.strip_prefix(&*self.path).is_some_and(|below| below.is_empty() || below.starts_with('/'))
@@ -82,12 +92,12 @@ impl State {
             expect(parts, &[Method::GET, Method::HEAD])?;
             return Ok(reply::to_state(OPENAPI.replace("\"/state/v1\"", &format!("{:?}", self.path))));
         }
-        self.access.check(&parts.headers)?;
-        self.operate(&segments, parts, body).await
+        let until = self.access.check(&parts.headers)?;
+        self.operate(&segments, parts, body, until).await
     }
 
     /// What is asked of whom, by the path below `state_path`.
-    async fn operate(&self, segments: &[&str], parts: &Parts, body: &Bytes) -> Result<Reply, Error> {
+    async fn operate(&self, segments: &[&str], parts: &Parts, body: &Bytes, until: WallMillis) -> Result<Reply, Error> {
         let answer = match *segments {
             ["locks", name] => {
                 expect(parts, &[Method::GET, Method::HEAD])?;
@@ -106,7 +116,7 @@ impl State {
             }
             ["events", channel] => {
                 expect(parts, &[Method::GET, Method::POST])?;
-                return self.channels.listen(&name_of(channel)?, parts).await;
+                return self.channels.listen(&name_of(channel)?, parts, until).await;
             }
             ["presence", channel] => {
                 expect(parts, &[Method::GET, Method::HEAD])?;
@@ -118,7 +128,7 @@ impl State {
             }
             ["presence", channel, "changes"] => {
                 expect(parts, &[Method::GET])?;
-                return self.channels.watch(&name_of(channel)?, parts).await;
+                return self.channels.watch(&name_of(channel)?, parts, until).await;
             }
             ["presence", channel, "join"] => {
                 expect(parts, &[Method::POST])?;

@@ -7,6 +7,8 @@ mod lock_faults;
 mod locks;
 mod migrations;
 mod rates;
+mod sockets;
+mod structures;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -56,6 +56,9 @@ pub enum StateRefusal {
         /// the limit
         streams_max: usize,
     },
+    /// a WebSocket of another version
+    #[error("only version 13 of WebSocket is spoken here")]
+    WebSocketVersion,
     /// there is nothing of this name
     #[error("{details}")]
     NotThere {
@@ -105,7 +108,7 @@ impl StateRefusal {
             Self::LockLost => "lock-lost",
             Self::RateLimited { .. } => "rate-limited",
             Self::TooManyStreams { .. } => "overloaded",
-            Self::NotThere { .. } | Self::Differs { .. } => "refused",
+            Self::WebSocketVersion | Self::NotThere { .. } | Self::Differs { .. } => "refused",
             Self::NoRedis | Self::RedisAway { .. } => "redis-unreachable",
             Self::NotInstalled { .. } => "not-installed",
         }
@@ -155,6 +158,16 @@ impl StateRefusal {
             Self::TooManyStreams { .. } => {
                 let hint = "the limit is the setting event_streams_max";
                 own(StatusCode::SERVICE_UNAVAILABLE, "TRANSOM29", "Too many streams", details, Some(hint))
+            }
+            Self::WebSocketVersion => {
+                let status = StatusCode::UPGRADE_REQUIRED;
+                let mut problem =
+                    own(status, "TRANSOM52", "This version of WebSocket is not spoken here", details, None);
+                // RFC 6455, section 4.4, and RFC 9110, section 15.5.22
+                problem.headers.push((header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+                problem.headers.push((header::UPGRADE, HeaderValue::from_static("websocket")));
+                problem.headers.push((header::CONNECTION, HeaderValue::from_static("Upgrade")));
+                problem
             }
             Self::NotThere { .. } => {
                 let hint = "make it first, and fill it again after it is gone";
