@@ -28,6 +28,7 @@ use cache_core::{
     coherence::{Reached, Token},
     collapse::Collapse,
     entry::Entry,
+    error::RedisError,
     freshness::{Directives, Right},
     key::CacheKey,
     outcome::{LeaseResult, StaleReason, Tier, TierResult},
@@ -48,12 +49,13 @@ pub use self::{purge::Purge, schema::SchemaAge};
 use crate::{
     auth::{Auth, Principal},
     config::{Config, View},
+    distinct::{self, Distinct},
     error::Error,
     feed::{self, Feed},
     key,
     origin::Origin,
     reply::{self, Asked, CacheStatus, Forward, Reply, StoredResponse, TRANSOM_MIN_TOKEN},
-    rest::{self, Inbound, Plan, ReadPlan, SchemaCache},
+    rest::{self, Inbound, Plan, ReadPlan, SchemaCache, TableId},
     telemetry::Metrics,
 };
 
@@ -71,6 +73,7 @@ pub struct Serve {
     pub(crate) auth: Auth,
     questions: Questions,
     lanes: Lanes,
+    pub(crate) distinct: Distinct,
     repertoire: Repertoire,
     fills: Collapse<End>,
     auditor: Auditor,
@@ -83,12 +86,13 @@ pub struct Serve {
 impl Serve {
     /// A server of requests over these parts.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         config: Config,
         cache: Arc<TwoTier<StoredResponse>>,
         origin: Arc<Origin>,
         feed: Feed,
         schema: SchemaCache,
+        distinct: Distinct,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -101,6 +105,7 @@ impl Serve {
             questions: Questions::new(config.cache.l1_bytes_max),
             lanes: Lanes::new(config.workers, config.cache.l1_bytes_max, &metrics),
             metrics,
+            distinct,
             repertoire: Repertoire::default(),
             fills: Collapse::new(config.collapse.leader_max),
             auditor: Auditor::new(config.audit),
@@ -248,9 +253,11 @@ impl Serve {
     fn question(&self, parts: &Parts) -> Result<Arc<Question>, Error> {
         let raw = raw_key(parts);
         if let Some(question) = self.remembered(&raw) {
+            self.distinct.note(&question.plan.target, &question.asked);
             return Ok(question);
         }
         let question = Arc::new(self.understand(parts)?);
+        self.distinct.note(&question.plan.target, &question.asked);
         self.questions.put(&raw, question.clone());
         Ok(question)
     }
@@ -305,6 +312,12 @@ impl Serve {
         coverage.size().map(|_| feed::report(&self.schema.load(), &coverage))
     }
 
+    /// How many different keys were asked of each table, and by how many different users.
+    pub(crate) async fn asked(&self) -> Result<distinct::Report, RedisError> {
+        let tables: Vec<TableId> = self.schema.load().relations().map(|relation| relation.id.clone()).collect();
+        self.distinct.report(&tables).await
+    }
+
     /// Whether the path lies below `rest_path`.
     pub(crate) fn serves(&self, path: &str) -> bool {
         let rest_path = &self.config.listeners.rest_path;
@@ -335,6 +348,7 @@ impl Serve {
         self.auditor.stop();
         self.tasks.close();
         self.tasks.wait().await;
+        self.distinct.finish().await;
         self.feed.stop().await;
         self.cache.close().await;
     }

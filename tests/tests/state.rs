@@ -2,6 +2,7 @@
 
 mod access;
 mod channels;
+mod distinct;
 mod documented;
 mod lock_faults;
 mod locks;

@@ -19,6 +19,7 @@ pub const COUNTERS_MAX: usize = 64;
 #[derive(Clone)]
 pub struct Cardinality {
     keys: Keyspace,
+    kind: &'static str,
     add: Script,
     count: Script,
     take: Script,
@@ -52,8 +53,15 @@ impl Cardinality {
     /// The counters of this namespace.
     #[must_use]
     pub fn new(keys: Keyspace) -> Self {
+        Self::under(keys, "cardinality")
+    }
+
+    /// Counters of somebody's own, under `transom:<namespace>:<kind>:{<name>}`.
+    #[must_use]
+    pub fn under(keys: Keyspace, kind: &'static str) -> Self {
         Self {
             keys,
+            kind,
             add: Script::from_lua(include_str!("cardinality/add.lua")),
             count: Script::from_lua("return redis.call('PFCOUNT', unpack(KEYS))"),
             take: Script::from_lua("return redis.call('GET', KEYS[1]) or ''"),
@@ -140,6 +148,6 @@ impl Cardinality {
     }
 
     fn key(&self, name: &Name) -> String {
-        self.keys.key("cardinality", name.as_str())
+        self.keys.key(self.kind, name.as_str())
     }
 }

@@ -123,6 +123,7 @@ fn assemble(
             events_kept_for: v.duration("events_kept_for"),
             presence_ttl: v.duration("presence_ttl"),
             event_streams_max: v.size("event_streams_max"),
+            distinct_window: v.duration("distinct_window"),
         },
         rates: Rates {
             rules: v.rate_rules("rate_limits"),

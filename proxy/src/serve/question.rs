@@ -16,6 +16,7 @@ use super::repertoire::Repertoire;
 use crate::{
     auth::{NEVER, Principal},
     config,
+    distinct::Asked,
     feed::Coverage,
     key,
     origin::{RequestSettings, Session},
@@ -39,6 +40,8 @@ pub(super) struct Question {
     pub(super) coverage: u64,
     /// the schema that it was planned by
     pub(super) fingerprint: u128,
+    /// what it counts as
+    pub(super) asked: Asked,
     lifetimes: Lifetimes,
     jitter_percent: u32,
 }
@@ -83,8 +86,10 @@ impl Question {
             &context.database.extra_search_path,
         )
         .in_zone(plan.zone);
+        let key = key::cache(context.namespace, context.fingerprint, &principal, claims.as_deref(), &plan);
         Self {
-            key: key::cache(context.namespace, context.fingerprint, &principal, claims.as_deref(), &plan),
+            asked: Asked::new(&key, &principal),
+            key,
             // It is told what is in the key and nothing else, so nothing else can be in the answer.
             session: Arc::new(match claims {
                 Some(claims) => session.of_claims(claims),

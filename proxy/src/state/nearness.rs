@@ -203,7 +203,6 @@ fn middle(member: Option<String>, longitude: Option<f64>, latitude: Option<f64>)
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is what errors are mapped with")]
 fn no_place(error: InvalidPlace) -> Error {
     invalid(error.to_string())
 }

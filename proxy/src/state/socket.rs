@@ -121,7 +121,7 @@ impl<N: News, K: Sink> Socket<N, K> {
                 said = stream.next() => {
                     asked = None;
                     match said? {
-                        Ok(Message::Text(text)) => text_of(hear(&self.sink, &text).await),
+                        Ok(Message::Text(text)) => text_of(&hear(&self.sink, &text).await),
                         Ok(Message::Binary(_)) => return Some(End::of(CloseCode::Unsupported, "only texts are understood")),
                         Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => continue,
                         // The answer is under way already; what follows is the end.
@@ -129,7 +129,7 @@ impl<N: News, K: Sink> Socket<N, K> {
                         Err(error) => return End::after(&error),
                     }
                 }
-                piece = self.news.next() => text_of(piece.to_message()),
+                piece = self.news.next() => text_of(&piece.to_message()),
                 _ = pings.tick() => {
                     if asked.get_or_insert_with(Instant::now).elapsed() > PATIENCE {
                         return None;
@@ -206,7 +206,7 @@ async fn close(mut stream: Stream, End { code, reason }: End) {
     drop(timeout(CLOSE_WITHIN, farewell).await);
 }
 
-fn text_of(value: Value) -> Message {
+fn text_of(value: &Value) -> Message {
     Message::text(value.to_string())
 }
 
