@@ -21,6 +21,7 @@ pub mod coherence;
 pub mod limits;
 pub mod outcome;
 pub mod key;
+pub mod absence;
 pub mod tag;
 pub mod clock;
 pub mod error;

@@ -7,6 +7,7 @@
 //! write ── plan ── transaction ── announce ── token ────────────────────────> reply
 //! ```
 
+mod absent;
 mod audit;
 mod directives;
 mod fill;
@@ -38,6 +39,7 @@ use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use self::{
+    absent::Absences,
     audit::Auditor,
     fill::{End, Filled, Whence},
     lane::Lanes,
@@ -55,7 +57,7 @@ use crate::{
     key,
     origin::Origin,
     reply::{self, Asked, CacheStatus, Forward, Reply, StoredResponse, TRANSOM_MIN_TOKEN},
-    rest::{self, Inbound, Plan, ReadPlan, SchemaCache, TableId},
+    rest::{self, Inbound, Plan, ReadPlan, Relation, SchemaCache, TableId},
     telemetry::Metrics,
 };
 
@@ -74,6 +76,7 @@ pub struct Serve {
     questions: Questions,
     lanes: Lanes,
     pub(crate) distinct: Distinct,
+    absences: Absences,
     repertoire: Repertoire,
     fills: Collapse<End>,
     auditor: Auditor,
@@ -106,6 +109,7 @@ impl Serve {
             lanes: Lanes::new(config.workers, config.cache.l1_bytes_max, &metrics),
             metrics,
             distinct,
+            absences: Absences::new(&config.cache),
             repertoire: Repertoire::default(),
             fills: Collapse::new(config.collapse.leader_max),
             auditor: Auditor::new(config.audit),
@@ -154,6 +158,12 @@ impl Serve {
                 }
             }
             None => match self.look_up(&question, &directives).await {
+                Lookup::Missing(_)
+                    if directives == Directives::default()
+                        && let Some(absent) = self.absent(&question) =>
+                {
+                    absent.map(|(entry, ttl)| self.is_absent(parts, &question, &entry, ttl))
+                }
                 Lookup::Found(found) => Ok(self.found(parts, &question, &found)),
                 Lookup::Missing(_) if directives.only_if_cached => Err(Error::NotCached),
                 Lookup::Missing(missing) => match self.fill(&question, &directives).await {
@@ -164,6 +174,11 @@ impl Serve {
                 },
             },
         }
+    }
+
+    /// Whether it is kept in mind which rows of this relation are absent: only where each that comes is announced.
+    fn has_absences(&self, relation: &Relation) -> bool {
+        self.absences.are_of(&relation.id) && self.feed.kind().is_some()
     }
 
     /// L1, then L2, unless the leader of a fill looks there on behalf of all who ask for the same. What L1 keeps for the case of an error stays at hand, should L2 have nothing better.
@@ -219,6 +234,17 @@ impl Serve {
             }
         };
         reply::to_read(asked(parts, question), &found.entry, status, self.cache.clock().now())
+    }
+
+    fn is_absent(
+        self: &Arc<Self>,
+        parts: &Parts,
+        question: &Arc<Question>,
+        entry: &Arc<Entry<StoredResponse>>,
+        ttl: Duration,
+    ) -> Reply {
+        self.sample(&parts.method, &parts.uri, question, entry);
+        reply::to_read(asked(parts, question), entry, CacheStatus::Absent { ttl }, self.cache.clock().now())
     }
 
     fn filled(self: &Arc<Self>, parts: &Parts, question: &Arc<Question>, why: Forward, filled: &Filled) -> Reply {
@@ -286,6 +312,9 @@ impl Serve {
     fn question_of(&self, parts: &Parts, plan: ReadPlan, principal: Principal, schema: &SchemaCache) -> Question {
         let url = key::url(self.resource(parts), parts.uri.query());
         let context = question::Context {
+            relation: schema
+                .relation(&plan.target.schema, &plan.target.name)
+                .filter(|relation| self.has_absences(relation)),
             namespace: &self.config.namespace,
             fingerprint: schema.fingerprint(),
             policies: &self.config.cache,
@@ -346,6 +375,7 @@ impl Serve {
     /// Waits for the fills and writes that are under way, and for the stores behind them.
     pub async fn finish(&self) {
         self.auditor.stop();
+        self.absences.stop();
         self.tasks.close();
         self.tasks.wait().await;
         self.distinct.finish().await;

@@ -3,12 +3,14 @@
 mod metrics;
 mod state;
 mod structures;
+mod absent;
 mod hits;
 mod family;
 mod labels;
 mod request_id;
 pub mod logs;
 
+pub use self::absent::AbsentResult;
 pub use self::hits::Hits;
 pub use self::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
 pub use self::metrics::{Gauges, Metrics};

@@ -35,6 +35,7 @@ pub(super) fn build(written: &Written) -> Result<Config, ConfigErrors> {
         ttl: Duration::ZERO,
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: Duration::ZERO,
+        absent_filter: false,
     };
     let tables = tables::policies(&written.tables, general.unwrap_or(fallback), &mut errors);
     let Some(values) = values else {
@@ -245,6 +246,7 @@ impl Values {
             ttl: self.duration("cache_ttl_seconds"),
             stale_while_revalidate: self.duration("stale_while_revalidate"),
             stale_if_error: self.duration("stale_if_error"),
+            absent_filter: false,
         }
     }
 
