@@ -4,7 +4,7 @@
 //! cargo run -p cache-core --example cardinality -- redis://127.0.0.1:6379 visitors
 //! ```
 
-use std::time::Duration;
+use std::{slice::from_ref, time::Duration};
 
 use cache_core::{
     redis::RedisLink,
@@ -29,8 +29,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     cardinality.add(&yesterday, &visitors[..ITEMS_MAX], Some(TTL)).await?;
     cardinality.add(&today, &visitors[ITEMS_MAX / 2..], Some(TTL)).await?;
     let both = cardinality.count(&[today.clone(), yesterday.clone()]).await?;
-    println!("about {} and {}, about {both} together", ITEMS_MAX, cardinality.count(&[today.clone()]).await?);
-    println!("about {} after merging", cardinality.merge(&today, &[yesterday.clone()], None).await?);
+    println!("about {} and {}, about {both} together", ITEMS_MAX, cardinality.count(from_ref(&today)).await?);
+    println!("about {} after merging", cardinality.merge(&today, from_ref(&yesterday), None).await?);
     cardinality.delete(&today).await?;
     cardinality.delete(&yesterday).await?;
     link.close().await;

@@ -50,13 +50,19 @@ impl Missing {
     }
 }
 
-/// Until questions of this form are answered from the filter. `target` has `{id}` in it.
-async fn until_absent(node: &Node, missing: &mut Missing, ask: impl Fn(&Node, u64) -> Request) {
+/// Until a question of this form is answered from the filter; which one that was. Answers that are errors say nothing of the cache,
+/// so it is told by the metric.
+async fn until_absent(node: &Node, missing: &mut Missing, ask: impl Fn(&Node, u64) -> Request) -> u64 {
     eventually("the filter answers", SOON, || {
-        let request = ask(node, missing.next());
-        async { if is_absent(&request.send().await) { Ok(()) } else { Err("another did") } }
+        let id = missing.next();
+        let request = ask(node, id);
+        async move {
+            let before = transom_absent(node).await;
+            request.send().await;
+            (transom_absent(node).await > before).then_some(id)
+        }
     })
-    .await;
+    .await
 }
 
 fn plain(node: &Node, id: u64) -> Request {
@@ -90,7 +96,7 @@ async fn a_scan_for_missing_ids_never_reaches_postgres() {
             let request = node.rest().get(&target.replace("{id}", &id.to_string()));
             if name.is_empty() { request } else { request.header(name, value) }
         };
-        until_absent_or_error(node, &mut missing, ask).await;
+        until_absent(node, &mut missing, ask).await;
         let before = database.calls("%things%").await;
         let answers = transom_absent(node).await;
         for _ in 0..100 {
@@ -104,12 +110,7 @@ async fn a_scan_for_missing_ids_never_reaches_postgres() {
         // What the auditor reads again is bounded by itself.
         let asked = database.calls("%things%").await - before;
         assert!(asked <= 20, "{target} {value}: {asked} statements");
-        let id = eventually("another one is absent", SOON, async || {
-            let (id, before) = (missing.next(), transom_absent(node).await);
-            ask(node, id).send().await;
-            (transom_absent(node).await > before).then_some(id)
-        })
-        .await;
+        let id = until_absent(node, &mut missing, ask).await;
         let (ours, theirs) = (ask(node, id).send().await, ask(&plainly, id).send().await);
         assert_eq!(seen(&ours), seen(&theirs), "{target} {value}");
         // Those that are there are found.
@@ -117,19 +118,6 @@ async fn a_scan_for_missing_ids_never_reaches_postgres() {
         assert_eq!(seen(&there), seen(&ask(&plainly, 77).send().await), "{target} {value}");
     }
     assert_eq!(node.metric("transom_audit_stale_total").await, 0.0);
-}
-
-/// The same for answers that are errors, which say nothing of the cache.
-async fn until_absent_or_error(node: &Node, missing: &mut Missing, ask: impl Fn(&Node, u64) -> Request) {
-    eventually("the filter answers", SOON, || {
-        let request = ask(node, missing.next());
-        async {
-            let before = transom_absent(node).await;
-            request.send().await;
-            if transom_absent(node).await > before { Ok(()) } else { Err("another did") }
-        }
-    })
-    .await;
 }
 
 async fn transom_absent(node: &Node) -> f64 {
@@ -224,7 +212,11 @@ async fn what_is_announced_of_all_makes_a_filter_worthless() {
     redis.pause();
     node.until_lease(Lease::Lapsed).await;
     // What this node read a moment ago counts for another moment.
-    eventually("it is too old", SOON, async || !is_absent(&plain(node, missing.next()).send().await)).await;
+    eventually("it is too old", SOON, || {
+        let request = plain(node, missing.next());
+        async { !is_absent(&request.send().await) }
+    })
+    .await;
     let before = transom_absent(node).await;
     for _ in 0..20 {
         assert!(!is_absent(&plain(node, missing.next()).send().await.expect_status(200)));
