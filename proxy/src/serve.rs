@@ -17,6 +17,7 @@ mod lasting;
 mod purge;
 mod question;
 mod repertoire;
+mod report;
 mod schema;
 mod write;
 
@@ -29,7 +30,6 @@ use cache_core::{
     coherence::{Reached, Token},
     collapse::Collapse,
     entry::Entry,
-    error::RedisError,
     freshness::{Directives, Right},
     key::CacheKey,
     outcome::{LeaseResult, StaleReason, Tier, TierResult},
@@ -51,13 +51,13 @@ pub use self::{purge::Purge, schema::SchemaAge};
 use crate::{
     auth::{Auth, Principal},
     config::{Config, View},
-    distinct::{self, Distinct},
+    distinct::Distinct,
     error::Error,
-    feed::{self, Feed},
+    feed::Feed,
     key,
     origin::Origin,
     reply::{self, Asked, CacheStatus, Forward, Reply, StoredResponse, TRANSOM_MIN_TOKEN},
-    rest::{self, Inbound, Plan, ReadPlan, Relation, SchemaCache, TableId},
+    rest::{self, Inbound, Plan, ReadPlan, SchemaCache},
     telemetry::Metrics,
 };
 
@@ -162,7 +162,7 @@ impl Serve {
                     if directives == Directives::default()
                         && let Some(absent) = self.absent(&question) =>
                 {
-                    absent.map(|(entry, ttl)| self.is_absent(parts, &question, &entry, ttl))
+                    absent.map(|absent| self.told_absent(parts, &question, absent))
                 }
                 Lookup::Found(found) => Ok(self.found(parts, &question, &found)),
                 Lookup::Missing(_) if directives.only_if_cached => Err(Error::NotCached),
@@ -174,11 +174,6 @@ impl Serve {
                 },
             },
         }
-    }
-
-    /// Whether it is kept in mind which rows of this relation are absent: only where each that comes is announced.
-    fn has_absences(&self, relation: &Relation) -> bool {
-        self.absences.are_of(&relation.id) && self.feed.kind().is_some()
     }
 
     /// L1, then L2, unless the leader of a fill looks there on behalf of all who ask for the same. What L1 keeps for the case of an error stays at hand, should L2 have nothing better.
@@ -234,17 +229,6 @@ impl Serve {
             }
         };
         reply::to_read(asked(parts, question), &found.entry, status, self.cache.clock().now())
-    }
-
-    fn is_absent(
-        self: &Arc<Self>,
-        parts: &Parts,
-        question: &Arc<Question>,
-        entry: &Arc<Entry<StoredResponse>>,
-        ttl: Duration,
-    ) -> Reply {
-        self.sample(&parts.method, &parts.uri, question, entry);
-        reply::to_read(asked(parts, question), entry, CacheStatus::Absent { ttl }, self.cache.clock().now())
     }
 
     fn filled(self: &Arc<Self>, parts: &Parts, question: &Arc<Question>, why: Forward, filled: &Filled) -> Reply {
@@ -333,18 +317,6 @@ impl Serve {
             headers: &parts.headers,
             body,
         }
-    }
-
-    /// How exactly the changes of each table are announced; `None` without a feed.
-    pub(crate) fn precision(&self) -> Option<Vec<feed::Report>> {
-        let coverage = self.feed.coverage();
-        coverage.size().map(|_| feed::report(&self.schema.load(), &coverage))
-    }
-
-    /// How many different keys were asked of each table, and by how many different users.
-    pub(crate) async fn asked(&self) -> Result<distinct::Report, RedisError> {
-        let tables: Vec<TableId> = self.schema.load().relations().map(|relation| relation.id.clone()).collect();
-        self.distinct.report(&tables).await
     }
 
     /// Whether the path lies below `rest_path`.

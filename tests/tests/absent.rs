@@ -58,8 +58,13 @@ async fn until_absent(node: &Node, missing: &mut Missing, ask: impl Fn(&Node, u6
         let request = ask(node, id);
         async move {
             let before = transom_absent(node).await;
-            request.send().await;
-            (transom_absent(node).await > before).then_some(id)
+            let answer = request.send().await;
+            if transom_absent(node).await > before {
+                return Ok(id);
+            }
+            let counts = node.admin().get("/metrics").send().await.text();
+            let counts = counts.lines().filter(|line| line.starts_with("transom_absent_filter_total"));
+            Err(format!("{answer:?} {:?}", counts.collect::<Vec<_>>()))
         }
     })
     .await
@@ -97,7 +102,8 @@ async fn a_scan_for_missing_ids_never_reaches_postgres() {
             if name.is_empty() { request } else { request.header(name, value) }
         };
         until_absent(node, &mut missing, ask).await;
-        let before = database.calls("%things%").await;
+        let reads = async || node.metric("transom_origin_duration_seconds_count{operation=\"read\"}").await;
+        let before = reads().await;
         let answers = transom_absent(node).await;
         for _ in 0..100 {
             let id = missing.next();
@@ -107,9 +113,8 @@ async fn a_scan_for_missing_ids_never_reaches_postgres() {
         // One of a hundred is taken for one that is there.
         let by_filter = transom_absent(node).await - answers;
         assert!((90.0..=100.0).contains(&by_filter), "{target} {value}: {by_filter} of 100");
-        // What the auditor reads again is bounded by itself.
-        let asked = database.calls("%things%").await - before;
-        assert!(asked <= 20, "{target} {value}: {asked} statements");
+        // Nor is anybody else asked; the auditor's reads are counted apart.
+        assert_eq!(reads().await - before, 100.0 - by_filter, "{target} {value}");
         let id = until_absent(node, &mut missing, ask).await;
         let (ours, theirs) = (ask(node, id).send().await, ask(&plainly, id).send().await);
         assert_eq!(seen(&ours), seen(&theirs), "{target} {value}");
@@ -159,10 +164,13 @@ async fn no_row_that_came_is_called_absent() {
                 // Through a node: its token says what must be seen.
                 let body = serde_json::json!({ "id": id, "name": "new" });
                 let written = node.rest().post("/things", &body).send().await.expect_status(201);
+                // There is none if the feed was not heard of in time.
                 let token = written.header("transom-token").to_owned();
-                let other = &nodes[usize::try_from((number + 1) % 2).expect("small")];
-                let read = plain(other, id).header("transom-min-token", token).send().await.expect_status(200);
-                assert!(read.text().contains("new"), "{id}: {} {}", read.text(), read.header("cache-status"));
+                if !token.is_empty() {
+                    let other = &nodes[usize::try_from((number + 1) % 2).expect("small")];
+                    let read = plain(other, id).header("transom-min-token", token).send().await.expect_status(200);
+                    assert!(read.text().contains("new"), "{id}: {} {}", read.text(), read.header("cache-status"));
+                }
             }
         }
         pending.push((id, Instant::now()));

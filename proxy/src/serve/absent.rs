@@ -16,17 +16,18 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use cache_core::{absence::TagFilter, cache::FillTicket, clock::Moment, entry::Entry, tag::Tag};
+use http::request::Parts;
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::{Question, Serve};
+use super::{Question, Serve, asked};
 use crate::{
     config,
     error::Error,
     key::RowTagWriter,
-    reply::StoredResponse,
-    rest::{Answer, TableId, TextParam, keys_statement},
+    reply::{self, CacheStatus, Reply, StoredResponse},
+    rest::{Answer, Relation, TableId, TextParam, keys_statement},
     telemetry::AbsentResult,
 };
 
@@ -149,6 +150,11 @@ impl Way {
 }
 
 impl Serve {
+    /// Whether it is kept in mind which rows of this relation are absent: only where each that comes is announced.
+    pub(super) fn has_absences(&self, relation: &Relation) -> bool {
+        self.absences.are_of(&relation.id) && self.feed.kind().is_some()
+    }
+
     /// The answer to a question for a row that is certainly absent, and how long it stays so, unless announced; or the error that
     /// Postgres' answer means. `None`: look elsewhere.
     pub(super) fn absent(self: &Arc<Self>, question: &Arc<Question>) -> Option<Answered> {
@@ -194,6 +200,18 @@ impl Serve {
             (self.cache.share(&filter.ticket, tags.clone(), response, lifetimes), ttl)
         });
         (AbsentResult::Absent, Some(answer))
+    }
+
+    /// That answer, dressed for this request.
+    pub(super) fn told_absent(
+        self: &Arc<Self>,
+        parts: &Parts,
+        question: &Arc<Question>,
+        (entry, ttl): (Arc<Entry<StoredResponse>>, Duration),
+    ) -> Reply {
+        // Audited as every hit.
+        self.sample(&parts.method, &parts.uri, question, &entry);
+        reply::to_read(asked(parts, question), &entry, CacheStatus::Absent { ttl }, self.cache.clock().now())
     }
 
     /// Remembers what Postgres said of a row that is not there.
