@@ -305,6 +305,28 @@ impl<V: Value> TwoTier<V> {
         self.l1.remove(key);
     }
 
+    /// How long a part of what was read under this ticket stays fresh, if it is: the part that carries these tags. By the same rule
+    /// as an entry that the ticket would have stored with them. The templates of the tags must have been registered in the
+    /// epoch of the ticket, see [`begin_in`](Self::begin_in).
+    #[must_use]
+    pub fn fresh_for(&self, ticket: &FillTicket, tags: &Tags, lifetimes: &Lifetimes, now: Moment) -> Option<Duration> {
+        let FillTicket { stamp, began, .. } = ticket;
+        let stamp = Stamp { tags: tags.clone(), ..*stamp };
+        let proof = self.coherence.judge(&stamp, Filled::Here(*began), now);
+        match freshness::judge(now.since(*began), lifetimes, proof, false, &Directives::default()) {
+            Verdict::Serve(Right::Fresh { ttl }) => Some(ttl),
+            Verdict::Serve(Right::Stale { .. }) | Verdict::Refuse { .. } => None,
+        }
+    }
+
+    /// Makes an entry of that part, without storing it.
+    #[must_use]
+    pub fn share(&self, ticket: &FillTicket, tags: Tags, value: V, lifetimes: Lifetimes) -> Arc<Entry<V>> {
+        let FillTicket { stamp, began, .. } = ticket;
+        let stamp = Stamp { tags, ..*stamp };
+        Arc::new(Entry { value, stamp, began: *began, filled: Filled::Here(*began), lifetimes })
+    }
+
     /// Makes an entry of what was read without storing it.
     #[must_use]
     pub fn pass(&self, ticket: FillTicket, value: V) -> Arc<Entry<V>> {

@@ -21,6 +21,7 @@ pub mod coherence;
 pub mod seal;
 pub mod limits;
 pub mod key;
+pub mod absence;
 pub mod tag;
 pub mod clock;
 pub mod error;

@@ -8,6 +8,9 @@ pub mod lock;
 pub mod presence;
 pub mod events;
 pub mod rate;
+pub mod existence;
+pub mod cardinality;
+pub mod nearness;
 mod keyspace;
 mod name;
 

@@ -18,6 +18,7 @@ use tower::Service;
 
 use crate::{
     config::View,
+    distinct::{Counts, TableReport},
     feed::{Kind, Report, State},
     origin::Health,
     readiness::Readiness,
@@ -66,14 +67,21 @@ impl Admin {
             },
             (&Method::GET | &Method::HEAD, "/metrics") => self.started(metrics),
             (&Method::GET | &Method::HEAD, "/feed") => self.started(precision),
+            (&Method::GET | &Method::HEAD, "/distinct") => match self.serve.get() {
+                Some(serve) => distinct(serve).await,
+                None => starting(),
+            },
             (&Method::POST, "/purge") => match self.serve.get() {
                 Some(serve) => purge(serve, request).await,
                 None => starting(),
             },
             (_, "/purge") => wrong_method("POST"),
-            (_, "/livez" | "/readyz" | "/health" | "/metrics" | "/config" | "/feed") => wrong_method("GET, HEAD"),
+            (_, "/livez" | "/readyz" | "/health" | "/metrics" | "/config" | "/feed" | "/distinct") => {
+                wrong_method("GET, HEAD")
+            }
             _ => {
-                problem(StatusCode::NOT_FOUND, "try /livez, /readyz, /health, /feed, /metrics, /config or POST /purge")
+                let paths = "/livez, /readyz, /health, /feed, /distinct, /metrics, /config or POST /purge";
+                problem(StatusCode::NOT_FOUND, &format!("try {paths}"))
             }
         }
     }
@@ -146,6 +154,27 @@ fn precision(serve: &Serve) -> Answer {
     let tables: Option<Vec<Value>> = serve.precision().map(|reports| reports.iter().map(table).collect());
     let now = serve.cache.clock().now();
     json_answer(StatusCode::OK, &json!({ "feed": feed(serve, now), "tables": tables }))
+}
+
+/// How many different keys were asked of each table, and by how many different users, in this window and the one before.
+async fn distinct(serve: &Serve) -> Answer {
+    let report = match serve.asked().await {
+        Ok(report) => report,
+        Err(error) => return problem(StatusCode::SERVICE_UNAVAILABLE, &format!("redis does not answer: {error}")),
+    };
+    let counts = |Counts { keys, users }: Counts| json!({ "keys": keys, "users": users });
+    let table = |report: &TableReport| {
+        let table = report.table.to_string();
+        json!({ "table": table, "now": counts(report.now), "before": counts(report.before) })
+    };
+    let tables: Vec<Value> = report.tables.iter().map(table).collect();
+    let body = json!({
+        "window_ms": report.window.as_millis(),
+        "since": report.since.as_secs(),
+        "dropped": report.dropped,
+        "tables": tables,
+    });
+    json_answer(StatusCode::OK, &body)
 }
 
 fn schema(age: &SchemaAge) -> Value {

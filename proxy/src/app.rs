@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admin::Admin,
     config::{self, Config, Loaded},
+    distinct::Distinct,
     error::Error,
     feed::{self, Choice, Feed},
     front::{Front, Shortcut},
@@ -125,6 +126,7 @@ impl Node {
         // Boxed: what a start holds on to is much larger than what a node is.
         let (serve, state, rates) = Box::pin(prepare(config)).await?;
         serve.start_auditor();
+        serve.distinct.start();
         let reloader = Reloader::start(serve.clone(), &database);
         let _first = started.set(serve.clone());
         readiness.raise();
@@ -166,6 +168,7 @@ impl Node {
         self.drains[0].cancel();
         let finished = tokio::time::timeout(self.drain_timeout, async {
             drop(service.await);
+            self.state.finish().await;
             self.serve.finish().await;
         });
         if finished.await.is_err() {
@@ -238,8 +241,9 @@ async fn prepare(config: Config) -> Result<(Arc<Serve>, Arc<State>, Option<Arc<R
         }
     };
     await_lease(&cache).await;
-    let serve = Arc::new(Serve::new(config.clone(), cache, origin, feed, schema, metrics));
     let keys = link.map(|link| Keyspace::new(link, &config.namespace));
+    let distinct = Distinct::new(keys.as_ref(), config.state.distinct_window);
+    let serve = Arc::new(Serve::new(config.clone(), cache, origin, feed, schema, distinct, metrics));
     let limits = Arc::new(RateLimits::new(keys.clone(), config.rates.local_share_percent));
     let (auth, clock, metrics) = (serve.auth.clone(), serve.cache.clock(), serve.metrics.clone());
     let rates = Rates::new(&config.rates, limits.clone(), auth, clock, metrics).map(Arc::new);

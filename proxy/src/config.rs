@@ -241,6 +241,8 @@ pub struct State {
     pub presence_ttl: Duration,
     /// most streams of events at the same time
     pub event_streams_max: usize,
+    /// how long different keys and users are counted together; zero: not at all
+    pub distinct_window: Duration,
 }
 
 /// What a node refuses to exceed.

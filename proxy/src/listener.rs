@@ -162,8 +162,9 @@ impl Connection {
             Speaks::Http1 => {
                 let mut builder = http1::Builder::new();
                 builder.timer(self.watched.timer()).header_read_timeout(self.allowance.header_read_timeout);
-                let connection = pin!(builder.serve_connection(stream, service));
-                self.watched.drive(connection, http1::Connection::graceful_shutdown).await
+                // A WebSocket leaves the connection that it began as: its place is then that of a stream.
+                let connection = pin!(builder.serve_connection(stream, service).with_upgrades());
+                self.watched.drive(connection, http1::UpgradeableConnection::graceful_shutdown).await
             }
             Speaks::Http2 => {
                 let mut builder = http2::Builder::new(TokioExecutor::new());

@@ -126,6 +126,18 @@ pub fn to_stream(body: Body) -> Reply {
     Reply { response, route: Route::State, outcome: RequestOutcome::State }
 }
 
+/// Agrees to speak WebSocket from here on (RFC 6455, section 4.2.2).
+#[must_use]
+pub fn to_websocket(accept: HeaderValue) -> Reply {
+    let mut response = Response::new(Body::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = response.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    Reply { response, route: Route::State, outcome: RequestOutcome::State }
+}
+
 /// The answer to a browser that asks what its pages may send; the caller says it.
 #[must_use]
 pub fn to_preflight() -> Reply {

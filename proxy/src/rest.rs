@@ -26,8 +26,9 @@ pub use plan::{Estimate, Plan, ReadPlan, WritePlan, plan};
 pub use relation_hint::Candidate;
 pub use schema::{
     CHANGED_TABLES_SQL, Changes, ClaimsRead, Column, Dependencies, Equality, Fill, Logged, Opaque, Relation,
-    RelationKind, SchemaCache, TableId, Traced, TypeFamily, load_schema,
+    RelationKind, RowSecurity, SchemaCache, TableId, Traced, TypeFamily, load_schema,
 };
+pub use sql::keys_statement;
 pub use statement::{Statement, TextParam, Yields};
 
 use crate::config::{Api, OpenApi};

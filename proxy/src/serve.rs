@@ -7,6 +7,7 @@
 //! write ── plan ── transaction ── announce ── token ────────────────────────> reply
 //! ```
 
+mod absent;
 mod audit;
 mod directives;
 mod fill;
@@ -16,6 +17,7 @@ mod lasting;
 mod purge;
 mod question;
 mod repertoire;
+mod report;
 mod schema;
 mod write;
 
@@ -37,6 +39,7 @@ use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
 use self::{
+    absent::Absences,
     audit::Auditor,
     fill::{End, Filled, Whence},
     lane::Lanes,
@@ -48,8 +51,9 @@ pub use self::{purge::Purge, schema::SchemaAge};
 use crate::{
     auth::{Auth, Principal},
     config::{Config, View},
+    distinct::Distinct,
     error::Error,
-    feed::{self, Feed},
+    feed::Feed,
     key,
     origin::Origin,
     reply::{self, Asked, CacheStatus, Forward, Reply, StoredResponse, TRANSOM_MIN_TOKEN},
@@ -71,6 +75,8 @@ pub struct Serve {
     pub(crate) auth: Auth,
     questions: Questions,
     lanes: Lanes,
+    pub(crate) distinct: Distinct,
+    absences: Absences,
     repertoire: Repertoire,
     fills: Collapse<End>,
     auditor: Auditor,
@@ -83,12 +89,13 @@ pub struct Serve {
 impl Serve {
     /// A server of requests over these parts.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         config: Config,
         cache: Arc<TwoTier<StoredResponse>>,
         origin: Arc<Origin>,
         feed: Feed,
         schema: SchemaCache,
+        distinct: Distinct,
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
@@ -101,6 +108,8 @@ impl Serve {
             questions: Questions::new(config.cache.l1_bytes_max),
             lanes: Lanes::new(config.workers, config.cache.l1_bytes_max, &metrics),
             metrics,
+            distinct,
+            absences: Absences::new(&config.cache),
             repertoire: Repertoire::default(),
             fills: Collapse::new(config.collapse.leader_max),
             auditor: Auditor::new(config.audit),
@@ -149,6 +158,12 @@ impl Serve {
                 }
             }
             None => match self.look_up(&question, &directives).await {
+                Lookup::Missing(_)
+                    if directives == Directives::default()
+                        && let Some(absent) = self.absent(&question) =>
+                {
+                    absent.map(|absent| self.told_absent(parts, &question, absent))
+                }
                 Lookup::Found(found) => Ok(self.found(parts, &question, &found)),
                 Lookup::Missing(_) if directives.only_if_cached => Err(Error::NotCached),
                 Lookup::Missing(missing) => match self.fill(&question, &directives).await {
@@ -248,9 +263,11 @@ impl Serve {
     fn question(&self, parts: &Parts) -> Result<Arc<Question>, Error> {
         let raw = raw_key(parts);
         if let Some(question) = self.remembered(&raw) {
+            self.distinct.note(&question.plan.target, &question.asked);
             return Ok(question);
         }
         let question = Arc::new(self.understand(parts)?);
+        self.distinct.note(&question.plan.target, &question.asked);
         self.questions.put(&raw, question.clone());
         Ok(question)
     }
@@ -279,6 +296,9 @@ impl Serve {
     fn question_of(&self, parts: &Parts, plan: ReadPlan, principal: Principal, schema: &SchemaCache) -> Question {
         let url = key::url(self.resource(parts), parts.uri.query());
         let context = question::Context {
+            relation: schema
+                .relation(&plan.target.schema, &plan.target.name)
+                .filter(|relation| self.has_absences(relation)),
             namespace: &self.config.namespace,
             fingerprint: schema.fingerprint(),
             policies: &self.config.cache,
@@ -297,12 +317,6 @@ impl Serve {
             headers: &parts.headers,
             body,
         }
-    }
-
-    /// How exactly the changes of each table are announced; `None` without a feed.
-    pub(crate) fn precision(&self) -> Option<Vec<feed::Report>> {
-        let coverage = self.feed.coverage();
-        coverage.size().map(|_| feed::report(&self.schema.load(), &coverage))
     }
 
     /// Whether the path lies below `rest_path`.
@@ -333,8 +347,10 @@ impl Serve {
     /// Waits for the fills and writes that are under way, and for the stores behind them.
     pub async fn finish(&self) {
         self.auditor.stop();
+        self.absences.stop();
         self.tasks.close();
         self.tasks.wait().await;
+        self.distinct.finish().await;
         self.feed.stop().await;
         self.cache.close().await;
     }

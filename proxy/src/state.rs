@@ -4,8 +4,14 @@
 mod access;
 mod channels;
 mod streams;
+mod socket;
+mod handshake;
 mod locks;
 mod rate_limits;
+mod structures;
+mod existence;
+mod cardinality;
+mod nearness;
 mod said;
 pub mod migrations;
 mod postgres_locks;
@@ -13,11 +19,14 @@ mod postgres_locks;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use cache_core::state::{Keyspace, Name, rate::RateLimits};
+use cache_core::{
+    clock::WallMillis,
+    state::{Keyspace, Name, rate::RateLimits},
+};
 use http::{Method, request::Parts};
 use percent_encoding::percent_decode_str;
 
-use self::{access::Access, channels::ChannelDesk, locks::LockDesk, rate_limits::RateDesk};
+use self::{access::Access, channels::ChannelDesk, locks::LockDesk, rate_limits::RateDesk, structures::Structures};
 use crate::{
     config::Config,
     error::{Error, StateRefusal},
@@ -38,6 +47,7 @@ pub(crate) struct State {
     locks: LockDesk,
     rates: RateDesk,
     channels: ChannelDesk,
+    structures: Structures,
 }
 
 impl State {
@@ -51,6 +61,7 @@ impl State {
             access: Access::new(&config.state, serve.auth.clone(), serve.cache.clock()),
             locks: LockDesk::new(keys.clone(), serve.origin.clone(), metrics.clone(), patience_max),
             rates: RateDesk::new(limits, metrics.clone()),
+            structures: Structures::new(keys.as_ref(), &metrics),
             channels: ChannelDesk::new(keys, &config.state, metrics),
         }
     }
@@ -58,6 +69,11 @@ impl State {
     /// Ends what would go on for ever: the node is drained.
     pub(crate) fn close(&self) {
         self.channels.close();
+    }
+
+    /// Waits until what [`close`](Self::close) ends has ended.
+    pub(crate) async fn finish(&self) {
+        self.channels.finish().await;
     }
 
     /// Whether the path is `state_path` or lies below it.
@@ -76,12 +92,12 @@ impl State {
             expect(parts, &[Method::GET, Method::HEAD])?;
             return Ok(reply::to_state(OPENAPI.replace("\"/state/v1\"", &format!("{:?}", self.path))));
         }
-        self.access.check(&parts.headers)?;
-        self.operate(&segments, parts, body).await
+        let until = self.access.check(&parts.headers)?;
+        self.operate(&segments, parts, body, until).await
     }
 
     /// What is asked of whom, by the path below `state_path`.
-    async fn operate(&self, segments: &[&str], parts: &Parts, body: &Bytes) -> Result<Reply, Error> {
+    async fn operate(&self, segments: &[&str], parts: &Parts, body: &Bytes, until: WallMillis) -> Result<Reply, Error> {
         let answer = match *segments {
             ["locks", name] => {
                 expect(parts, &[Method::GET, Method::HEAD])?;
@@ -100,7 +116,7 @@ impl State {
             }
             ["events", channel] => {
                 expect(parts, &[Method::GET, Method::POST])?;
-                return self.channels.listen(&name_of(channel)?, parts).await;
+                return self.channels.listen(&name_of(channel)?, parts, until).await;
             }
             ["presence", channel] => {
                 expect(parts, &[Method::GET, Method::HEAD])?;
@@ -112,7 +128,7 @@ impl State {
             }
             ["presence", channel, "changes"] => {
                 expect(parts, &[Method::GET])?;
-                return self.channels.watch(&name_of(channel)?, parts).await;
+                return self.channels.watch(&name_of(channel)?, parts, until).await;
             }
             ["presence", channel, "join"] => {
                 expect(parts, &[Method::POST])?;
@@ -122,6 +138,7 @@ impl State {
                 expect(parts, &[Method::POST])?;
                 self.channels.leave(&name_of(channel)?, body).await
             }
+            ["existence" | "cardinality" | "nearness", ..] => self.structures.answer(segments, parts, body).await,
             _ => Err(StateRefusal::NoSuchOperation.into()),
         };
         answer.map(|answer| reply::to_state(answer.to_string()))

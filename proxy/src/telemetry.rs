@@ -3,15 +3,19 @@
 mod observer;
 mod metrics;
 mod state;
+mod structures;
+mod absent;
 mod hits;
 mod family;
 mod labels;
 mod request_id;
 pub mod logs;
 
+pub use self::absent::AbsentResult;
 pub use self::hits::Hits;
 pub use self::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
 pub use self::metrics::{Gauges, Metrics};
 pub(crate) use self::observer::CacheObserver;
 pub use self::request_id::{REQUEST_ID, RequestId};
 pub use self::state::{EventCount, LockOperation, LockResult, RateResult, RateSubject, StateMetrics};
+pub use self::structures::{StructureOperation, StructureResult};

@@ -27,6 +27,7 @@ mod tokens;
 mod faults;
 mod echoes;
 mod fill_lease;
+mod absent;
 mod audit;
 mod encryption;
 mod state;

@@ -2,11 +2,14 @@
 
 mod access;
 mod channels;
+mod distinct;
 mod documented;
 mod lock_faults;
 mod locks;
 mod migrations;
 mod rates;
+mod sockets;
+mod structures;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -10,6 +10,7 @@ use std::{
 
 use fred::{
     clients::SubscriberClient,
+    interfaces::ClientLike as _,
     types::{FromValue, Value, scripts::Script},
 };
 
@@ -29,6 +30,7 @@ pub struct Keyspace {
     link: RedisLink,
     prefix: Arc<str>,
     clock: Clock,
+    delete: Script,
     /// nanoseconds of the moment until which nobody asks
     respite_until: Arc<AtomicU64>,
 }
@@ -38,7 +40,13 @@ impl Keyspace {
     #[must_use]
     pub fn new(link: RedisLink, namespace: &str) -> Self {
         let prefix = format!("transom:{namespace}").into();
-        Self { link, prefix, clock: Clock::start(), respite_until: Arc::new(AtomicU64::new(Moment::PAST.as_nanos())) }
+        Self {
+            link,
+            prefix,
+            clock: Clock::start(),
+            delete: Script::from_lua("return redis.call('UNLINK', KEYS[1])"),
+            respite_until: Arc::new(AtomicU64::new(Moment::PAST.as_nanos())),
+        }
     }
 
     /// `transom:<namespace>:<kind>:{<name>}`: everything with this name lies in one slot of Redis Cluster.
@@ -75,6 +83,19 @@ impl Keyspace {
         within(self.link.timeout, running).await.inspect_err(|error| self.rest(error))
     }
 
+    /// Deletes a key; whether it was there.
+    ///
+    /// # Errors
+    /// As [`run`](Self::run).
+    pub(super) async fn delete(&self, key: String) -> Result<bool, RedisError> {
+        self.run(&self.delete, vec![key], Vec::new()).await
+    }
+
+    /// Whether keys with other hash tags may lie on other servers.
+    pub(super) fn is_clustered(&self) -> bool {
+        self.link.data.is_clustered()
+    }
+
     fn rest(&self, why: &RedisError) {
         let now = self.clock.now();
         let before = self.respite_until.swap(now.plus(RESPITE).as_nanos(), Relaxed);
@@ -83,4 +104,10 @@ impl Keyspace {
             tracing::warn!(%why, "redis failed; shared state is not asked for {RESPITE:?}");
         }
     }
+}
+
+/// A time to live as scripts take it: 0 for none.
+pub(super) fn millis(ttl: Option<Duration>) -> Value {
+    let millis = ttl.map_or(0, |ttl| i64::try_from(ttl.as_millis()).unwrap_or(i64::MAX).max(1));
+    millis.to_string().into()
 }

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use xxhash_rust::xxh3::xxh3_128;
+
 /// A name of 1 to 200 visible ASCII characters without braces: those mark the part of a key by which Redis Cluster places
 /// it, and a name must not move its own keys apart.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -23,6 +25,12 @@ impl Name {
     pub fn new(text: &str) -> Result<Self, InvalidName> {
         let plain = text.bytes().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'{' | b'}'));
         if plain && (1..=NAME_BYTES_MAX).contains(&text.len()) { Ok(Self(text.into())) } else { Err(InvalidName) }
+    }
+
+    /// The text as a name, or the hash of one that is none.
+    #[must_use]
+    pub fn or_hash(text: &str) -> Self {
+        Self::new(text).unwrap_or_else(|_| Self(format!("#{:032x}", xxh3_128(text.as_bytes())).into()))
     }
 
     /// The text.
@@ -49,6 +57,7 @@ mod tests {
         }
         for wrong in ["", "a b", "a{b}", "}", "naïve", "line\n", &"n".repeat(201)] {
             assert_eq!(Name::new(wrong), Err(InvalidName), "{wrong:?}");
+            assert!(Name::or_hash(wrong).as_str().starts_with('#'), "{wrong:?}");
         }
     }
 }

@@ -36,6 +36,7 @@ pub(super) fn build(written: &Written) -> Result<Config, ConfigErrors> {
         ttl: Duration::ZERO,
         stale_while_revalidate: Duration::ZERO,
         stale_if_error: Duration::ZERO,
+        absent_filter: false,
     };
     let tables = tables::policies(&written.tables, general.unwrap_or(fallback), &mut errors);
     let Some(values) = values else {
@@ -131,6 +132,7 @@ fn assemble(
             events_kept_for: v.duration("events_kept_for"),
             presence_ttl: v.duration("presence_ttl"),
             event_streams_max: v.size("event_streams_max"),
+            distinct_window: v.duration("distinct_window"),
         },
         rates: Rates {
             rules: v.rate_rules("rate_limits"),
@@ -260,6 +262,7 @@ impl Values {
             ttl: self.duration("cache_ttl_seconds"),
             stale_while_revalidate: self.duration("stale_while_revalidate"),
             stale_if_error: self.duration("stale_if_error"),
+            absent_filter: false,
         }
     }
 

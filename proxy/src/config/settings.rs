@@ -300,6 +300,8 @@ pub static SETTINGS: &[Setting] = &[
         "how long a member of a channel stays that does not say so again"),
     row("event_streams_max", Group::State, Kind::Count(1, 1_000_000), Value("4096"), &[],
         "most streams of events at the same time"),
+    row("distinct_window", Group::State, Kind::Duration(0, YEAR), Value("24h"), &[],
+        "how long the different keys asked of a table, and the users who ask, are counted together, in Redis; 0s: they are not"),
     row("rate_limits", Group::State, Kind::RateRules, Absent("none"), &[],
         "how often who may ask, on all nodes together, such as ip=300/1m, user@pro:/rest/v1/rpc=100/1s"),
     row("rate_limit_tier_claim", Group::State, Kind::ClaimPath, Value(".role"), &[],

@@ -8,7 +8,7 @@ use super::problem::ConfigError;
 use super::suggest::closest;
 use super::written::{Entry, Source, TableSection};
 
-const KEYS: [&str; 4] = ["cache", "ttl", "stale_while_revalidate", "stale_if_error"];
+const KEYS: [&str; 5] = ["cache", "ttl", "stale_while_revalidate", "stale_if_error", "absent_filter"];
 const YEAR_MILLIS: u64 = 365 * 24 * 3_600_000;
 
 /// How the answers about one table or view are cached.
@@ -22,6 +22,8 @@ pub struct TablePolicy {
     pub stale_while_revalidate: Duration,
     /// how long after its lifetime an entry may stand in while Postgres fails
     pub stale_if_error: Duration,
+    /// whether it is kept in memory which rows are certainly absent
+    pub absent_filter: bool,
 }
 
 /// The policy of every table that has its own, on top of the one that holds for all others.
@@ -53,6 +55,7 @@ fn policy(section: &TableSection, general: TablePolicy, errors: &mut Vec<ConfigE
             "ttl" => duration(entry).map(|ttl| policy.ttl = ttl),
             "stale_while_revalidate" => duration(entry).map(|d| policy.stale_while_revalidate = d),
             "stale_if_error" => duration(entry).map(|d| policy.stale_if_error = d),
+            "absent_filter" => flag(entry).map(|absent_filter| policy.absent_filter = absent_filter),
             _ => Err(unknown(key)),
         };
         if let Err(unfit) = read {

@@ -56,6 +56,21 @@ pub enum StateRefusal {
         /// the limit
         streams_max: usize,
     },
+    /// a WebSocket of another version
+    #[error("only version 13 of WebSocket is spoken here")]
+    WebSocketVersion,
+    /// there is nothing of this name
+    #[error("{details}")]
+    NotThere {
+        /// what is not there
+        details: String,
+    },
+    /// there is something of this name that is made for something else
+    #[error("{details}")]
+    Differs {
+        /// for what
+        details: String,
+    },
     /// what is asked for lives in Redis, and there is none
     #[error("no redis_url is set")]
     NoRedis,
@@ -93,6 +108,7 @@ impl StateRefusal {
             Self::LockLost => "lock-lost",
             Self::RateLimited { .. } => "rate-limited",
             Self::TooManyStreams { .. } => "overloaded",
+            Self::WebSocketVersion | Self::NotThere { .. } | Self::Differs { .. } => "refused",
             Self::NoRedis | Self::RedisAway { .. } => "redis-unreachable",
             Self::NotInstalled { .. } => "not-installed",
         }
@@ -142,6 +158,24 @@ impl StateRefusal {
             Self::TooManyStreams { .. } => {
                 let hint = "the limit is the setting event_streams_max";
                 own(StatusCode::SERVICE_UNAVAILABLE, "TRANSOM29", "Too many streams", details, Some(hint))
+            }
+            Self::WebSocketVersion => {
+                let status = StatusCode::UPGRADE_REQUIRED;
+                let mut problem =
+                    own(status, "TRANSOM52", "This version of WebSocket is not spoken here", details, None);
+                // RFC 6455, section 4.4, and RFC 9110, section 15.5.22
+                problem.headers.push((header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13")));
+                problem.headers.push((header::UPGRADE, HeaderValue::from_static("websocket")));
+                problem.headers.push((header::CONNECTION, HeaderValue::from_static("Upgrade")));
+                problem
+            }
+            Self::NotThere { .. } => {
+                let hint = "make it first, and fill it again after it is gone";
+                own(StatusCode::NOT_FOUND, "TRANSOM50", "There is nothing of this name", details, Some(hint))
+            }
+            Self::Differs { .. } => {
+                let hint = "use what is there, delete it, or take another name";
+                own(StatusCode::CONFLICT, "TRANSOM51", "What is there is made for something else", details, Some(hint))
             }
             Self::NoRedis => {
                 let hint = "set redis_url, or name another backend";

@@ -87,7 +87,8 @@ where
 /// Asks the client to leave, if it is to. HTTP/2 has no such header: there GOAWAY says it, when the listener stops, and
 /// loses nothing.
 pub(crate) fn bid_if_due(readiness: &Readiness, version: Version, headers: &mut HeaderMap) {
-    if version <= Version::HTTP_11 && !readiness.holds() {
+    // A connection that becomes a WebSocket carries no further request anyhow, and is ended by a close of its own.
+    if version <= Version::HTTP_11 && !readiness.holds() && !headers.contains_key(header::UPGRADE) {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }

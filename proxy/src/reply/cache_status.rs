@@ -21,6 +21,11 @@ pub enum CacheStatus {
         /// how long it stays fresh
         ttl: Duration,
     },
+    /// `hit`: the row that was asked for is certainly absent
+    Absent {
+        /// how long that is certain, unless announced
+        ttl: Duration,
+    },
     /// `hit`, though not fresh
     Stale {
         /// by whose leave
@@ -73,6 +78,7 @@ impl CacheStatus {
             Self::Hit { tier, ttl } => {
                 format_value(format_args!("transom; hit; detail={}; ttl={}", tier.as_str(), ttl.as_secs()))
             }
+            Self::Absent { ttl } => format_value(format_args!("transom; hit; detail=absent; ttl={}", ttl.as_secs())),
             Self::Stale { reason, expired_for } => {
                 format_value(format_args!("transom; hit; detail={}; ttl=-{}", reason.as_str(), expired_for.as_secs()))
             }
@@ -106,7 +112,7 @@ impl CacheStatus {
 
     pub(super) fn outcome(self) -> RequestOutcome {
         match self {
-            Self::Hit { tier: Tier::L1, .. } => RequestOutcome::HitL1,
+            Self::Hit { tier: Tier::L1, .. } | Self::Absent { .. } => RequestOutcome::HitL1,
             Self::Hit { tier: Tier::L2, .. } | Self::ByPeer { .. } => RequestOutcome::HitL2,
             Self::Stale { .. } => RequestOutcome::Stale,
             Self::Forwarded { why: Forward::Missing(_), .. } => RequestOutcome::Miss,

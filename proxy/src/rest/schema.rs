@@ -190,6 +190,16 @@ pub struct Traced {
     pub guards: Vec<TableId>,
     /// whether all columns are logged before a change, or the key alone
     pub identity: Logged,
+    /// whether policies may hide some of its rows
+    pub row_security: RowSecurity,
+}
+
+/// Whether policies may hide rows of a table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum RowSecurity {
+    Off,
+    #[default]
+    On,
 }
 
 /// What the server logs of a row before it changes.

@@ -10,8 +10,10 @@ mod query;
 mod list;
 mod condition;
 mod source;
+mod keys;
 
 pub(super) use body::Outcome;
 pub(super) use call::{CallParts, Given, call_statement};
+pub use keys::keys_statement;
 pub(super) use read::{Counted, estimate_statement, read_statement};
 pub(super) use write::{Affected, Conflict, Mutation, WriteParts, write_statement};

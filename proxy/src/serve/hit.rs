@@ -38,7 +38,8 @@ impl Serve {
         }
         let raw = key::raw(method, super::target(uri), headers);
         let mut lane = self.lanes.mine()?;
-        let Lane { copies, hits, until_audit } = &mut *lane;
+        lane.enter(self.distinct.window());
+        let Lane { copies, hits, until_audit, .. } = &mut *lane;
         let now = self.cache.clock().at(began);
         let kept = copies.find(&raw)?;
         let Some(ttl) = self.fresh_for(kept, now) else {
@@ -90,6 +91,7 @@ impl Serve {
         }
         self.metrics.tier_lookup(Tier::L1, TierResult::Hit);
         self.sample(&parts.method, &parts.uri, &question, &found.entry);
+        self.distinct.note(&question.plan.target, &question.asked);
         if parts.method == Method::GET
             && let Some(mut lane) = self.lanes.mine()
         {

@@ -56,6 +56,8 @@ pub(super) struct Lane {
     pub(super) hits: Hits,
     /// hits until one is audited
     pub(super) until_audit: u32,
+    /// the window of [`Distinct`](crate::distinct::Distinct) in which its copies were kept
+    window: u64,
 }
 
 /// Copies of what it is asked for most.
@@ -86,7 +88,7 @@ impl Lanes {
         let count = workers.max(1);
         let share = (l1_bytes_max / SHARE / count as u64).min(BYTES_MAX);
         let bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
-        let lane = || Lane { copies: Copies::new(bytes_max), hits: metrics.hits(), until_audit: 0 };
+        let lane = || Lane { copies: Copies::new(bytes_max), hits: metrics.hits(), until_audit: 0, window: 0 };
         Self((0..count).map(|_| Apart(Mutex::new(lane()))).collect())
     }
 
@@ -109,6 +111,17 @@ impl Lanes {
     pub(super) fn settle(&self, metrics: &Metrics) {
         for Apart(lane) in &self.0 {
             metrics.add(&mut lane.lock().hits);
+        }
+    }
+}
+
+impl Lane {
+    /// A hit here is noted nowhere. So copies of another window are dropped: what is asked again passes by whoever notes it.
+    #[inline]
+    pub(super) fn enter(&mut self, window: u64) {
+        if self.window != window {
+            self.window = window;
+            self.copies.clear();
         }
     }
 }
@@ -159,8 +172,7 @@ impl Copies {
         }
         self.drop_at(place);
         if self.bytes + bytes > self.bytes_max {
-            self.places.fill_with(|| None);
-            self.bytes = 0;
+            self.clear();
         }
         self.bytes += bytes;
         self.places[place] = Some(Box::new(Kept {
@@ -178,6 +190,12 @@ impl Copies {
     /// Drops the copy for these bytes.
     pub(super) fn forget(&mut self, raw: &[u8]) {
         self.drop_at(place(raw));
+    }
+
+    #[cold]
+    fn clear(&mut self) {
+        self.places.fill_with(|| None);
+        self.bytes = 0;
     }
 
     fn drop_at(&mut self, place: usize) {

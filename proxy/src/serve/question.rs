@@ -12,15 +12,16 @@ use cache_core::{
 use http::{HeaderValue, request::Parts};
 use moka::sync::Cache;
 
-use super::repertoire::Repertoire;
+use super::{absent::Point, repertoire::Repertoire};
 use crate::{
     auth::{NEVER, Principal},
     config,
+    distinct::Asked,
     feed::Coverage,
-    key,
+    key::{self, RowTagWriter},
     origin::{RequestSettings, Session},
     reply::Forward,
-    rest::{Footprint, ReadPlan, TableId},
+    rest::{Equality, Footprint, ReadPlan, Relation, RelationKind, RowSecurity, RowSet, TableId, TextParam},
 };
 
 /// A read that was understood. Immutable and shared by all requests that ask it.
@@ -39,6 +40,10 @@ pub(super) struct Question {
     pub(super) coverage: u64,
     /// the schema that it was planned by
     pub(super) fingerprint: u128,
+    /// the row that it is about, if it is about one, and its table keeps in mind which rows are absent
+    pub(super) point: Option<Point>,
+    /// what it counts as
+    pub(super) asked: Asked,
     lifetimes: Lifetimes,
     jitter_percent: u32,
 }
@@ -51,6 +56,8 @@ pub(super) struct Context<'c> {
     pub(super) database: &'c config::Database,
     pub(super) coverage: &'c Coverage,
     pub(super) repertoire: &'c Repertoire,
+    /// what is asked, as the schema cache knows it
+    pub(super) relation: Option<&'c Relation>,
 }
 
 /// Why an answer from a table that the change feed does not cover is not stored.
@@ -83,8 +90,16 @@ impl Question {
             &context.database.extra_search_path,
         )
         .in_zone(plan.zone);
+        let key = key::cache(context.namespace, context.fingerprint, &principal, claims.as_deref(), &plan);
+        let point = if policy.absent_filter && claims.is_none() && bypass.is_none() {
+            point(&plan, &footprint, context.relation)
+        } else {
+            None
+        };
         Self {
-            key: key::cache(context.namespace, context.fingerprint, &principal, claims.as_deref(), &plan),
+            point,
+            asked: Asked::new(&key, &principal),
+            key,
             // It is told what is in the key and nothing else, so nothing else can be in the answer.
             session: Arc::new(match claims {
                 Some(claims) => session.of_claims(claims),
@@ -129,6 +144,35 @@ impl Question {
     }
 }
 
+/// The row of a plain table that a question is about, by its primary key alone: where that row is not there, nothing of the
+/// question makes a difference but how it is asked.
+fn point(plan: &ReadPlan, footprint: &Footprint, relation: Option<&Relation>) -> Option<Point> {
+    let Relation { id, kind: RelationKind::Table, primary_key, traced: Some(traced), .. } = relation? else {
+        return None;
+    };
+    // Policies may hide rows from who reads the keys, and refuse who asks.
+    let is_plain = traced.row_security == RowSecurity::Off && traced.partitions.is_empty();
+    let [column] = &**primary_key else { return None };
+    let [RowSet { columns, tuples }] = footprint.rows_of(id)? else { return None };
+    let ([(name, equality)], [tuple]) = (&**columns, &**tuples) else { return None };
+    let [Some(value)] = &**tuple else { return None };
+    // Their texts say whether they are values at all: what is none is an error, and not an absent row.
+    let is_certain =
+        matches!(equality, Equality::SmallInteger | Equality::Integer | Equality::BigInteger | Equality::Uuid);
+    // Which of the parameters it is: exactly one has this value, so the others are of how it is asked.
+    let is_it =
+        |param: &TextParam| param.0.as_deref().and_then(|given| equality.canonical(given)).as_deref() == Some(&**value);
+    let mut places = plan.statement.params.iter().enumerate().filter(|(_, param)| is_it(param)).map(|(place, _)| place);
+    let (Some(place), None) = (places.next(), places.next()) else { return None };
+    // What the planner guesses is not what is there.
+    let is_known = plan.estimate.is_none();
+    let is_here = plan.target == *id && plan.reads.tables == [id.clone()];
+    (is_plain && is_certain && is_known && is_here && name == column).then(|| {
+        let tag = RowTagWriter::default().tag(id, [(&**column, Some(&**value))]);
+        Point { tag, column: column.clone(), place }
+    })
+}
+
 /// The strictest of the policies of all tables an answer is made of.
 fn strictest<'t>(cache: &config::Cache, tables: impl Iterator<Item = &'t TableId>) -> config::TablePolicy {
     let policies = tables.map(|table| cache.policy_of(&table.schema, &table.name));
@@ -137,6 +181,7 @@ fn strictest<'t>(cache: &config::Cache, tables: impl Iterator<Item = &'t TableId
         ttl: a.ttl.min(b.ttl),
         stale_while_revalidate: a.stale_while_revalidate.min(b.stale_while_revalidate),
         stale_if_error: a.stale_if_error.min(b.stale_if_error),
+        absent_filter: a.absent_filter && b.absent_filter,
     });
     strictest.unwrap_or(cache.policy)
 }

@@ -1,11 +1,11 @@
 //! Who may use shared state: whoever has a token for a role, or the key of the services.
 
-use cache_core::clock::Clock;
+use cache_core::clock::{Clock, WallMillis};
 use http::HeaderMap;
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    auth::Auth,
+    auth::{Auth, NEVER},
     config,
     error::{Error, StateRefusal},
     rest::Caller,
@@ -28,12 +28,12 @@ impl Access {
         Self { auth, clock, service_key: config.service_key.clone(), roles: config.roles.clone() }
     }
 
-    /// Whether who sent these headers may use shared state.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Error> {
+    /// Whether who sent these headers may use shared state, and until when.
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<WallMillis, Error> {
         if let Some(shown) = headers.get(SERVICE_KEY) {
             let known = self.service_key.as_ref();
             return match known.filter(|key| is_same(key.expose().as_bytes(), shown.as_bytes())) {
-                Some(_) => Ok(()),
+                Some(_) => Ok(NEVER),
                 None => Err(StateRefusal::Unauthorized.into()),
             };
         }
@@ -46,7 +46,7 @@ impl Access {
             Some(roles) if !roles.iter().any(|allowed| allowed == role) => {
                 Err(StateRefusal::Forbidden { role: role.to_owned() }.into())
             }
-            _ => Ok(()),
+            _ => Ok(principal.expires),
         }
     }
 }

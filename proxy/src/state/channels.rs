@@ -3,18 +3,23 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use cache_core::state::{
-    Keyspace, Name,
-    events::{EventId, Events, Heard, Listener, Retention},
-    presence::{Join, Leave, Member, Place, Presence, Seen, Watcher},
+use cache_core::{
+    clock::WallMillis,
+    state::{
+        Keyspace, Name,
+        events::{Event, EventId, Events, Heard, Listener, Retention},
+        presence::{Join, Leave, Member, Place, Presence, Seen, Watcher},
+    },
 };
 use http::request::Parts;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
+    handshake::Handshake,
     said::{as_millis, away, invalid, read},
-    streams::{News, Streams, lost, message},
+    socket::Sink,
+    streams::{News, Piece, Streams},
 };
 use crate::{
     config,
@@ -58,21 +63,31 @@ impl ChannelDesk {
         self.streams.close();
     }
 
+    /// Waits until the sockets have ended.
+    pub(super) async fn finish(&self) {
+        self.streams.finish().await;
+    }
+
     /// Publishes the body as it is.
     pub(super) async fn publish(&self, channel: &Name, body: &Bytes) -> Result<Value, Error> {
         if std::str::from_utf8(body).is_err() {
             return Err(invalid("an event is a text in UTF-8"));
         }
-        let id = self.kept()?.events.publish(channel, body.clone()).await.map_err(away)?;
-        self.metrics.state().events(EventCount::Published, 1);
+        let id = self.publisher(channel)?.publish(body.clone()).await?;
         Ok(json!({ "channel": channel.as_str(), "id": id.to_string() }))
     }
 
-    /// Everything that is published, as server-sent events.
-    pub(super) async fn listen(&self, channel: &Name, parts: &Parts) -> Result<Reply, Error> {
+    /// Everything that is published, and over a WebSocket, publishes what the client says.
+    pub(super) async fn listen(&self, channel: &Name, parts: &Parts, until: WallMillis) -> Result<Reply, Error> {
+        let handshake = Handshake::of(parts, until)?;
         let (kept, after, place) = (self.kept()?, after(parts)?, self.streams.place()?);
         let listener = kept.events.listen(channel, after).await.map_err(away)?;
-        Ok(self.streams.answer(place, Told { listener, metrics: self.metrics.clone() }))
+        let news = Told { listener, metrics: self.metrics.clone() };
+        Ok(self.streams.answer(handshake, place, news, Some(self.publisher(channel)?)))
+    }
+
+    fn publisher(&self, channel: &Name) -> Result<Publisher, Error> {
+        Ok(Publisher { events: self.kept()?.events.clone(), channel: channel.clone(), metrics: self.metrics.clone() })
     }
 
     /// A member comes, or stays.
@@ -105,11 +120,13 @@ impl ChannelDesk {
         Ok(json!({ "user": user.as_str(), "places": places.len(), "channels": channels }))
     }
 
-    /// Who comes and goes, as server-sent events.
-    pub(super) async fn watch(&self, channel: &Name, parts: &Parts) -> Result<Reply, Error> {
+    /// Who comes and goes.
+    pub(super) async fn watch(&self, channel: &Name, parts: &Parts, until: WallMillis) -> Result<Reply, Error> {
+        let handshake = Handshake::of(parts, until)?;
         let (kept, after, place) = (self.kept()?, after(parts)?, self.streams.place()?);
         let watcher = kept.presence.watch(channel, after).await.map_err(away)?;
-        Ok(self.streams.answer(place, Shown { watcher, metrics: self.metrics.clone() }))
+        let news = Shown { watcher, metrics: self.metrics.clone() };
+        Ok(self.streams.answer(handshake, place, news, None::<Publisher>))
     }
 
     fn kept(&self) -> Result<&Kept, Error> {
@@ -133,14 +150,35 @@ struct Told {
 }
 
 impl News for Told {
-    async fn next(&mut self) -> Bytes {
+    async fn next(&mut self) -> Piece {
         match self.listener.next().await {
-            Heard::Event(event) => {
+            Heard::Event(Event { id, data }) => {
                 self.metrics.state().events(EventCount::Delivered, 1);
-                message(None, Some(&event.id.to_string()), &String::from_utf8_lossy(&event.data))
+                Piece::Event { id, data }
             }
             Heard::Lost(count) => missed(&self.metrics, count),
         }
+    }
+}
+
+/// Publishes to a channel.
+struct Publisher {
+    events: Events,
+    channel: Name,
+    metrics: Arc<Metrics>,
+}
+
+impl Publisher {
+    async fn publish(&self, data: Bytes) -> Result<EventId, Error> {
+        let id = self.events.publish(&self.channel, data).await.map_err(away)?;
+        self.metrics.state().events(EventCount::Published, 1);
+        Ok(id)
+    }
+}
+
+impl Sink for Publisher {
+    async fn take(&self, text: String) -> Result<EventId, Error> {
+        self.publish(text.into()).await
     }
 }
 
@@ -151,21 +189,20 @@ struct Shown {
 }
 
 impl News for Shown {
-    async fn next(&mut self) -> Bytes {
-        let (what, id, Member { user, client }) = match self.watcher.next().await {
+    async fn next(&mut self) -> Piece {
+        let (event, id, Member { user, client }) = match self.watcher.next().await {
             Seen::Came(id, member) => ("join", id, member),
             Seen::Left(id, member) => ("leave", id, member),
             Seen::Lost(count) => return missed(&self.metrics, count),
         };
         self.metrics.state().events(EventCount::Delivered, 1);
-        let data = json!({ "user": user, "client": client }).to_string();
-        message(Some(what), Some(&id.to_string()), &data)
+        Piece::Change { event, id, data: json!({ "user": user, "client": client }) }
     }
 }
 
-fn missed(metrics: &Metrics, count: Option<u64>) -> Bytes {
+fn missed(metrics: &Metrics, count: Option<u64>) -> Piece {
     metrics.state().events(EventCount::Lost, count.unwrap_or(1));
-    lost(count)
+    Piece::Lost(count)
 }
 
 /// Where a client was when its connection was lost: browsers send the header, others may say it in the query.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cache_core::error::RedisError;
+use cache_core::{error::RedisError, state::Name};
 use serde::de::DeserializeOwned;
 
 use crate::error::{Error, StateRefusal};
@@ -39,4 +39,22 @@ pub(super) fn invalid(details: impl Into<String>) -> Error {
 #[expect(clippy::needless_pass_by_value, reason = "it is what errors are mapped with")]
 pub(super) fn away(error: RedisError) -> Error {
     StateRefusal::RedisAway { reason: error.to_string() }.into()
+}
+
+/// How long something may live.
+const LIFETIMES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(366 * 24 * 3600)];
+
+/// For how long, if that is said.
+pub(super) fn lifetime(ttl_ms: Option<u64>) -> Result<Option<Duration>, Error> {
+    ttl_ms.map(|ttl| millis("ttl_ms", ttl, LIFETIMES)).transpose()
+}
+
+/// Items of a list: any texts, of which there must be one.
+pub(super) fn items(items: &[String]) -> Result<&[String], Error> {
+    if items.is_empty() { Err(invalid("items is empty")) } else { Ok(items) }
+}
+
+/// Names in a list.
+pub(super) fn named(names: &[String]) -> Result<Vec<Name>, Error> {
+    names.iter().map(|name| Name::new(name).map_err(|error| invalid(format!("{error}: {name:?}")))).collect()
 }

@@ -1,17 +1,24 @@
-//! Server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>).
+//! Streams of what is new: as server-sent events (<https://html.spec.whatwg.org/multipage/server-sent-events.html>), or over a
+//! WebSocket, if the client asks for one.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use bytes::Bytes;
+use cache_core::state::events::EventId;
 use futures_util::stream;
 use http_body_util::StreamBody;
 use hyper::body::Frame;
+use serde_json::{Value, json};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::{
+    handshake::Handshake,
+    socket::{Sink, Socket},
+};
 use crate::{
     error::{Error, StateRefusal},
     reply::{self, Reply},
@@ -26,8 +33,30 @@ const GREETING: Bytes = Bytes::from_static(b"retry: 1000\n\n");
 
 /// Where a stream gets what it sends.
 pub(super) trait News: Send + 'static {
-    /// The next message, as it is written. Nothing is lost if it is dropped halfway.
-    fn next(&mut self) -> impl Future<Output = Bytes> + Send;
+    /// The next message. Nothing is lost if it is dropped halfway.
+    fn next(&mut self) -> impl Future<Output = Piece> + Send;
+}
+
+/// One message of a stream.
+pub(super) enum Piece {
+    /// what was published
+    Event {
+        /// its place
+        id: EventId,
+        /// as it was published: a text
+        data: Bytes,
+    },
+    /// something happened
+    Change {
+        /// what
+        event: &'static str,
+        /// its place
+        id: EventId,
+        /// an object
+        data: Value,
+    },
+    /// so many messages that this client will never see, if that is known
+    Lost(Option<u64>),
 }
 
 /// The streams of a node, as many as there may be.
@@ -35,6 +64,8 @@ pub(super) struct Streams {
     places: Arc<Semaphore>,
     streams_max: usize,
     closing: CancellationToken,
+    /// sockets: they outlive the connections that they began as
+    sockets: TaskTracker,
     metrics: Arc<Metrics>,
 }
 
@@ -65,7 +96,7 @@ impl Drop for Place {
 impl Streams {
     pub(super) fn new(streams_max: usize, metrics: Arc<Metrics>) -> Self {
         let places = Arc::new(Semaphore::new(streams_max));
-        Self { places, streams_max, closing: CancellationToken::new(), metrics }
+        Self { places, streams_max, closing: CancellationToken::new(), sockets: TaskTracker::new(), metrics }
     }
 
     /// A place, before anything is asked on behalf of the stream.
@@ -76,8 +107,23 @@ impl Streams {
         Ok(Place { metrics: self.metrics.clone(), _permit: permit })
     }
 
-    /// An answer that goes on until the client has enough, or the node is drained.
-    pub(super) fn answer<N: News>(&self, place: Place, news: N) -> Reply {
+    /// An answer that goes on until the client has enough, or the node is drained: over a WebSocket if the client shook hands for one.
+    /// What such a client says goes to `sink`.
+    pub(super) fn answer<N: News, K: Sink>(
+        &self,
+        handshake: Option<Handshake>,
+        place: Place,
+        news: N,
+        sink: Option<K>,
+    ) -> Reply {
+        let Some(handshake) = handshake else { return self.events(place, news) };
+        let reply = reply::to_websocket(handshake.accept());
+        let socket = Socket { news, sink, closing: self.closing.clone(), _place: place };
+        drop(self.sockets.spawn(socket.serve(handshake)));
+        reply
+    }
+
+    fn events<N: News>(&self, place: Place, news: N) -> Reply {
         let open = Open { news, closing: self.closing.clone(), next: Next::Greeting, _place: place };
         let frames = stream::unfold(open, |mut open| async move {
             let text = open.text().await?;
@@ -89,6 +135,12 @@ impl Streams {
     /// Ends all streams; their clients come again, to another node.
     pub(super) fn close(&self) {
         self.closing.cancel();
+        self.sockets.close();
+    }
+
+    /// Waits until the sockets have ended, which `close` makes them do.
+    pub(super) async fn finish(&self) {
+        self.sockets.wait().await;
     }
 }
 
@@ -101,14 +153,14 @@ impl<N: News> Open<N> {
         tokio::select! {
             biased;
             () = self.closing.cancelled() => None,
-            text = self.news.next() => Some(text),
+            piece = self.news.next() => Some(piece.to_event()),
             () = sleep(KEEP_ALIVE) => Some(COMMENT),
         }
     }
 }
 
 /// A message: each line of its data is a field of its own.
-pub(super) fn message(event: Option<&str>, id: Option<&str>, data: &str) -> Bytes {
+fn message(event: Option<&str>, id: Option<&str>, data: &str) -> Bytes {
     let mut text = String::with_capacity(data.len() + 64);
     for (field, value) in [("event", event), ("id", id)] {
         if let Some(value) = value {
@@ -123,9 +175,26 @@ pub(super) fn message(event: Option<&str>, id: Option<&str>, data: &str) -> Byte
     text.into()
 }
 
-/// What is said of messages that a client will never see.
-pub(super) fn lost(count: Option<u64>) -> Bytes {
-    message(Some("lost"), None, &serde_json::json!({ "count": count }).to_string())
+impl Piece {
+    /// As a server-sent event.
+    fn to_event(&self) -> Bytes {
+        match self {
+            Self::Event { id, data } => message(None, Some(&id.to_string()), &String::from_utf8_lossy(data)),
+            Self::Change { event, id, data } => message(Some(event), Some(&id.to_string()), &data.to_string()),
+            Self::Lost(count) => message(Some("lost"), None, &json!({ "count": count }).to_string()),
+        }
+    }
+
+    /// As a message of a WebSocket.
+    pub(super) fn to_message(&self) -> Value {
+        match self {
+            Self::Event { id, data } => {
+                json!({ "event": "message", "id": id.to_string(), "data": String::from_utf8_lossy(data) })
+            }
+            Self::Change { event, id, data } => json!({ "event": event, "id": id.to_string(), "data": data }),
+            Self::Lost(count) => json!({ "event": "lost", "data": { "count": count } }),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -137,8 +206,8 @@ mod tests {
         let text = message(None, Some("1-2"), "one\ntwo\r\nid: 9\rfour\n");
         assert_eq!(text, "id: 1-2\ndata: one\ndata: two\ndata: id: 9\ndata: four\ndata: \n\n");
         assert_eq!(message(Some("join"), None, ""), "event: join\ndata: \n\n");
-        assert_eq!(lost(Some(3)), "event: lost\ndata: {\"count\":3}\n\n");
-        assert_eq!(lost(None), "event: lost\ndata: {\"count\":null}\n\n");
+        assert_eq!(Piece::Lost(Some(3)).to_event(), "event: lost\ndata: {\"count\":3}\n\n");
+        assert_eq!(Piece::Lost(None).to_event(), "event: lost\ndata: {\"count\":null}\n\n");
     }
 
     #[test]

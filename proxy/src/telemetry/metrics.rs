@@ -9,6 +9,7 @@ use cache_core::outcome::{
 use http::StatusCode;
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
 
+use super::absent::AbsentResult;
 use super::family::{Counters, Grid, Histograms, Requests, counter, histogram};
 use super::hits::Hits;
 use super::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
@@ -23,6 +24,7 @@ pub struct Metrics {
     tier_lookups: Grid<{ Tier::ALL.len() }, { TierResult::ALL.len() }>,
     origin_duration: Histograms<{ Operation::ALL.len() }>,
     slow_queries: Counters<{ Operation::ALL.len() }>,
+    absent: Counters<{ AbsentResult::ALL.len() }>,
     collapsed: Counters<{ CollapseEnd::ALL.len() }>,
     fill_leases: Counters<{ LeaseResult::ALL.len() }>,
     announcements: Counters<{ Source::ALL.len() }>,
@@ -98,6 +100,13 @@ impl Metrics {
                 "Origin queries that took longer than slow_query",
                 "operation",
                 Operation::ALL.map(Operation::as_str),
+            ),
+            absent: Counters::new(
+                r,
+                "transom_absent_filter_total",
+                "Rows looked for in the filter of a table that keeps in mind which are absent, by what came of it",
+                "result",
+                AbsentResult::ALL.map(AbsentResult::as_str),
             ),
             collapsed: Counters::new(
                 r,
@@ -226,6 +235,11 @@ impl Metrics {
             self.slow_queries.count(operation as usize);
         }
         slow
+    }
+
+    /// A row was looked for among those that are absent.
+    pub fn absent(&self, result: AbsentResult) {
+        self.absent.count(result as usize);
     }
 
     /// A request waited for somebody else's fill.

@@ -3,8 +3,11 @@
 use cache_core::state::rate::{Decision, Judge, Verdict};
 use prometheus::{IntGauge, Registry};
 
-use super::family::{Counters, Grid};
-use crate::config::RateScope;
+use super::{
+    family::{Counters, Grid},
+    structures::{StructureMetrics, StructureOperation, StructureResult},
+};
+use crate::{config::RateScope, error::Error};
 
 /// What is counted of shared state.
 pub struct StateMetrics {
@@ -12,6 +15,7 @@ pub struct StateMetrics {
     rates: Grid<{ RateSubject::ALL.len() }, { RateResult::ALL.len() }>,
     events: Counters<{ EventCount::ALL.len() }>,
     streams: IntGauge,
+    structures: StructureMetrics,
 }
 
 /// What was asked of a lock.
@@ -205,12 +209,18 @@ impl StateMetrics {
                 EventCount::ALL.map(EventCount::as_str),
             ),
             streams,
+            structures: StructureMetrics::new(registry),
         }
     }
 
     /// So many events were published, delivered or lost.
     pub fn events(&self, what: EventCount, count: u64) {
         self.events.add(what as usize, count);
+    }
+
+    /// A filter, a counter or an index was asked for something.
+    pub fn structure<T>(&self, operation: StructureOperation, answer: &Result<T, Error>) {
+        self.structures.count(operation, StructureResult::of(answer));
     }
 
     /// A stream of events began.

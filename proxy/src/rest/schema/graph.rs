@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::effects::Effects;
 use super::expression::References;
 use super::opacity::Objects;
-use super::{Changes, Column, Dependencies, Fill, Logged, Opaque, RelationKind, TableId, Traced};
+use super::{Changes, Column, Dependencies, Fill, Logged, Opaque, RelationKind, RowSecurity, TableId, Traced};
 
 /// Every relation of the database outside the system schemas, by object id.
 #[derive(Debug, Default)]
@@ -47,12 +47,6 @@ pub(super) enum Identity {
 pub(super) enum Durability {
     Logged,
     Unlogged,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum RowSecurity {
-    Off,
-    On,
 }
 
 /// What a write to a table sets off in other tables.
@@ -129,6 +123,11 @@ impl Graph {
             partitions: partitions.iter().map(|partition| partition.id.clone()).collect(),
             guards: guards.into_iter().collect(),
             identity: if whole { Logged::Row } else { Logged::Key },
+            row_security: if members().all(|member| member.row_security == RowSecurity::Off) {
+                RowSecurity::Off
+            } else {
+                RowSecurity::On
+            },
         })
     }
 

@@ -13,10 +13,12 @@ use tokio_postgres::{Client, Error, Row};
 
 use super::equality::{Collation, Equality, TypeKind};
 use super::expression::References;
-use super::graph::{Durability, Graph, Identity, Node, RowSecurity, SideEffects};
+use super::graph::{Durability, Graph, Identity, Node, SideEffects};
 use super::relationship::Shown;
 use super::target_list::{self, origins};
-use super::{Column, Fill, ForeignKey, Opaque, Parts, Relation, RelationKind, SchemaCache, TableId, TypeFamily};
+use super::{
+    Column, Fill, ForeignKey, Opaque, Parts, Relation, RelationKind, RowSecurity, SchemaCache, TableId, TypeFamily,
+};
 
 /// Reads everything about `schemas` that planning needs, in one snapshot.
 ///
