@@ -37,13 +37,28 @@ pub struct L2 {
     breaker: Arc<Breaker>,
     clock: Clock,
     prefix: String,
+    naming: Naming,
+}
+
+/// How entries are named.
+enum Naming {
+    /// by the digest of the key
+    Digest,
+    /// by a word and the key itself
+    Text(String),
 }
 
 impl L2 {
     /// The tier of this namespace.
     #[must_use]
     pub fn new(link: RedisLink, breaker: Arc<Breaker>, clock: Clock, namespace: &str) -> Self {
-        Self { link, breaker, clock, prefix: format!("transom:{namespace}") }
+        Self { link, breaker, clock, prefix: format!("transom:{namespace}"), naming: Naming::Digest }
+    }
+
+    /// The same Redis for entries whose keys are texts, below a word of their own.
+    pub(crate) fn beside(&self, kind: &str) -> Self {
+        let (link, breaker, prefix) = (self.link.clone(), self.breaker.clone(), self.prefix.clone());
+        Self { link, breaker, clock: self.clock, prefix, naming: Naming::Text(kind.to_owned()) }
     }
 
     /// The entry under this key, whatever it is worth by now. Waits at most one timeout.
@@ -113,7 +128,10 @@ impl L2 {
 
     /// Under which name the entry of this key is stored.
     pub(crate) fn name(&self, key: &CacheKey) -> String {
-        format!("{}:e:{{{:032x}}}", self.prefix, key.digest())
+        match &self.naming {
+            Naming::Digest => format!("{}:e:{{{:032x}}}", self.prefix, key.digest()),
+            Naming::Text(kind) => format!("{}:{kind}:{{{}}}", self.prefix, String::from_utf8_lossy(key.canonical())),
+        }
     }
 
     /// Under which name the fill lease of this key is kept.
