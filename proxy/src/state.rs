@@ -5,10 +5,12 @@ mod access;
 mod channels;
 mod streams;
 mod locks;
+mod sessions;
 mod rate_limits;
 mod said;
 pub mod migrations;
 mod postgres_locks;
+mod postgres_sessions;
 
 use std::sync::Arc;
 
@@ -17,7 +19,7 @@ use cache_core::state::{Keyspace, Name, rate::RateLimits};
 use http::{Method, request::Parts};
 use percent_encoding::percent_decode_str;
 
-use self::{access::Access, channels::ChannelDesk, locks::LockDesk, rate_limits::RateDesk};
+use self::{access::Access, channels::ChannelDesk, locks::LockDesk, rate_limits::RateDesk, sessions::SessionDesk};
 use crate::{
     config::Config,
     error::{Error, StateRefusal},
@@ -38,6 +40,7 @@ pub(crate) struct State {
     locks: LockDesk,
     rates: RateDesk,
     channels: ChannelDesk,
+    sessions: SessionDesk,
 }
 
 impl State {
@@ -52,6 +55,7 @@ impl State {
             locks: LockDesk::new(keys.clone(), serve.origin.clone(), metrics.clone(), patience_max),
             rates: RateDesk::new(limits, metrics.clone()),
             channels: ChannelDesk::new(keys, &config.state, metrics),
+            sessions: SessionDesk::new(config, serve),
         }
     }
 
@@ -94,6 +98,21 @@ impl State {
             ["rate-limits", name, "check"] => {
                 expect(parts, &[Method::POST])?;
                 return self.rates.check(&name_of(name)?, body).await;
+            }
+            ["sessions"] => {
+                expect(parts, &[Method::POST])?;
+                return self.sessions.create(body).await;
+            }
+            ["sessions", operation @ ("validate" | "refresh" | "revoke")] => {
+                expect(parts, &[Method::POST])?;
+                return self.sessions.operate(operation, parts, body).await;
+            }
+            ["users", user, "sessions"] if parts.method == Method::DELETE => {
+                return self.sessions.revoke_all(&name_of(user)?, body).await;
+            }
+            ["users", user, "sessions"] => {
+                expect(parts, &[Method::GET, Method::HEAD, Method::DELETE])?;
+                return self.sessions.list(&name_of(user)?).await;
             }
             ["events", channel] if parts.method == Method::POST => {
                 self.channels.publish(&name_of(channel)?, body).await

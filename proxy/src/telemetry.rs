@@ -12,4 +12,6 @@ pub use self::hits::Hits;
 pub use self::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
 pub use self::metrics::{Gauges, Metrics};
 pub use self::request_id::{REQUEST_ID, RequestId};
-pub use self::state::{EventCount, LockOperation, LockResult, RateResult, RateSubject, StateMetrics};
+pub use self::state::{
+    EventCount, LockOperation, LockResult, RateResult, RateSubject, SessionOperation, SessionResult, StateMetrics,
+};

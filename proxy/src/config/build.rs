@@ -20,8 +20,8 @@ use super::tables::{self, TablePolicy};
 use super::tokens::{self, Encoding, TokenKey, Tokens};
 use super::written::{Source, Written};
 use super::{
-    Audit, Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, State, Stored,
-    view,
+    Audit, Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, Sessions, State,
+    Stored, view,
 };
 use crate::telemetry::logs::Format;
 
@@ -123,6 +123,13 @@ fn assemble(
             events_kept_for: v.duration("events_kept_for"),
             presence_ttl: v.duration("presence_ttl"),
             event_streams_max: v.size("event_streams_max"),
+            sessions: Sessions {
+                idle: v.duration("session_idle"),
+                lifetime: v.duration("session_lifetime"),
+                cached_for: v.duration("session_cached_for"),
+                l1_bytes_max: v.number("session_l1_bytes_max"),
+                per_user_max: v.small("sessions_per_user_max"),
+            },
         },
         rates: Rates {
             rules: v.rate_rules("rate_limits"),

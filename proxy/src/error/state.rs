@@ -56,6 +56,9 @@ pub enum StateRefusal {
         /// the limit
         streams_max: usize,
     },
+    /// there is no session with this token, or not any more
+    #[error("there is no session with this token: it expired, was revoked, or never was")]
+    SessionUnknown,
     /// what is asked for lives in Redis, and there is none
     #[error("no redis_url is set")]
     NoRedis,
@@ -94,6 +97,7 @@ impl StateRefusal {
             Self::RateLimited { .. } => "rate-limited",
             Self::TooManyStreams { .. } => "overloaded",
             Self::NoRedis | Self::RedisAway { .. } => "redis-unreachable",
+            Self::SessionUnknown => "session-unknown",
             Self::NotInstalled { .. } => "not-installed",
         }
     }
@@ -142,6 +146,10 @@ impl StateRefusal {
             Self::TooManyStreams { .. } => {
                 let hint = "the limit is the setting event_streams_max";
                 own(StatusCode::SERVICE_UNAVAILABLE, "TRANSOM29", "Too many streams", details, Some(hint))
+            }
+            Self::SessionUnknown => {
+                let hint = "have the user log in again";
+                own(StatusCode::UNAUTHORIZED, "TRANSOM32", "The session is not valid", details, Some(hint))
             }
             Self::NoRedis => {
                 let hint = "set redis_url, or name another backend";

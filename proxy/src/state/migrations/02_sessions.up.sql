@@ -109,7 +109,7 @@ BEGIN
   present := clock_timestamp();
   ends := present + $4 * interval '1 millisecond';
   INSERT INTO transom.sessions (token_hash, username, created_at, last_seen_at, expires_at, ends_at, idle_ms, data)
-    VALUES ($1, $2, present, present, least(present + $3 * interval '1 millisecond', ends), ends, $3, $6::json)
+    VALUES ($1, $2, present, present, least(present + $3 * interval '1 millisecond', ends), ends, $3, nullif($6, '')::json)
     RETURNING * INTO made;
   WITH leaving AS (
     SELECT id FROM transom.sessions WHERE username = $2 AND expires_at > present ORDER BY id DESC OFFSET $5
@@ -215,7 +215,7 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 #variable_conflict use_column
 BEGIN
   PERFORM transom.refuse_on_standby();
-  RETURN (SELECT coalesce(json_agg(transom.show_session(l)), '[]') FROM (
+  RETURN (SELECT coalesce(json_agg(transom.show_session(l) ORDER BY (l).last_seen_at DESC, (l).id DESC), '[]') FROM (
     SELECT s FROM transom.sessions AS s WHERE s.username = $1 AND s.expires_at > clock_timestamp()
     ORDER BY s.last_seen_at DESC, s.id DESC LIMIT $2) AS listed(l));
 END
