@@ -7,6 +7,8 @@ mod lock_faults;
 mod locks;
 mod migrations;
 mod rates;
+mod session_faults;
+mod sessions;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -58,6 +58,12 @@ pub async fn version(client: &Client) -> Result<i32, tokio_postgres::Error> {
     client.query_one("SELECT coalesce(max(version), 0) FROM transom.migrations", &[]).await?.try_get(0)
 }
 
+/// The version that this release needs.
+#[must_use]
+pub fn newest() -> i32 {
+    MIGRATIONS[MIGRATIONS.len() - 1].version
+}
+
 /// The scripts that lead from a version to the end of that direction. Each is to be run as one transaction.
 #[must_use]
 pub fn scripts(from: i32, direction: Direction) -> Vec<String> {
