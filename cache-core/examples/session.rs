@@ -34,12 +34,12 @@ impl Store for Memory {
         let [created_at, last_seen_at, expires_at, ends_at] = [0; 4];
         let session =
             Session { id: 1, hash, user, created_at, last_seen_at, expires_at, ends_at, idle, left: idle, data };
-        self.0.lock().unwrap().0.insert(hash, session.clone());
+        self.0.lock().expect("nobody panics with it").0.insert(hash, session.clone());
         Ok(Created { session, evicted: Vec::new() })
     }
 
     async fn read(&self, hash: &TokenHash) -> Answer<Option<Session>> {
-        Ok(self.0.lock().unwrap().0.get(hash).cloned())
+        Ok(self.0.lock().expect("nobody panics with it").0.get(hash).cloned())
     }
 
     async fn touch(&self, _: &[TokenHash]) -> Answer<Vec<Session>> {
@@ -51,7 +51,7 @@ impl Store for Memory {
     }
 
     async fn revoke(&self, which: &Which) -> Answer<Revoked> {
-        let (sessions, notes) = &mut *self.0.lock().unwrap();
+        let (sessions, notes) = &mut *self.0.lock().expect("nobody panics with it");
         let is_meant = |session: &Session| match which {
             Which::Token(hash) => session.hash == *hash,
             Which::Numbered { user, id } => session.user == *user && session.id == *id,
@@ -59,21 +59,25 @@ impl Store for Memory {
         };
         let before = notes.len();
         for (hash, _) in sessions.extract_if(|_, session| is_meant(session)) {
-            notes.push(Gone { id: i64::try_from(notes.len()).unwrap(), hash: Some(hash), told: Vec::new() });
+            notes.push(Gone {
+                id: i64::try_from(notes.len()).expect("they fit into memory"),
+                hash: Some(hash),
+                told: Vec::new(),
+            });
         }
         let noted: Vec<i64> = notes[before..].iter().map(|gone| gone.id).collect();
         Ok(Revoked { count: noted.len() as u64, hash: notes[before..].first().and_then(|gone| gone.hash), noted })
     }
 
     async fn list(&self, user: &str, most: u32) -> Answer<Vec<Session>> {
-        let (sessions, _) = &*self.0.lock().unwrap();
+        let (sessions, _) = &*self.0.lock().expect("nobody panics with it");
         Ok(sessions.values().filter(|session| &*session.user == user).take(most as usize).cloned().collect())
     }
 
     async fn gone(&self, since: Mark) -> Answer<News> {
-        let (_, notes) = &*self.0.lock().unwrap();
+        let (_, notes) = &*self.0.lock().expect("nobody panics with it");
         let gone = notes.iter().filter(|gone| gone.id >= since.0).cloned().collect();
-        Ok(News { mark: Mark(i64::try_from(notes.len()).unwrap()), gone })
+        Ok(News { mark: Mark(i64::try_from(notes.len()).expect("they fit into memory")), gone })
     }
 
     async fn tell(&self, _: &str, _: &[i64]) -> Answer<()> {

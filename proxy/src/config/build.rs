@@ -189,6 +189,10 @@ fn cross_check(config: &Config, written: &Written, errors: &mut Vec<ConfigError>
         let problem = format!("\"{state_path}/\" would hide what is below `rest_path`");
         refuse("state_path", problem, "choose a path that is not the root, and does not hold `rest_path`");
     }
+    if config.database.schemas.iter().any(|schema| schema == "transom") {
+        let problem = "the schema transom holds what nodes keep for themselves: sessions, locks, the feed".to_owned();
+        refuse("db_schemas", problem, "serve other schemas");
+    }
     if config.cache.entry_bytes_max > config.cache.l1_bytes_max {
         let problem = "one entry could be larger than the whole of L1".to_owned();
         refuse("entry_bytes_max", problem, "write at most what `l1_bytes_max` says, or raise that");

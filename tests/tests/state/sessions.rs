@@ -52,7 +52,8 @@ async fn by(node: &Node, tier: &str) -> f64 {
 
 #[tokio::test]
 async fn what_one_node_makes_all_know_and_the_tiers_answer() {
-    let (database, _redis, nodes) = world().await;
+    // So long that a busy machine reads in time what ended.
+    let (database, _redis, nodes) = world_with(&[("max_staleness", "20s")]).await;
     let body = json!({ "user": "alice", "data": { "roles": ["clerk"], "n": 12_345_678_901_234_567_890_u64 } });
     let made = post(&nodes[0], "/sessions", &body).await.expect_status(200).json();
     let token = made["token"].as_str().expect("a token");
@@ -71,8 +72,6 @@ async fn what_one_node_makes_all_know_and_the_tiers_answer() {
         })
         .await;
     }
-    let before = reads().await;
-    let second = create(&nodes[0], "alice").await;
     eventually("l2 answers", SOON, async || {
         let fresh = create(&nodes[0], "bob").await;
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -80,10 +79,11 @@ async fn what_one_node_makes_all_know_and_the_tiers_answer() {
         by(&nodes[1], "l2").await >= 1.0
     })
     .await;
+    let (before, second) = (reads().await, create(&nodes[0], "alice").await);
     for _ in 0..20 {
         expect_valid(&nodes[0], &second).await;
     }
-    assert!(reads().await - before <= 6, "validations are hits");
+    assert_eq!(reads().await, before, "validations are hits");
     // By the header, as a client sends it on.
     let bearer = keyed(at(nodes[2].port()).post("/sessions/validate", &json!({})));
     bearer.header("authorization", format!("Bearer {token}")).send().await.expect_status(200);
@@ -210,8 +210,8 @@ async fn sessions_expire_by_idleness_and_for_good() {
         expect_unknown(node, &idle).await;
         expect_unknown(node, &short).await;
     }
-    // Some thirty thousandths of the idle time at least lie between two writes, of the many validations.
-    assert!(database.calls("%transom.touch_sessions(%").await < 110);
+    // Nine seconds in tenths of the idle time, on three nodes, and then some.
+    assert!(database.calls("%transom.touch_sessions(%").await < 130);
     let refused = post(&nodes[0], "/sessions/refresh", &json!({ "token": short })).await;
     assert_eq!(refused.status, 401);
 }

@@ -41,9 +41,9 @@ pub(super) enum Store {
 }
 
 impl Judge {
-    pub(super) fn new(bound: Duration, now: Moment) -> Self {
+    pub(super) fn new(bound: Duration) -> Self {
         let past = || AtomicU64::new(Moment::PAST.as_nanos());
-        Self { bound, heard_at: past(), horizon: past(), away_at: past(), wanted_at: AtomicU64::new(now.as_nanos()) }
+        Self { bound, heard_at: past(), horizon: past(), away_at: past(), wanted_at: past() }
     }
 
     /// By right of [youth](super): read here, at most a bound ago.
@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_reading_counts_for_half_a_bound_from_its_question() {
-        let judge = Judge::new(BOUND, START);
+        let judge = Judge::new(BOUND);
         assert!(!judge.has_heard(START, START));
         judge.hear(START);
         assert!(judge.has_heard(START, START.plus(BOUND / 2)));
@@ -119,7 +119,7 @@ mod tests {
 
     #[test]
     fn after_a_gap_nothing_from_before_counts() {
-        let judge = Judge::new(BOUND, START);
+        let judge = Judge::new(BOUND);
         judge.hear(START);
         let soon = START.plus(GAP_MAX);
         judge.hear(soon);
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn only_what_was_read_here_is_young() {
-        let judge = Judge::new(BOUND, START);
+        let judge = Judge::new(BOUND);
         assert!(judge.is_young(START, Filled::Here(START), START.plus(BOUND)));
         assert!(!judge.is_young(START, Filled::Here(START), START.plus(BOUND * 2)));
         assert!(!judge.is_young(START, Filled::ByPeer, START));
@@ -139,8 +139,8 @@ mod tests {
 
     #[test]
     fn the_watch_sleeps_when_nobody_asks() {
-        let judge = Judge::new(BOUND, START);
-        assert!(!judge.is_idle(START));
+        let judge = Judge::new(BOUND);
+        assert!(judge.is_idle(START) && judge.want(START) && !judge.is_idle(START));
         let later = START.plus(WANTED_FOR);
         assert!(judge.is_idle(later));
         assert!(judge.want(later) && !judge.want(later) && !judge.is_idle(later));

@@ -46,7 +46,7 @@ impl<S: Store> Shared<S> {
     ) -> (Self, mpsc::Receiver<TokenHash>) {
         let bound = cache.coherence().max_staleness();
         let (touching, touches) = Touching::new();
-        let judge = Judge::new(bound, cache.clock().now());
+        let judge = Judge::new(bound);
         let reads = Collapse::new(bound);
         (Self { store, cache, judge, wanted: Notify::new(), touching, settings, reads }, touches)
     }

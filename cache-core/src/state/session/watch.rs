@@ -16,6 +16,10 @@ use super::{
 };
 use crate::{clock::Moment, coherence::Kind, tag::Tag};
 
+/// Between two readings, in bounds: two of them fit into the time for which one counts.
+const PAUSE: f64 = 0.25;
+/// After a store refused: its tables are not there, and whoever asks for a session is told so.
+const PAUSE_REFUSED: f64 = 4.0;
 /// How often notes are swept.
 const SWEEP_EVERY: Duration = Duration::from_secs(10);
 /// More notes than that in one reading are taken for all sessions: a store may leave out those beyond.
@@ -39,25 +43,29 @@ pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>) {
         if shared.judge.is_idle(shared.now()) {
             shared.wanted.notified().await;
         }
-        watch.round(&shared).await;
-        sleep(shared.bound() / 4).await;
+        let pause = watch.round(&shared).await;
+        sleep(shared.bound().mul_f64(pause)).await;
     }
 }
 
 impl Watch {
-    async fn round<S: Store>(&mut self, shared: &Shared<S>) {
+    /// Returns for how many bounds to wait until the next one.
+    async fn round<S: Store>(&mut self, shared: &Shared<S>) -> f64 {
         let asked_at = shared.now();
         match shared.within_bound(shared.store.gone(self.mark)).await {
             Ok(news) => {
                 let strangers = self.take(shared, asked_at, news);
                 announce(shared, &strangers).await;
                 self.sweep(shared).await;
+                PAUSE
             }
             Err(error) => {
-                if is_away::<S>(&error) {
-                    shared.judge.miss(shared.now());
-                }
                 tracing::debug!(%error, "what ended of the sessions cannot be read");
+                if !is_away::<S>(&error) {
+                    return PAUSE_REFUSED;
+                }
+                shared.judge.miss(shared.now());
+                PAUSE
             }
         }
     }

@@ -164,7 +164,7 @@ $$;
 CREATE FUNCTION transom.show_revoked(count bigint, hash text) RETURNS text
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   SELECT json_build_object('count', count, 'hash', hash, 'noted',
-    (SELECT coalesce(json_agg(r.id), '[]') FROM transom.revocations AS r WHERE r.xid = txid_current()))
+    (SELECT coalesce(json_agg(r.id), '[]') FROM transom.revocations AS r WHERE r.xid = txid_current()))::text
 $$;
 
 CREATE FUNCTION transom.revoke_session(token_hash text) RETURNS text
