@@ -44,7 +44,7 @@ pub struct TwoTier<V: Value> {
     /// `None` if nodes do not ask each other before they fill
     leases: Option<Arc<Leases>>,
     coherence: Arc<Coherence>,
-    backplane: Backplane,
+    backplane: Arc<Backplane>,
     breaker: Arc<Breaker>,
     link: Option<RedisLink>,
     clock: Clock,
@@ -68,6 +68,14 @@ impl FillTicket {
     #[must_use]
     pub fn began(&self) -> Moment {
         self.began
+    }
+
+    /// With these tags, for an answer that itself says what it depends on. Its place in the history was taken before the read
+    /// all the same (C1), so an announcement of any of them since then counts.
+    #[must_use]
+    pub fn depending_on(mut self, tags: Tags) -> Self {
+        self.stamp.tags = tags;
+        self
     }
 }
 
@@ -173,7 +181,29 @@ impl<V: Value> TwoTier<V> {
         let lease_for = limits.fill_lease_for;
         let leases = l2.clone().filter(|_| !lease_for.is_zero());
         let leases = leases.map(|l2| Arc::new(Leases::new(l2, lease_for, stores.clone())));
+        let backplane = Arc::new(backplane);
         Self { l1, l2, leases, coherence, backplane, breaker, link, clock, limits, stores }
+    }
+
+    /// A cache of other values that shares the history of announcements, the lease and the connections of this one: what it
+    /// stores is as coherent, and nothing is polled twice. It has an L1 of its own, and lies in Redis under
+    /// `transom:<namespace>:<kind>:{<canonical bytes of the key>}`, which have to be a text without braces. Nodes do not
+    /// wait for each other's fills. It is closed with this one.
+    #[must_use]
+    pub fn beside<W: Value>(&self, kind: &str, l1_bytes_max: u64) -> TwoTier<W> {
+        let limits = Limits { l1_bytes_max, fill_lease_for: Duration::ZERO, ..self.limits };
+        TwoTier {
+            l1: L1::new(l1_bytes_max),
+            l2: self.l2.as_ref().map(|l2| Arc::new(l2.beside(kind))),
+            leases: None,
+            coherence: self.coherence.clone(),
+            backplane: self.backplane.clone(),
+            breaker: self.breaker.clone(),
+            link: self.link.clone(),
+            clock: self.clock,
+            limits,
+            stores: self.stores.clone(),
+        }
     }
 
     /// Looks in L1 alone: takes no lock, waits for nothing.
@@ -357,6 +387,12 @@ impl<V: Value> TwoTier<V> {
     pub async fn publish(&self, tags: impl IntoIterator<Item = Tag>, kind: Kind) -> Result<Token, RedisError> {
         let slots = Slots::of(tags, self.limits.slots);
         self.backplane.announce(&slots, kind, self.clock.now()).await
+    }
+
+    /// Invalidates on this node alone what carries these tags: for who heard of a change by another way than announcements.
+    pub fn invalidate_here(&self, tags: impl IntoIterator<Item = Tag>) {
+        let slots = Slots::of(tags, self.limits.slots);
+        self.coherence.apply_unannounced(&slots, Kind::Change, self.clock.now());
     }
 
     /// As [`publish`](Self::publish), for tags that were computed from an edition of the templates, and on behalf of these

@@ -5,6 +5,7 @@
 //! Postgres brings an implementation.
 
 pub mod lock;
+pub mod session;
 pub mod presence;
 pub mod events;
 pub mod rate;

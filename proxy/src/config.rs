@@ -243,6 +243,23 @@ pub struct State {
     pub event_streams_max: usize,
     /// how long different keys and users are counted together; zero: not at all
     pub distinct_window: Duration,
+    /// sessions
+    pub sessions: Sessions,
+}
+
+/// What holds for sessions of users.
+#[derive(Debug, Clone, Copy)]
+pub struct Sessions {
+    /// how long one lasts without activity, unless it says otherwise
+    pub idle: Duration,
+    /// how long one lasts at most, unless it says otherwise
+    pub lifetime: Duration,
+    /// how long copies are kept
+    pub cached_for: Duration,
+    /// memory for copies
+    pub l1_bytes_max: u64,
+    /// most of one user
+    pub per_user_max: u32,
 }
 
 /// What a node refuses to exceed.

@@ -7,6 +7,7 @@ mod streams;
 mod socket;
 mod handshake;
 mod locks;
+mod sessions;
 mod rate_limits;
 mod structures;
 mod existence;
@@ -15,6 +16,7 @@ mod nearness;
 mod said;
 pub mod migrations;
 mod postgres_locks;
+mod postgres_sessions;
 
 use std::sync::Arc;
 
@@ -26,7 +28,10 @@ use cache_core::{
 use http::{Method, request::Parts};
 use percent_encoding::percent_decode_str;
 
-use self::{access::Access, channels::ChannelDesk, locks::LockDesk, rate_limits::RateDesk, structures::Structures};
+use self::{
+    access::Access, channels::ChannelDesk, locks::LockDesk, rate_limits::RateDesk, sessions::SessionDesk,
+    structures::Structures,
+};
 use crate::{
     config::Config,
     error::{Error, StateRefusal},
@@ -48,6 +53,7 @@ pub(crate) struct State {
     rates: RateDesk,
     channels: ChannelDesk,
     structures: Structures,
+    sessions: SessionDesk,
 }
 
 impl State {
@@ -63,6 +69,7 @@ impl State {
             rates: RateDesk::new(limits, metrics.clone()),
             structures: Structures::new(keys.as_ref(), &metrics),
             channels: ChannelDesk::new(keys, &config.state, metrics),
+            sessions: SessionDesk::new(config, serve),
         }
     }
 
@@ -110,6 +117,21 @@ impl State {
             ["rate-limits", name, "check"] => {
                 expect(parts, &[Method::POST])?;
                 return self.rates.check(&name_of(name)?, body).await;
+            }
+            ["sessions"] => {
+                expect(parts, &[Method::POST])?;
+                return self.sessions.create(body).await;
+            }
+            ["sessions", operation @ ("validate" | "refresh" | "revoke")] => {
+                expect(parts, &[Method::POST])?;
+                return self.sessions.operate(operation, parts, body).await;
+            }
+            ["users", user, "sessions"] if parts.method == Method::DELETE => {
+                return self.sessions.revoke_all(&name_of(user)?, body).await;
+            }
+            ["users", user, "sessions"] => {
+                expect(parts, &[Method::GET, Method::HEAD, Method::DELETE])?;
+                return self.sessions.list(&name_of(user)?).await;
             }
             ["events", channel] if parts.method == Method::POST => {
                 self.channels.publish(&name_of(channel)?, body).await

@@ -17,5 +17,7 @@ pub use self::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
 pub use self::metrics::{Gauges, Metrics};
 pub(crate) use self::observer::CacheObserver;
 pub use self::request_id::{REQUEST_ID, RequestId};
-pub use self::state::{EventCount, LockOperation, LockResult, RateResult, RateSubject, StateMetrics};
+pub use self::state::{
+    EventCount, LockOperation, LockResult, RateResult, RateSubject, SessionOperation, SessionResult, StateMetrics,
+};
 pub use self::structures::{StructureOperation, StructureResult};

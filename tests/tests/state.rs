@@ -10,6 +10,8 @@ mod migrations;
 mod rates;
 mod sockets;
 mod structures;
+mod session_faults;
+mod sessions;
 
 use std::path::PathBuf;
 use std::process::Command;

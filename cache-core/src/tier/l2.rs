@@ -39,6 +39,15 @@ pub struct L2 {
     clock: Clock,
     prefix: String,
     observer: Arc<dyn Observer>,
+    naming: Naming,
+}
+
+/// How entries are named.
+enum Naming {
+    /// by the digest of the key
+    Digest,
+    /// by a word and the key itself
+    Text(String),
 }
 
 impl L2 {
@@ -51,7 +60,19 @@ impl L2 {
         namespace: &str,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        Self { link, breaker, clock, prefix: format!("transom:{namespace}"), observer }
+        Self { link, breaker, clock, prefix: format!("transom:{namespace}"), observer, naming: Naming::Digest }
+    }
+
+    /// The same Redis for entries whose keys are texts, below a word of their own.
+    pub(crate) fn beside(&self, kind: &str) -> Self {
+        Self {
+            link: self.link.clone(),
+            breaker: self.breaker.clone(),
+            clock: self.clock,
+            prefix: self.prefix.clone(),
+            observer: self.observer.clone(),
+            naming: Naming::Text(kind.to_owned()),
+        }
     }
 
     /// The entry under this key, whatever it is worth by now. Waits at most one timeout.
@@ -85,7 +106,7 @@ impl L2 {
     pub(crate) fn written<V: Value>(&self, key: &CacheKey, entry: &Entry<V>) -> (Bytes, i64) {
         let bytes = codec::encode(key, entry, codec_began(&self.clock, entry));
         let bytes = match &self.link.ring {
-            Some(ring) => codec::seal(ring, &self.prefix, key, &bytes),
+            Some(ring) => codec::seal(ring, &self.name(key), key, &bytes),
             None => bytes,
         };
         (bytes.into(), i64::try_from(entry.lifetimes.keep_for().as_millis()).unwrap_or(i64::MAX).max(1))
@@ -126,7 +147,7 @@ impl L2 {
 
     fn decode<V: Value>(&self, key: &CacheKey, bytes: Bytes) -> Result<codec::Stored<V>, CodecError> {
         match &self.link.ring {
-            Some(ring) => codec::decode(key, codec::open(ring, &self.prefix, key, &bytes)?),
+            Some(ring) => codec::decode(key, codec::open(ring, &self.name(key), key, &bytes)?),
             None => codec::decode(key, bytes),
         }
     }
@@ -143,7 +164,10 @@ impl L2 {
 
     /// Under which name the entry of this key is stored.
     pub(crate) fn name(&self, key: &CacheKey) -> String {
-        format!("{}:e:{{{:032x}}}", self.prefix, key.digest())
+        match &self.naming {
+            Naming::Digest => format!("{}:e:{{{:032x}}}", self.prefix, key.digest()),
+            Naming::Text(kind) => format!("{}:{kind}:{{{}}}", self.prefix, String::from_utf8_lossy(key.canonical())),
+        }
     }
 
     /// Under which name the fill lease of this key is kept.

@@ -21,8 +21,8 @@ use super::tables::{self, TablePolicy};
 use super::tokens::{self, Encoding, TokenKey, Tokens};
 use super::written::{Source, Written};
 use super::{
-    Audit, Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, State, Stored,
-    view,
+    Audit, Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, Sessions, State,
+    Stored, view,
 };
 use crate::telemetry::logs::Format;
 
@@ -133,6 +133,13 @@ fn assemble(
             presence_ttl: v.duration("presence_ttl"),
             event_streams_max: v.size("event_streams_max"),
             distinct_window: v.duration("distinct_window"),
+            sessions: Sessions {
+                idle: v.duration("session_idle"),
+                lifetime: v.duration("session_lifetime"),
+                cached_for: v.duration("session_cached_for"),
+                l1_bytes_max: v.number("session_l1_bytes_max"),
+                per_user_max: v.small("sessions_per_user_max"),
+            },
         },
         rates: Rates {
             rules: v.rate_rules("rate_limits"),
@@ -199,6 +206,10 @@ fn cross_check(config: &Config, written: &Written, errors: &mut Vec<ConfigError>
     if state_path.is_empty() || rest_path == state_path || rest_path.starts_with(&format!("{state_path}/")) {
         let problem = format!("\"{state_path}/\" would hide what is below `rest_path`");
         refuse("state_path", problem, "choose a path that is not the root, and does not hold `rest_path`");
+    }
+    if config.database.schemas.iter().any(|schema| schema == "transom") {
+        let problem = "the schema transom holds what nodes keep for themselves: sessions, locks, the feed".to_owned();
+        refuse("db_schemas", problem, "serve other schemas");
     }
     if config.cache.entry_bytes_max > config.cache.l1_bytes_max {
         let problem = "one entry could be larger than the whole of L1".to_owned();

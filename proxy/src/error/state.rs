@@ -71,6 +71,9 @@ pub enum StateRefusal {
         /// for what
         details: String,
     },
+    /// there is no session with this token, or not any more
+    #[error("there is no session with this token: it expired, was revoked, or never was")]
+    SessionUnknown,
     /// what is asked for lives in Redis, and there is none
     #[error("no redis_url is set")]
     NoRedis,
@@ -110,6 +113,7 @@ impl StateRefusal {
             Self::TooManyStreams { .. } => "overloaded",
             Self::WebSocketVersion | Self::NotThere { .. } | Self::Differs { .. } => "refused",
             Self::NoRedis | Self::RedisAway { .. } => "redis-unreachable",
+            Self::SessionUnknown => "session-unknown",
             Self::NotInstalled { .. } => "not-installed",
         }
     }
@@ -176,6 +180,10 @@ impl StateRefusal {
             Self::Differs { .. } => {
                 let hint = "use what is there, delete it, or take another name";
                 own(StatusCode::CONFLICT, "TRANSOM51", "What is there is made for something else", details, Some(hint))
+            }
+            Self::SessionUnknown => {
+                let hint = "have the user log in again";
+                own(StatusCode::UNAUTHORIZED, "TRANSOM32", "The session is not valid", details, Some(hint))
             }
             Self::NoRedis => {
                 let hint = "set redis_url, or name another backend";

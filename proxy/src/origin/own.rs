@@ -23,6 +23,14 @@ impl Row {
         self.0.get(column, &Type::INT8).map_err(unreadable)
     }
 
+    /// A `text`.
+    ///
+    /// # Errors
+    /// If the column is none.
+    pub(crate) fn text(&self, column: usize) -> Result<Option<&str>, Error> {
+        self.0.get(column, &Type::TEXT).map_err(unreadable)
+    }
+
     /// A `boolean`; null is false.
     ///
     /// # Errors

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The header with the key of the services.
-const SERVICE_KEY: &str = "transom-service-key";
+pub(super) const SERVICE_KEY: &str = "transom-service-key";
 
 /// Decides who may.
 pub(super) struct Access {

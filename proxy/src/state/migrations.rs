@@ -13,15 +13,28 @@ struct Migration {
 }
 
 /// Never changed once released: what is to be different is another step.
-const MIGRATIONS: [Migration; 1] = [Migration {
-    version: 1,
-    up: include_str!("migrations/01_locks.up.sql"),
-    down: include_str!("migrations/01_locks.down.sql"),
-    granted: &[
-        "EXECUTE ON FUNCTION transom.acquire_lock(text, text, bigint), transom.renew_lock(text, text, bigint), \
-         transom.release_lock(text, text), transom.look_at_lock(text)",
-    ],
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        up: include_str!("migrations/01_locks.up.sql"),
+        down: include_str!("migrations/01_locks.down.sql"),
+        granted: &[
+            "EXECUTE ON FUNCTION transom.acquire_lock(text, text, bigint), transom.renew_lock(text, text, bigint), \
+             transom.release_lock(text, text), transom.look_at_lock(text)",
+        ],
+    },
+    Migration {
+        version: 2,
+        up: include_str!("migrations/02_sessions.up.sql"),
+        down: include_str!("migrations/02_sessions.down.sql"),
+        granted: &["EXECUTE ON FUNCTION transom.create_session(text, text, bigint, bigint, bigint, text), \
+             transom.read_session(text), transom.touch_sessions(text[]), transom.refresh_session(text), \
+             transom.revoke_session(text), transom.revoke_session_of(text, bigint), \
+             transom.revoke_sessions_of(text, text), transom.list_sessions(text, bigint), \
+             transom.read_revocations(bigint), transom.tell_revocations(text, bigint[]), \
+             transom.sweep_sessions(bigint)"],
+    },
+];
 
 /// Which way to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +56,12 @@ pub async fn version(client: &Client) -> Result<i32, tokio_postgres::Error> {
         return Ok(0);
     }
     client.query_one("SELECT coalesce(max(version), 0) FROM transom.migrations", &[]).await?.try_get(0)
+}
+
+/// The version that this release needs.
+#[must_use]
+pub fn newest() -> i32 {
+    MIGRATIONS[MIGRATIONS.len() - 1].version
 }
 
 /// The scripts that lead from a version to the end of that direction. Each is to be run as one transaction.

@@ -16,6 +16,71 @@ pub struct StateMetrics {
     events: Counters<{ EventCount::ALL.len() }>,
     streams: IntGauge,
     structures: StructureMetrics,
+    sessions: Grid<{ SessionOperation::ALL.len() }, { SessionResult::ALL.len() }>,
+}
+
+/// What was asked of sessions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionOperation {
+    /// a new one
+    Create,
+    /// whether it is valid
+    Validate,
+    /// a later end
+    Refresh,
+    /// its end
+    Revoke,
+    /// which there are
+    List,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SessionResult {
+    /// as asked, by L1
+    L1,
+    /// as asked, by L2
+    L2,
+    /// as asked, by Postgres
+    Origin,
+    /// there is no such session
+    Refused,
+    /// the request was wrong, or nobody knows
+    Failed,
+}
+
+impl SessionOperation {
+    /// Every operation, in declaration order.
+    pub const ALL: [Self; 5] = [Self::Create, Self::Validate, Self::Refresh, Self::Revoke, Self::List];
+
+    /// The name used in labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Validate => "validate",
+            Self::Refresh => "refresh",
+            Self::Revoke => "revoke",
+            Self::List => "list",
+        }
+    }
+}
+
+impl SessionResult {
+    /// Every result, in declaration order.
+    pub const ALL: [Self; 5] = [Self::L1, Self::L2, Self::Origin, Self::Refused, Self::Failed];
+
+    /// The name used in labels.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::L1 => "l1",
+            Self::L2 => "l2",
+            Self::Origin => "origin",
+            Self::Refused => "refused",
+            Self::Failed => "failed",
+        }
+    }
 }
 
 /// What was asked of a lock.
@@ -210,7 +275,20 @@ impl StateMetrics {
             ),
             streams,
             structures: StructureMetrics::new(registry),
+            sessions: Grid::new(
+                registry,
+                "transom_sessions_total",
+                "Requests for sessions, by what was asked and what came of it, or which tier said so",
+                ["operation", "result"],
+                SessionOperation::ALL.map(SessionOperation::as_str),
+                SessionResult::ALL.map(SessionResult::as_str),
+            ),
         }
+    }
+
+    /// Something was asked of sessions.
+    pub fn session(&self, operation: SessionOperation, result: SessionResult) {
+        self.sessions.count(operation as usize, result as usize);
     }
 
     /// So many events were published, delivered or lost.
@@ -251,6 +329,8 @@ mod tests {
     #[test]
     fn the_order_of_all_is_the_order_of_declaration() {
         assert!(LockOperation::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(SessionOperation::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
+        assert!(SessionResult::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(EventCount::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(RateSubject::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
         assert!(RateResult::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));

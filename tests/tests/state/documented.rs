@@ -59,6 +59,9 @@ async fn every_example_in_the_document_answers_as_it_says() {
 async fn the_examples_of_the_library_run() {
     let redis = Redis::start().await;
     let url = redis.url();
+    let (mut process, _folder) = example("session", &[]);
+    let status = process.ended(SOON).await;
+    assert!(status.success() && process.log().contains("revoked; valid now: false"), "{status} {}", process.log());
     for (name, arguments, expected) in [
         ("rate_limit", vec![&*url, "alice"], "passed, 4 left, says Cluster"),
         ("events", vec![&*url, "news"], " three"),
@@ -76,6 +79,7 @@ async fn the_examples_of_the_library_run() {
 #[tokio::test]
 async fn every_path_of_the_description_is_served_at_whatever_path_there_is() {
     let (database, redis) = (Postgres::shared().await.database().await, Redis::start().await);
+    setup(&database, &["--state"]).expect("the superuser may");
     let node = builder(&database, &redis).set("state_path", "/shared").start().await;
     let http = Http::new(format!("http://127.0.0.1:{}/shared", node.port()));
     let description = http.get("/").send().await.expect_status(200).json();
@@ -88,7 +92,7 @@ async fn every_path_of_the_description_is_served_at_whatever_path_there_is() {
             let request = match method.as_str() {
                 "get" => http.get(&target),
                 "post" => http.post(&target, &json!({ "nothing": "of this" })),
-                "delete" => http.request(reqwest::Method::DELETE, &target),
+                "delete" => http.delete(&target),
                 other => panic!("{other} {path}"),
             };
             if path.ends_with("/changes") || (path.starts_with("/events/") && method == "get") {

@@ -14,10 +14,10 @@ async fn they_are_made_once_and_taken_away_whole() {
     assert!(said.contains("CREATE TABLE transom.locks"), "{said}");
     assert_eq!(database.value(OBJECTS).await.as_deref(), Some("0"));
     setup(&database, &["--state"]).expect("the superuser may");
-    assert_eq!(database.value(OBJECTS).await.as_deref(), Some("3"));
+    assert_eq!(database.value(OBJECTS).await.as_deref(), Some("5"));
     assert_eq!(setup(&database, &["--state"]).as_deref(), Ok("-- nothing to do\n"));
     assert_eq!(setup(&database, &["--state", "--remove", "--dry-run"]).expect("it prints").lines().next(), {
-        Some("DROP FUNCTION transom.admit_fence(text, bigint);")
+        Some("DROP FUNCTION transom.sweep_sessions(bigint);")
     });
     setup(&database, &["--state", "--remove"]).expect("they are ours");
     assert_eq!(database.value(OBJECTS).await.as_deref(), Some("0"));

@@ -8,6 +8,7 @@ use super::feed;
 use super::finding::Finding;
 use crate::config::{Config, Database};
 use crate::origin;
+use crate::state::migrations;
 
 /// Longest wait for the connection and for each answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,6 +35,12 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         findings.push(schema_of(&client, database, schema).await);
     }
     findings.extend(feed::check(&client, config).await);
+    findings.push(match within(migrations::version(&client)).await {
+        Ok(version) => shared_state(version),
+        Err(why) => {
+            Finding::warn("state", why, "grant this role SELECT on transom.migrations, and USAGE on its schema")
+        }
+    });
     findings
 }
 
@@ -70,6 +77,23 @@ fn judge(server: &Server, pool_max: u32) -> Vec<Finding> {
         Finding::warn("track_counts", "off", fix)
     });
     findings
+}
+
+/// Not everybody shares state, so that there is none is no shortcoming; that it is behind is.
+fn shared_state(version: i32) -> Finding {
+    const FIX: &str = "run `transom setup --state`, with --grant-to if nodes connect as another role";
+    match version {
+        0 => Finding::info(
+            "state",
+            format!("no tables of shared state: locks in postgres and sessions need them; {FIX}"),
+        ),
+        version if version < migrations::newest() => {
+            let found =
+                format!("tables of shared state have version {version}, this release needs {}", migrations::newest());
+            Finding::warn("state", found, FIX)
+        }
+        version => Finding::ok("state", format!("tables of shared state have version {version}")),
+    }
 }
 
 async fn connect(database: &Database) -> Answer<Client> {
@@ -207,6 +231,12 @@ mod tests {
         assert_eq!(levels(&server(), 98)[1], Level::Fail);
         let blind = Server { track_counts: false, ..server() };
         assert_eq!(levels(&blind, 10)[2], Level::Warn);
+    }
+
+    #[test]
+    fn tables_that_are_behind_are_said() {
+        let level = |version| shared_state(version).level;
+        assert_eq!([level(0), level(1), level(migrations::newest())], [Level::Info, Level::Warn, Level::Ok]);
     }
 
     #[test]
