@@ -178,7 +178,7 @@ async fn a_token_is_nowhere_in_clear() {
     let kept = create(&nodes[0], "bob").await;
     warm(&nodes, &kept).await;
 
-    let dump = std::process::Command::new(transom_tests::postgres_program("pg_dump")).arg(database.url()).output();
+    let dump = Command::new(transom_tests::postgres_program("pg_dump")).arg(database.url()).output();
     let dump = dump.expect("it comes with postgres");
     assert!(dump.status.success(), "{dump:?}");
     let dump = String::from_utf8_lossy(&dump.stdout).into_owned();
