@@ -169,6 +169,7 @@ fn settings_are_checked_against_each_other() {
         (&[("TRANSOM_ADMIN_LISTEN", "127.0.0.1:8000")][..], "already `listen`"),
         (&[("TRANSOM_L1_BYTES_MAX", "1MiB")][..], "setting `entry_bytes_max` (default): one entry could be larger"),
         (&[("TRANSOM_RESPONSE_BYTES_MAX", "1MiB")][..], "refused before it could be stored"),
+        (&[("TRANSOM_DB_SCHEMAS", "public, transom")][..], "what nodes keep for themselves"),
         (&[("TRANSOM_DB_POOL_WAIT_MAX", "1m")][..], "at most what `request_deadline` says"),
     ] {
         let message = errors(pairs, "");

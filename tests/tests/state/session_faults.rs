@@ -98,7 +98,9 @@ async fn while_postgres_is_away_known_sessions_are_valid_and_others_not_judged()
     let database = postgres.database().await;
     setup(&database, &["--state"]).expect("the superuser may");
     let redis = Redis::start().await;
-    let nodes = three(&builder(&database, &redis)).await;
+    // On a busy machine a lease may lapse that is short, and without one nobody knows.
+    let patient = builder(&database, &redis).set("max_staleness", "4s");
+    let nodes = three(&patient).await;
     let (known, unknown) = (create(&nodes[0], "alice").await, "0".repeat(64));
     for node in &nodes {
         // Until the tiers answer.
@@ -111,7 +113,7 @@ async fn while_postgres_is_away_known_sessions_are_valid_and_others_not_judged()
     postgres.crash().await;
     let began = std::time::Instant::now();
     // Long after what was read from Postgres has stopped to be young.
-    while began.elapsed() < Duration::from_secs(3) {
+    while began.elapsed() < Duration::from_secs(9) {
         warm(&nodes, &known).await;
     }
     for node in &nodes {
@@ -178,7 +180,7 @@ async fn a_token_is_nowhere_in_clear() {
     let kept = create(&nodes[0], "bob").await;
     warm(&nodes, &kept).await;
 
-    let dump = std::process::Command::new(postgres_program("pg_dump")).arg(database.url()).output();
+    let dump = Command::new(postgres_program("pg_dump")).arg(database.url()).output();
     let dump = dump.expect("it comes with postgres");
     assert!(dump.status.success(), "{dump:?}");
     let dump = String::from_utf8_lossy(&dump.stdout).into_owned();

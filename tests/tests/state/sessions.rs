@@ -361,6 +361,6 @@ async fn without_its_tables_it_says_what_to_run() {
     for target in ["/sessions", "/revocations", "/transom.sessions", "/rpc/read_session"] {
         node.rest().get(target).send().await.expect_status(404);
     }
-    let profile = node.rest().get("/sessions").header("accept-profile", "transom").send().await;
-    assert_eq!(profile.status, 406, "{}", profile.text());
+    let profile = node.rest().get("/sessions").header("accept-profile", "transom");
+    profile.send().await.expect_status(404);
 }

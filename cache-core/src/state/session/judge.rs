@@ -67,7 +67,8 @@ impl Judge {
     pub(super) fn hear(&self, asked_at: Moment) {
         let before = Moment::from_nanos(self.heard_at.load(Acquire));
         if asked_at.since(before) > GAP_MAX {
-            self.horizon.store(asked_at.as_nanos(), Release);
+            // What ended since then is still noted, and so in this reading.
+            self.horizon.store(asked_at.minus(GAP_MAX).as_nanos(), Release);
         }
         self.away_at.store(Moment::PAST.as_nanos(), Relaxed);
         self.heard_at.store(asked_at.as_nanos(), Release);
