@@ -47,10 +47,12 @@ async fn share(from: &Node, to: &Node, target: &str) {
 
 /// Everything that is in Redis, names and values, as text.
 async fn everything(redis: &Redis) -> String {
-    let Reply::Array(names) = redis.command(&["KEYS", "*"]).await.unwrap() else { panic!("no list of keys") };
+    let Reply::Array(names) = redis.command(&["KEYS", "*"]).await.expect("redis runs") else {
+        panic!("no list of keys")
+    };
     let mut all = String::new();
     for name in names.iter().filter_map(Reply::text) {
-        let kind = redis.command(&["TYPE", &name]).await.unwrap().text().unwrap();
+        let kind = redis.command(&["TYPE", &name]).await.expect("redis runs").text().expect("a word");
         let question: &[&str] = match kind.as_str() {
             "string" => &["GET", &name],
             "hash" => &["HGETALL", &name],
@@ -59,7 +61,7 @@ async fn everything(redis: &Redis) -> String {
             "stream" => &["XRANGE", &name, "-", "+"],
             other => panic!("{name} is a {other}"),
         };
-        all += &format!("{name}\n{}\n", text(&redis.command(question).await.unwrap()));
+        all += &format!("{name}\n{}\n", text(&redis.command(question).await.expect("redis runs")));
     }
     all
 }
