@@ -28,8 +28,11 @@ pub struct RedisLink {
     pub(crate) ring: Option<Arc<KeyRing>>,
 }
 
-/// Waits between attempts to connect: shorter than any lease, so that an outage ends for a node when it ends.
-const RECONNECT_MS: u32 = 50;
+/// Waits between attempts to connect, the first of a start among them: shorter than any lease, so that an outage ends for a
+/// node when it ends.
+const RECONNECT_MS: (u32, u32) = (5, 50);
+/// Nodes that lost the same Redis do not come back at the same moment.
+const RECONNECT_JITTER_MS: u32 = 5;
 /// A connection on which nothing was answered for this long is made anew: a black hole reports no error. By the library if
 /// nothing more is asked, by the backplane's vigil if it is, and by the kernel if not even the question could be sent.
 pub(crate) const UNRESPONSIVE_AFTER: Duration = Duration::from_secs(1);
@@ -45,9 +48,11 @@ impl RedisLink {
     pub fn open(url: &str, timeout: Duration) -> Result<Self, RedisError> {
         let mut config = Config::from_url(url)?;
         config.fail_fast = false;
+        let mut policy = ReconnectPolicy::new_exponential(0, RECONNECT_MS.0, RECONNECT_MS.1, 2);
+        policy.set_jitter(RECONNECT_JITTER_MS);
         let mut builder = Builder::from_config(config);
         builder
-            .set_policy(ReconnectPolicy::new_constant(0, RECONNECT_MS))
+            .set_policy(policy)
             .with_connection_config(|connection| {
                 // A claim must not wait until the answer to a store before it has been acknowledged.
                 connection.tcp.nodelay = Some(true);

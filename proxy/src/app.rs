@@ -219,14 +219,15 @@ async fn prepare(config: Config) -> Result<(Arc<Serve>, Arc<State>, Option<Arc<R
     wait_for_postgres(&config, &metrics).await?;
     let Loaded { config, warnings } = stored_settings::complete(config).await?;
     warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-    let origin = Arc::new(origin_of(&config, &metrics));
-    origin.check_access(&config.database).await.map_err(StartError::Denied)?;
-    let schema = origin.load_schema(&config.database.schemas).await.map_err(StartError::Schema)?;
+    let link = open_redis(&config)?;
     let Choice { kind, why } = feed::choose(&config).await;
     // Decided once: a node that began without a feed promises less, and says so.
     let trust = if kind.is_some() { Trust::Feed } else { Trust::Announcements };
-    let link = open_redis(&config)?;
+    // Before the schema is read: if no node was there for a while, none is trusted until this one has been for a moment.
     let cache = Arc::new(open_cache(&config, trust, &metrics, link.clone()));
+    let origin = Arc::new(origin_of(&config, &metrics));
+    origin.check_access(&config.database).await.map_err(StartError::Denied)?;
+    let schema = origin.load_schema(&config.database.schemas).await.map_err(StartError::Schema)?;
     let feed = match kind {
         None => {
             metrics.feed_kind("none");

@@ -1,7 +1,7 @@
 //! The one task that follows the history: it hears announcements, and once per poll interval does a round of whatever
 //! is due, in this order: subscribe, announce what is owed, resync or poll, probe the breaker.
 
-use std::{future::pending, pin::Pin, sync::Arc};
+use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
 
 use fred::{
     clients::{Client, SubscriberClient},
@@ -11,7 +11,7 @@ use fred::{
 use smallvec::SmallVec;
 use tokio::{
     sync::broadcast::error::RecvError,
-    time::{MissedTickBehavior, interval},
+    time::{Interval, MissedTickBehavior, interval},
 };
 
 use super::{Observer, message, pending::Pending, scripts, vigil::Vigil};
@@ -82,6 +82,11 @@ enum Heard {
 
 type Running = Pin<Box<dyn Future<Output = Report> + Send>>;
 
+/// How often a node that starts does a round: until its first lease, what is stored answers nobody.
+const EAGER: Duration = Duration::from_millis(10);
+/// For so many times `max_staleness` at most: by then it is not this node that keeps it waiting.
+const EAGER_FOR: u32 = 2;
+
 impl Driver {
     pub(super) fn new(
         link: RedisLink,
@@ -111,8 +116,8 @@ impl Driver {
     pub(super) async fn run(mut self) {
         let mut messages = self.round.link.subscriber.message_rx();
         let mut reconnects = self.round.link.subscriber.reconnect_rx();
-        let mut due = interval(self.follower.poll_interval());
-        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut due = every(EAGER.min(self.follower.poll_interval()));
+        let mut eager_until = Some(self.round.clock.now().plus(self.round.coherence.max_staleness() * EAGER_FOR));
         let mut running: Option<Running> = None;
         loop {
             let start = tokio::select! {
@@ -124,6 +129,10 @@ impl Driver {
                 }
                 _ = due.tick() => {
                     self.watch_lease();
+                    let now = self.round.clock.now();
+                    if eager_until.take_if(|until| self.round.coherence.lease_held(now) || now >= *until).is_some() {
+                        due = every(self.follower.poll_interval());
+                    }
                     true
                 }
             };
@@ -285,6 +294,13 @@ impl Rounds {
         }
         Some(answer)
     }
+}
+
+/// Ticks at once, and from then on.
+fn every(period: Duration) -> Interval {
+    let mut due = interval(period);
+    due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    due
 }
 
 async fn finished(running: &mut Option<Running>) -> Report {

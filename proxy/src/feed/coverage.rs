@@ -50,20 +50,27 @@ JOIN pg_catalog.pg_publication p ON p.oid = r.prpubid WHERE p.pubname = 'transom
 JOIN pg_catalog.pg_publication p ON p.oid = s.pnpubid WHERE p.pubname = 'transom'))))";
 
 /// Schema and name of every covered table, and whether the stream tells which rows of it change. Under `publish_via_partition_root` partitions go by their root's name.
+///
+/// Each set is made once and looked up for each table: a database may have thousands.
 const TABLES_SQL: &str = "\
-SELECT n.nspname::text, c.relname::text, NOT (p.pubviaroot AND c.relkind = 'p') AND NOT EXISTS (\
-SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prattrs IS NOT NULL \
-AND (r.prrelid = c.oid OR r.prrelid IN (SELECT a.relid FROM pg_catalog.pg_partition_ancestors(c.oid) a) \
-OR r.prrelid IN (SELECT t.relid FROM pg_catalog.pg_partition_tree(c.oid) t))) \
-FROM pg_catalog.pg_publication p JOIN pg_catalog.pg_class c ON c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384 \
+WITH publication AS (SELECT p.* FROM pg_catalog.pg_publication p \
+WHERE p.pubname = $1 AND p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate), \
+named AS (SELECT r.prrelid, r.prattrs IS NOT NULL AS narrowed, r.prqual IS NULL AS whole \
+FROM pg_catalog.pg_publication_rel r JOIN publication p ON p.oid = r.prpubid), \
+narrowed AS (SELECT r.prrelid AS relid FROM named r WHERE r.narrowed \
+UNION SELECT a.relid::oid FROM named r CROSS JOIN LATERAL pg_catalog.pg_partition_ancestors(r.prrelid) a WHERE r.narrowed \
+UNION SELECT t.relid::oid FROM named r CROSS JOIN LATERAL pg_catalog.pg_partition_tree(r.prrelid) t WHERE r.narrowed), \
+published AS (SELECT r.prrelid AS relid FROM named r WHERE r.whole \
+UNION SELECT k.oid FROM pg_catalog.pg_class k JOIN pg_catalog.pg_publication_namespace s ON s.pnnspid = k.relnamespace \
+JOIN publication p ON p.oid = s.pnpubid WHERE k.relkind IN ('r', 'p')), \
+covered AS (SELECT o.relid FROM published o \
+UNION SELECT t.relid::oid FROM published o JOIN pg_catalog.pg_class k ON k.oid = o.relid AND k.relkind = 'p' \
+CROSS JOIN LATERAL pg_catalog.pg_partition_tree(k.oid) t) \
+SELECT n.nspname::text, c.relname::text, \
+NOT (p.pubviaroot AND c.relkind = 'p') AND c.oid NOT IN (SELECT w.relid FROM narrowed w) \
+FROM publication p JOIN pg_catalog.pg_class c ON c.relkind IN ('r', 'p') AND c.relpersistence = 'p' AND c.oid >= 16384 \
 JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-WHERE p.pubname = $1 AND p.pubinsert AND p.pubupdate AND p.pubdelete AND p.pubtruncate \
-AND NOT (p.pubviaroot AND c.relispartition) \
-AND (p.puballtables OR EXISTS (\
-SELECT FROM (SELECT c.oid AS relid UNION SELECT a.relid FROM pg_catalog.pg_partition_ancestors(c.oid) a) AS own \
-JOIN pg_catalog.pg_class k ON k.oid = own.relid \
-WHERE EXISTS (SELECT FROM pg_catalog.pg_publication_rel r WHERE r.prpubid = p.oid AND r.prrelid = k.oid AND r.prqual IS NULL) \
-OR EXISTS (SELECT FROM pg_catalog.pg_publication_namespace s WHERE s.pnpubid = p.oid AND s.pnnspid = k.relnamespace)))";
+WHERE NOT (p.pubviaroot AND c.relispartition) AND (p.puballtables OR c.oid IN (SELECT v.relid FROM covered v))";
 
 impl Coverage {
     /// Reads the version and the tables, in this order: what changes in between has another version by the time it counts.

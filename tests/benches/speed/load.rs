@@ -52,7 +52,7 @@ impl Load {
     /// Sends it for so long.
     ///
     /// # Panics
-    /// If any answer is an error: a benchmark of failures would measure nothing.
+    /// If there is no answer, or any is an error: a benchmark of failures would measure nothing.
     pub(super) async fn run(&self, port: u16, seconds: u64) -> Lap {
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", LOAD]);
@@ -118,7 +118,7 @@ fn read_wrk(said: &str) -> Option<Lap> {
     let figures: Vec<u64> = figures.split(' ').filter_map(|figure| figure.parse().ok()).collect();
     let [requests, took, median, p99, 0] = figures[..] else { return None };
     let [took, median, p99] = [took, median, p99].map(Duration::from_micros);
-    Some(Lap { requests, took, median, p99 })
+    (requests > 0).then_some(Lap { requests, took, median, p99 })
 }
 
 /// h2load names no quantiles; its mean stands for the median, and its maximum for the 99th percentile.
@@ -131,7 +131,12 @@ fn read_h2load(said: &str, seconds: u64) -> Option<Lap> {
     let (requests, failed) = (count("succeeded")?, count("failed")?);
     let mut times = line("time for request:")?.split_whitespace().skip(1).map(read_time);
     let (worst, mean) = (times.next()??, times.next()??);
-    (failed == 0).then_some(Lap { requests, took: Duration::from_secs(seconds), median: mean, p99: worst })
+    (failed == 0 && requests > 0).then_some(Lap {
+        requests,
+        took: Duration::from_secs(seconds),
+        median: mean,
+        p99: worst,
+    })
 }
 
 fn read_time(text: &str) -> Option<Duration> {

@@ -90,11 +90,12 @@ fn token() -> String {
 /// # Panics
 /// If there is no answer.
 pub(super) async fn ask(port: u16, target: &str, headers: &[(String, String)]) -> Answer {
-    send(&mut Connection::to(port), target, headers).await
+    send(&mut Connection::to(port), port, target, headers).await
 }
 
-async fn send(connection: &mut Connection, target: &str, headers: &[(String, String)]) -> Answer {
-    let mut request = Request::get(target).header("host", "bench");
+/// As the load asks: caches know an answer by its host too.
+async fn send(connection: &mut Connection, port: u16, target: &str, headers: &[(String, String)]) -> Answer {
+    let mut request = Request::get(target).header("host", format!("127.0.0.1:{port}"));
     for (name, value) in headers {
         request = request.header(name, value);
     }
@@ -106,6 +107,6 @@ async fn send(connection: &mut Connection, target: &str, headers: &[(String, Str
 pub(super) async fn warm(port: u16, targets: &[String], headers: &[(String, String)]) {
     let mut connection = Connection::to(port);
     for target in targets {
-        send(&mut connection, target, headers).await;
+        send(&mut connection, port, target, headers).await;
     }
 }
