@@ -3,6 +3,7 @@
 mod canonical;
 mod identities;
 mod partitions;
+mod published;
 mod purges;
 mod random;
 mod report;
