@@ -31,8 +31,8 @@ const MIGRATIONS: [Migration; 2] = [
              transom.read_session(text), transom.touch_sessions(text[]), transom.refresh_session(text), \
              transom.revoke_session(text), transom.revoke_session_of(text, bigint), \
              transom.revoke_sessions_of(text, text), transom.list_sessions(text, bigint), \
-             transom.read_revocations(bigint), transom.tell_revocations(text, bigint[]), \
-             transom.sweep_sessions(bigint)"],
+             transom.read_revocations(text), transom.tell_revocations(text, bigint[]), \
+             transom.sweep_sessions(text)"],
     },
 ];
 

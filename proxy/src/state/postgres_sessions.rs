@@ -59,7 +59,7 @@ struct ShownRevoked {
 
 #[derive(Deserialize)]
 struct ShownNews {
-    xmin: i64,
+    mark: String,
     gone: Vec<ShownGone>,
 }
 
@@ -133,20 +133,20 @@ impl Store for PostgresSessions {
         shown.into_iter().map(Shown::read).collect()
     }
 
-    async fn gone(&self, since: Mark) -> Result<News, Error> {
-        let ShownNews { xmin, gone } = self.ask_surely(GONE_SQL, &[&since.0.to_string()]).await?;
+    async fn gone(&self, since: &Mark) -> Result<News, Error> {
+        let ShownNews { mark, gone } = self.ask_surely(GONE_SQL, &[&since.0]).await?;
         let gone = gone
             .into_iter()
             .map(|ShownGone { id, hash, told }| Ok(Gone { id, hash: hash.as_deref().map(hash_of).transpose()?, told }));
-        Ok(News { mark: Mark(xmin), gone: gone.collect::<Result<_, Error>>()? })
+        Ok(News { mark: Mark(mark.into()), gone: gone.collect::<Result<_, Error>>()? })
     }
 
     async fn tell(&self, namespace: &str, ids: &[i64]) -> Result<(), Error> {
         self.origin.ask_own(TELL_SQL, &[namespace, &array(ids)]).await.map(drop)
     }
 
-    async fn sweep(&self, seen: Mark) -> Result<(), Error> {
-        self.origin.ask_own(SWEEP_SQL, &[&seen.0.to_string()]).await.map(drop)
+    async fn sweep(&self, seen: &Mark) -> Result<(), Error> {
+        self.origin.ask_own(SWEEP_SQL, &[&seen.0]).await.map(drop)
     }
 }
 

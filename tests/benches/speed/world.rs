@@ -104,9 +104,13 @@ async fn send(connection: &mut Connection, port: u16, target: &str, headers: &[(
 }
 
 /// Asks for each target once.
+///
+/// # Panics
+/// If an answer is an error: nothing would be in the cache.
 pub(super) async fn warm(port: u16, targets: &[String], headers: &[(String, String)]) {
     let mut connection = Connection::to(port);
     for target in targets {
-        send(&mut connection, port, target, headers).await;
+        let answer = send(&mut connection, port, target, headers).await;
+        assert!(answer.status < 400, "{target}: {}", answer.status);
     }
 }

@@ -17,7 +17,7 @@ async fn they_are_made_once_and_taken_away_whole() {
     assert_eq!(database.value(OBJECTS).await.as_deref(), Some("5"));
     assert_eq!(setup(&database, &["--state"]).as_deref(), Ok("-- nothing to do\n"));
     assert_eq!(setup(&database, &["--state", "--remove", "--dry-run"]).expect("it prints").lines().next(), {
-        Some("DROP FUNCTION transom.sweep_sessions(bigint);")
+        Some("DROP FUNCTION transom.sweep_sessions(text);")
     });
     setup(&database, &["--state", "--remove"]).expect("they are ours");
     assert_eq!(database.value(OBJECTS).await.as_deref(), Some("0"));

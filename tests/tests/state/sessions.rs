@@ -308,6 +308,36 @@ async fn nodes_without_redis_keep_the_promise_too() {
     assert!(by(&nodes[1], "l1").await > 0.0);
 }
 
+/// What was noted since a transaction began that goes on is more than one reading may have; what is noted then is read all
+/// the same.
+#[tokio::test]
+async fn a_long_transaction_hides_nothing_that_ends() {
+    let database = Postgres::shared().await.database().await;
+    setup(&database, &["--state"]).expect("the superuser may");
+    let builder = NodeBuilder::on(&database).set("state_service_key", KEY).set("max_staleness", "400ms");
+    let nodes = three(&builder).await;
+    let slow = database.client().await;
+    slow.batch_execute("begin; select txid_current()").await.expect("a transaction");
+    let notes = "insert into transom.revocations (token_hash) select repeat('0', 64) from generate_series(1, 10500)";
+    database.execute(notes).await;
+    for round in 0..3 {
+        let token = create(&nodes[0], "alice").await;
+        for node in &nodes {
+            eventually("l1 answers", SOON, async || {
+                let before = by(node, "l1").await;
+                expect_valid(node, &token).await;
+                by(node, "l1").await > before
+            })
+            .await;
+        }
+        revoke(&nodes[round], &token).await;
+        for node in &nodes {
+            expect_unknown(node, &token).await;
+        }
+    }
+    slow.batch_execute("rollback").await.expect("it ends");
+}
+
 #[tokio::test]
 async fn what_cannot_be_a_session_is_refused_and_leaves_no_trace() {
     let (database, redis, [node, ..]) = world().await;

@@ -32,14 +32,15 @@ pub trait Store: Send + Sync + 'static {
     /// Those of a user that have not ended, the last active first.
     fn list(&self, user: &str, most: u32) -> impl Future<Output = Result<Vec<Session>, Self::Error>> + Send;
 
-    /// What was noted and not seen by the reading that gave this mark.
-    fn gone(&self, since: Mark) -> impl Future<Output = Result<News, Self::Error>> + Send;
+    /// What was noted and not seen by the reading that gave this mark, nor by any before it. Whatever is noted by the time of
+    /// the question is in one reading or another, or the reading has more than [`NOTES_MAX`](super::NOTES_MAX).
+    fn gone(&self, since: &Mark) -> impl Future<Output = Result<News, Self::Error>> + Send;
 
     /// Notes that these were announced in a namespace.
     fn tell(&self, namespace: &str, ids: &[i64]) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Drops notes that the reading with this mark, and all before it, saw; and what expired long ago.
-    fn sweep(&self, seen: Mark) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    fn sweep(&self, seen: &Mark) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// What a session is to be.
@@ -134,16 +135,16 @@ pub struct Revoked {
     pub noted: Vec<i64>,
 }
 
-/// How far a reading saw. The default: nothing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Mark(pub i64);
+/// What a reading saw, in the store's own words. The default: nothing.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Mark(pub Arc<str>);
 
 /// A reading of the notes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct News {
-    /// how far it saw
+    /// what it saw
     pub mark: Mark,
-    /// what it saw; may have been seen before
+    /// what it saw for the first time
     pub gone: Vec<Gone>,
 }
 

@@ -1,10 +1,6 @@
 //! Reading what ended, as the store noted it: the one way to hear of it that needs nothing but the store.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
@@ -28,9 +24,7 @@ pub const NOTES_MAX: usize = 10_000;
 /// What the watch remembers between readings.
 struct Watch {
     mark: Mark,
-    /// notes that the last reading brought: the next one may bring them again, and no others that were heard
-    heard: HashSet<i64>,
-    /// how far was seen, and when
+    /// what was seen, and when
     marks: VecDeque<(Moment, Mark)>,
     swept_at: Moment,
 }
@@ -38,7 +32,7 @@ struct Watch {
 /// Reads four times per bound while sessions are asked for.
 pub(super) async fn run<S: Store>(shared: Arc<Shared<S>>) {
     let swept_at = shared.now();
-    let mut watch = Watch { mark: Mark::default(), heard: HashSet::new(), marks: VecDeque::new(), swept_at };
+    let mut watch = Watch { mark: Mark::default(), marks: VecDeque::new(), swept_at };
     loop {
         if shared.judge.is_idle(shared.now()) {
             shared.wanted.notified().await;
@@ -52,10 +46,10 @@ impl Watch {
     /// Returns for how many bounds to wait until the next one.
     async fn round<S: Store>(&mut self, shared: &Shared<S>) -> f64 {
         let asked_at = shared.now();
-        match shared.within_bound(shared.store.gone(self.mark)).await {
+        match shared.within_bound(shared.store.gone(&self.mark)).await {
             Ok(news) => {
-                let strangers = self.take(shared, asked_at, news);
-                announce(shared, &strangers).await;
+                let gone = self.take(shared, asked_at, news);
+                announce(shared, &gone).await;
                 self.sweep(shared).await;
                 PAUSE
             }
@@ -72,19 +66,15 @@ impl Watch {
 
     /// Takes to heart what is new, and returns it.
     fn take<S: Store>(&mut self, shared: &Shared<S>, asked_at: Moment, News { mark, gone }: News) -> Vec<Gone> {
-        let ids = gone.iter().map(|gone| gone.id).collect();
-        let mut strangers: Vec<Gone> = gone.into_iter().filter(|gone| !self.heard.contains(&gone.id)).collect();
-        if strangers.len() > NOTES_MAX {
-            strangers = vec![Gone { id: 0, hash: None, told: Vec::new() }];
-        }
-        if !strangers.is_empty() {
-            shared.cache.invalidate_here(strangers.iter().map(tag));
+        let gone = if gone.len() > NOTES_MAX { vec![Gone { id: 0, hash: None, told: Vec::new() }] } else { gone };
+        if !gone.is_empty() {
+            shared.cache.invalidate_here(gone.iter().map(tag));
         }
         // Only now: a reading that counts has taken effect.
         shared.judge.hear(asked_at);
-        (self.heard, self.mark) = (ids, mark);
+        self.mark = mark.clone();
         self.marks.push_back((asked_at, mark));
-        strangers
+        gone
     }
 
     async fn sweep<S: Store>(&mut self, shared: &Shared<S>) {
@@ -99,7 +89,7 @@ impl Watch {
             seen = Some(mark);
         }
         if let Some(mark) = seen
-            && let Err(error) = shared.within(shared.store.sweep(mark)).await
+            && let Err(error) = shared.within(shared.store.sweep(&mark)).await
         {
             tracing::debug!(%error, "what ended long ago is not swept");
         }

@@ -1,6 +1,7 @@
-DROP FUNCTION transom.sweep_sessions(bigint);
+DROP FUNCTION transom.sweep_sessions(text);
 DROP FUNCTION transom.tell_revocations(text, bigint[]);
-DROP FUNCTION transom.read_revocations(bigint);
+DROP FUNCTION transom.read_revocations(text);
+DROP FUNCTION transom.seen_by(text);
 DROP FUNCTION transom.list_sessions(text, bigint);
 DROP FUNCTION transom.revoke_sessions_of(text, text);
 DROP FUNCTION transom.revoke_session_of(text, bigint);

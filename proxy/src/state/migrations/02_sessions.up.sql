@@ -221,14 +221,30 @@ BEGIN
 END
 $$;
 
--- What was noted by transactions that were under way at `since`, or began later, as one snapshot sees it.
-CREATE FUNCTION transom.read_revocations(since bigint) RETURNS text
+-- The snapshot in a mark that a reading left: what it saw. Nothing, if the history of this server is another since: after a
+-- failover, numbers of transactions may come again.
+CREATE FUNCTION transom.seen_by(mark text) RETURNS txid_snapshot
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN split_part(mark, ' ', 1) = left(pg_walfile_name(pg_current_wal_lsn()), 8)
+    THEN split_part(mark, ' ', 2)::txid_snapshot ELSE '1:1:' END
+$$;
+
+-- What was noted and not seen by the reading that left this mark, as one snapshot sees it, and the mark of this reading. A
+-- transaction that goes on for long holds up neither this nor the sweep.
+CREATE FUNCTION transom.read_revocations(since text) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  timeline text;
+  seen txid_snapshot;
 BEGIN
   PERFORM transom.refuse_on_standby();
-  RETURN (SELECT json_build_object('xmin', txid_snapshot_xmin(txid_current_snapshot()), 'gone',
+  timeline := left(pg_walfile_name(pg_current_wal_lsn()), 8);
+  seen := transom.seen_by(since);
+  RETURN (SELECT json_build_object('mark', timeline || ' ' || txid_current_snapshot(), 'gone',
     (SELECT coalesce(json_agg(json_build_object('id', r.id, 'hash', r.token_hash, 'told', r.told)), '[]')
-      FROM (SELECT * FROM transom.revocations WHERE xid >= since ORDER BY id LIMIT 10001) AS r)));
+      FROM (SELECT * FROM transom.revocations AS n
+        WHERE n.xid >= txid_snapshot_xmin(seen) AND NOT txid_visible_in_snapshot(n.xid, seen)
+        ORDER BY n.id LIMIT 10001) AS r)));
 END
 $$;
 
@@ -242,12 +258,16 @@ BEGIN
 END
 $$;
 
--- Notes that every snapshot saw for long enough, and a thousand sessions that expired a day ago.
-CREATE FUNCTION transom.sweep_sessions(seen_before bigint) RETURNS bigint
+-- Notes that could be seen for long enough, by the mark of that time, and a thousand sessions that expired a day ago.
+CREATE FUNCTION transom.sweep_sessions(mark text) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  seen txid_snapshot := transom.seen_by(mark);
 BEGIN
   DELETE FROM transom.revocations AS r WHERE r.id IN (
-    SELECT l.id FROM transom.revocations AS l WHERE l.xid < seen_before LIMIT 10000 FOR UPDATE SKIP LOCKED);
+    SELECT l.id FROM transom.revocations AS l
+    WHERE l.xid < txid_snapshot_xmax(seen) AND txid_visible_in_snapshot(l.xid, seen)
+    LIMIT 10000 FOR UPDATE SKIP LOCKED);
   DELETE FROM transom.sessions AS s WHERE s.id IN (
     SELECT l.id FROM transom.sessions AS l WHERE l.expires_at < clock_timestamp() - interval '1 day'
     LIMIT 1000 FOR UPDATE SKIP LOCKED);
@@ -257,9 +277,9 @@ $$;
 
 REVOKE ALL ON TABLE transom.sessions, transom.revocations FROM PUBLIC;
 REVOKE ALL ON FUNCTION transom.note_revoked(text[]), transom.note_deleted_sessions(), transom.note_changed_sessions(),
-  transom.note_truncated_sessions(), transom.refuse_on_standby(), transom.show_session(transom.sessions),
+  transom.note_truncated_sessions(), transom.refuse_on_standby(), transom.seen_by(text), transom.show_session(transom.sessions),
   transom.show_revoked(bigint, text), transom.create_session(text, text, bigint, bigint, bigint, text),
   transom.read_session(text), transom.touch_sessions(text[]), transom.refresh_session(text),
   transom.revoke_session(text), transom.revoke_session_of(text, bigint), transom.revoke_sessions_of(text, text),
-  transom.list_sessions(text, bigint), transom.read_revocations(bigint), transom.tell_revocations(text, bigint[]),
-  transom.sweep_sessions(bigint) FROM PUBLIC;
+  transom.list_sessions(text, bigint), transom.read_revocations(text), transom.tell_revocations(text, bigint[]),
+  transom.sweep_sessions(text) FROM PUBLIC;
