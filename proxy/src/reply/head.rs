@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cache_core::{clock::Moment, entry::Entry, outcome::Tier};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 
@@ -23,10 +23,15 @@ impl Head {
     #[must_use]
     pub fn new(asked: Asked<'_>, entry: &Entry<StoredResponse>, ttl: Duration, now: Moment) -> Self {
         let reply = to_read(asked, entry, CacheStatus::Hit { tier: Tier::L1, ttl }, now);
-        let mut headers = HeaderMap::with_capacity(reply.response.headers().len() + 2);
-        for (name, value) in reply.response.headers() {
-            let own = HeaderValue::from_bytes(value.as_bytes()).expect("the bytes of a value make a value");
-            headers.append(name.clone(), own);
+        let made = reply.response.headers();
+        // In one piece, so that an answer touches few cache lines, and counts its references in one place.
+        let mut texts = BytesMut::with_capacity(made.values().map(HeaderValue::len).sum());
+        made.values().for_each(|value| texts.extend_from_slice(value.as_bytes()));
+        let mut texts = texts.freeze();
+        let mut headers = HeaderMap::with_capacity(made.len() + 2);
+        for (name, value) in made {
+            let own = HeaderValue::from_maybe_shared(texts.split_to(value.len()));
+            headers.append(name.clone(), own.expect("the bytes of a value make a value"));
         }
         // Places for what each answer fills in: to add a header to a copy of the map would be to grow it.
         headers.insert(SERVER_TIMING, HeaderValue::from_static(""));

@@ -29,8 +29,9 @@ use crate::{
     telemetry::{Hits, Metrics},
 };
 
-/// Copies in a lane at most: a power of two.
+/// Copies in a lane at most: a power of two. Each has a choice of so many places, which lie on one cache line.
 const COPIES_MAX: usize = 8_192;
+const WAYS: usize = 4;
 /// Bytes of all copies of a lane at most.
 const BYTES_MAX: u64 = 32 << 20;
 /// One byte in all lanes for so many bytes of L1.
@@ -43,7 +44,7 @@ const OVERHEAD_BYTES: usize = 1_536;
 /// stack, and costs twice as much.
 const SEEN_ONE_IN: u32 = 64;
 /// Places that are looked at for room at most, before a copy is done without.
-const LOOKS_MAX: usize = 64;
+const LOOKS_MAX: usize = 16;
 
 /// The lanes of a node.
 pub(super) struct Lanes(Box<[Apart]>);
@@ -65,13 +66,21 @@ pub(super) struct Lane {
 
 /// Copies of what it is asked for most.
 pub(super) struct Copies {
-    places: Box<[Option<Box<Kept>>]>,
+    places: Box<[Place]>,
     bytes: usize,
     bytes_max: usize,
     /// where room is looked for next
     hand: usize,
     /// hits until one is made in L1
     until_seen: u32,
+}
+
+/// Where a copy may be.
+#[derive(Default)]
+struct Place {
+    /// part of the hash of the copy's bytes, so that few are compared that differ
+    mark: u32,
+    kept: Option<Box<Kept>>,
 }
 
 /// A copy of an entry, under the bytes of the request that it answers.
@@ -133,13 +142,14 @@ impl Lane {
 
 impl Copies {
     fn new(bytes_max: usize) -> Self {
-        let places = (0..COPIES_MAX).map(|_| None).collect();
+        let places = (0..COPIES_MAX).map(|_| Place::default()).collect();
         Self { places, bytes: 0, bytes_max, hand: 0, until_seen: SEEN_ONE_IN }
     }
 
     /// The copy for these bytes, if there is one and L1 need not see this hit.
     pub(super) fn find(&mut self, raw: &[u8]) -> Option<&mut Kept> {
-        let kept = self.places[place(raw)].as_deref_mut().filter(|kept| *kept.raw == *raw)?;
+        let place = self.place_of(raw)?;
+        let kept = self.places[place].kept.as_deref_mut()?;
         self.until_seen -= 1;
         if self.until_seen == 0 {
             self.until_seen = SEEN_ONE_IN;
@@ -149,7 +159,7 @@ impl Copies {
         Some(kept)
     }
 
-    /// Keeps a copy, unless its place belongs to one that is asked for more.
+    /// Keeps a copy, unless its places belong to those that are asked for more.
     pub(super) fn keep(
         &mut self,
         raw: &[u8],
@@ -161,26 +171,21 @@ impl Copies {
         if bytes > self.bytes_max / FEWEST {
             return;
         }
-        let place = place(raw);
-        if let Some(kept) = &mut self.places[place] {
-            let same = *kept.raw == *raw;
-            if same
-                && kept.revision == revision
-                && Arc::ptr_eq(&kept.entry, entry)
-                && Arc::ptr_eq(&kept.question, question)
-            {
-                return;
-            }
-            if !same && std::mem::take(&mut kept.asked) {
-                return;
-            }
+        let there = self.place_of(raw);
+        if let Some(kept) = there.and_then(|place| self.places[place].kept.as_deref())
+            && kept.revision == revision
+            && Arc::ptr_eq(&kept.entry, entry)
+            && Arc::ptr_eq(&kept.question, question)
+        {
+            return;
         }
+        let Some(place) = there.or_else(|| self.place_for(raw)) else { return };
         self.drop_at(place);
         if !self.make_room(bytes) {
             return;
         }
         self.bytes += bytes;
-        self.places[place] = Some(Box::new(Kept {
+        let kept = Kept {
             raw: raw.into(),
             question: question.clone(),
             entry: entry.clone(),
@@ -189,12 +194,38 @@ impl Copies {
             whole: None,
             unchanged: None,
             asked: false,
-        }));
+        };
+        self.places[place] = Place { mark: set(raw).1, kept: Some(Box::new(kept)) };
+    }
+
+    /// Where the copy for these bytes is.
+    fn place_of(&self, raw: &[u8]) -> Option<usize> {
+        let (first, mark) = set(raw);
+        let is_it = |kept: &Kept| *kept.raw == *raw;
+        (first..first + WAYS).find(|place| {
+            let place = &self.places[*place];
+            place.mark == mark && place.kept.as_deref().is_some_and(is_it)
+        })
+    }
+
+    /// A place for a copy for these bytes: one that is free, or whose copy nobody asked for since somebody wanted its place.
+    fn place_for(&mut self, raw: &[u8]) -> Option<usize> {
+        let (first, _) = set(raw);
+        let places = first..first + WAYS;
+        let free = places.clone().find(|place| self.places[*place].kept.is_none());
+        free.or_else(|| places.into_iter().find(|place| self.is_idle(*place)))
+    }
+
+    /// Whether nobody asked for the copy at this place since that was last asked of it.
+    fn is_idle(&mut self, place: usize) -> bool {
+        self.places[place].kept.as_mut().is_some_and(|kept| !std::mem::take(&mut kept.asked))
     }
 
     /// Drops the copy for these bytes.
     pub(super) fn forget(&mut self, raw: &[u8]) {
-        self.drop_at(place(raw));
+        if let Some(place) = self.place_of(raw) {
+            self.drop_at(place);
+        }
     }
 
     /// Drops copies that nobody asked for since the hand passed them last, until there is room (CLOCK, Corbató 1968).
@@ -207,9 +238,7 @@ impl Copies {
             looks -= 1;
             let place = self.hand;
             self.hand = (place + 1) % COPIES_MAX;
-            if let Some(kept) = &mut self.places[place]
-                && !std::mem::take(&mut kept.asked)
-            {
+            if self.is_idle(place) {
                 self.drop_at(place);
             }
         }
@@ -218,12 +247,12 @@ impl Copies {
 
     #[cold]
     fn clear(&mut self) {
-        self.places.fill_with(|| None);
+        self.places.fill_with(Place::default);
         self.bytes = 0;
     }
 
     fn drop_at(&mut self, place: usize) {
-        if let Some(kept) = self.places[place].take() {
+        if let Some(kept) = self.places[place].kept.take() {
             self.bytes -= size(&kept.raw, &kept.entry);
         }
     }
@@ -254,8 +283,10 @@ fn size(raw: &[u8], entry: &Entry<StoredResponse>) -> usize {
     raw.len() + 2 * entry.value.weight() + OVERHEAD_BYTES
 }
 
-fn place(raw: &[u8]) -> usize {
+/// The first of the places that a copy for these bytes may have, and the mark that it has there.
+fn set(raw: &[u8]) -> (usize, u32) {
+    let hash = xxh3_64(raw);
     #[expect(clippy::cast_possible_truncation, reason = "any bits of a hash are as good as others")]
-    let hash = xxh3_64(raw) as usize;
-    hash % COPIES_MAX
+    let (set, mark) = (hash as usize % (COPIES_MAX / WAYS), (hash >> 32) as u32);
+    (set * WAYS, mark)
 }
