@@ -1,14 +1,17 @@
-//! What an entry in L1 costs beside its key and its body, and whether hits stay as cheap with many of them. In this process.
+//! What an entry in L1 costs beside its key and its body, and whether hits stay as cheap with many of them; beside a bare moka
+//! that holds the same keys and bodies. In this process.
 
 use std::fs;
 use std::hint::black_box;
 use std::time::Instant;
 
+use bytes::Bytes;
 use cache_core::cache::{Lookup, TwoTier};
 use cache_core::freshness::Directives;
 use cache_core::key::CacheKey;
 use cache_core::tag::{Tag, Tags};
 use http::{HeaderValue, StatusCode, header};
+use moka::sync::Cache;
 use transom::reply::StoredResponse;
 use transom_tests::bench::{self, LIFETIMES};
 
@@ -20,9 +23,10 @@ const PAGE: u64 = 4_096;
 
 pub(super) fn measure() {
     println!("\n### `memory`: entries of {BODY} bytes in L1\n");
-    println!("| entries | resident bytes per entry | of which key | body | overhead | weight in L1 | lookup ns |");
-    println!("|--:|--:|--:|--:|--:|--:|--:|");
+    println!("| entries | in | resident bytes per entry | of which key | body | overhead | weight | lookup ns |");
+    println!("|--:|---|--:|--:|--:|--:|--:|--:|");
     for count in COUNTS {
+        bare(count);
         let before = resident();
         let cache = filled(count);
         let (entries, weight) = cache.l1_size();
@@ -30,8 +34,31 @@ pub(super) fn measure() {
         let each = (resident() - before) / count;
         let key = key(count / 2).canonical().len() as u64;
         let overhead = each.saturating_sub(key + BODY as u64);
-        println!("| {count} | {each} | {key} | {BODY} | {overhead} | {} | {} |", weight / count, lookup(&cache, count));
+        println!(
+            "| {count} | L1 | {each} | {key} | {BODY} | {overhead} | {} | {} |",
+            weight / count,
+            lookup(&cache, count)
+        );
     }
+}
+
+/// The same keys and bodies in a moka by itself.
+fn bare(count: u64) {
+    let before = resident();
+    let cache = Cache::builder()
+        .max_capacity(16 << 30)
+        .weigher(|key: &CacheKey, body: &Bytes| u32::try_from(key.canonical().len() + body.len()).expect("small"))
+        .build();
+    for row in 0..count {
+        cache.insert(key(row), Bytes::copy_from_slice(&[b'x'; BODY]));
+    }
+    cache.run_pending_tasks();
+    let each = (resident() - before) / count;
+    let length = key(count / 2).canonical().len() as u64;
+    let overhead = each.saturating_sub(length + BODY as u64);
+    let weight = cache.weighted_size() / count;
+    let nanos = timed(count, |key| assert!(black_box(cache.get(key)).is_some()));
+    println!("| {count} | moka | {each} | {length} | {BODY} | {overhead} | {weight} | {nanos} |");
 }
 
 fn resident() -> u64 {
@@ -61,15 +88,21 @@ fn filled(count: u64) -> TwoTier<StoredResponse> {
     cache
 }
 
-/// Nanoseconds of a lookup with its judgement, in an order that no cache of the processor foresees.
+/// Nanoseconds of a lookup with its judgement.
 fn lookup(cache: &TwoTier<StoredResponse>, count: u64) -> u64 {
+    let now = cache.clock().now();
+    timed(count, |key| {
+        assert!(matches!(black_box(cache.lookup_l1(key, &Directives::default(), now)), Lookup::Found(_)));
+    })
+}
+
+/// Nanoseconds of a lookup of one of these keys, in an order that no cache of the processor foresees.
+fn timed(count: u64, look: impl Fn(&CacheKey)) -> u64 {
     let keys: Vec<CacheKey> =
         (0..count).step_by(usize::try_from(count.div_ceil(10_000)).expect("small")).map(key).collect();
-    let now = cache.clock().now();
     let began = Instant::now();
     for turn in 0..LOOKUPS {
-        let key = &keys[usize::try_from(turn * 7_919).expect("small") % keys.len()];
-        assert!(matches!(black_box(cache.lookup_l1(key, &Directives::default(), now)), Lookup::Found(_)));
+        look(&keys[usize::try_from(turn * 7_919).expect("small") % keys.len()]);
     }
     u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX) / LOOKUPS
 }

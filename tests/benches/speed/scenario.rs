@@ -78,7 +78,13 @@ pub(super) const ALL: [Scenario; 8] = [
         peers: CACHES,
         ..PLAIN
     },
-    Scenario { name: "not-modified", about: "a 304 for one hot key", asking: Asking::IfNoneMatch, ..PLAIN },
+    Scenario {
+        name: "not-modified",
+        about: "a 304 for one hot key",
+        asking: Asking::IfNoneMatch,
+        peers: CEILING,
+        ..PLAIN
+    },
     Scenario {
         name: "jwt",
         about: "one hot key, a JWT on every request",
