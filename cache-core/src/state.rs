@@ -6,6 +6,7 @@
 
 pub mod lock;
 pub mod session;
+pub mod permission;
 pub mod presence;
 pub mod events;
 pub mod rate;

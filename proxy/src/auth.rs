@@ -50,6 +50,13 @@ pub struct Auth {
 }
 
 impl Principal {
+    /// The node itself, as a role; `None`: that of the connection.
+    #[must_use]
+    pub fn of_node(role: Option<&str>) -> Self {
+        let claims = Claims::default().with_role(role);
+        Self { role: role.map(Arc::from), claims, expires: NEVER, caller: Caller::Authenticated }
+    }
+
     /// Whether it may be used now.
     #[must_use]
     pub fn is_valid(&self, now: WallMillis) -> bool {

@@ -16,6 +16,7 @@ mod markdown;
 mod view;
 mod problem;
 mod rates;
+mod standing;
 mod written;
 mod settings;
 mod kind;
@@ -42,6 +43,7 @@ pub use self::openapi::{Described, DescribedServer, OpenApi, Security};
 pub use self::problem::{ConfigError, ConfigErrors};
 pub use self::rates::{Network, RateRule, RateScope, Rates};
 pub use self::settings::{Alias, Group, Preset, SETTINGS, Setting, setting};
+pub use self::standing::{Permissions, StandingQuery};
 pub use self::tables::TablePolicy;
 pub use self::tokens::{TokenKey, Tokens, VerifyingKey};
 pub use self::view::{Shown, View};
@@ -243,6 +245,8 @@ pub struct State {
     pub event_streams_max: usize,
     /// how long different keys and users are counted together; zero: not at all
     pub distinct_window: Duration,
+    /// what may be asked of whom
+    pub permissions: Permissions,
     /// sessions
     pub sessions: Sessions,
 }

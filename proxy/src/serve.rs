@@ -8,6 +8,7 @@
 //! ```
 
 mod absent;
+mod ask;
 mod audit;
 mod directives;
 mod fill;
@@ -29,15 +30,17 @@ use cache_core::{
     cache::{Found, Lookup, Missing, TwoTier},
     coherence::{Reached, Token},
     collapse::Collapse,
-    entry::Entry,
+    entry::{Entry, Lifetimes},
     freshness::{Directives, Right},
     key::CacheKey,
     outcome::{LeaseResult, StaleReason, Tier, TierResult},
+    tag::Tag,
 };
 use http::{Uri, request::Parts, uri::PathAndQuery};
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
+pub(crate) use self::ask::{Asking, try_out};
 use self::{
     absent::Absences,
     audit::Auditor,
@@ -123,6 +126,16 @@ impl Serve {
     #[must_use]
     pub fn settings(&self) -> &View {
         &self.config.view
+    }
+
+    /// The schema as it is known now.
+    pub(crate) fn known_schema(&self) -> Arc<SchemaCache> {
+        self.schema.load_full()
+    }
+
+    /// The settings of this node.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
     }
 
     /// Answers a read.
@@ -215,7 +228,18 @@ impl Serve {
     }
 
     fn found(self: &Arc<Self>, parts: &Parts, question: &Arc<Question>, found: &Found<StoredResponse>) -> Reply {
-        let status = match found.right {
+        let status = self.status_of(parts, question, found);
+        reply::to_read(asked(parts, question), &found.entry, status, self.cache.clock().now())
+    }
+
+    /// How an entry comes to answer; what has to be done about that is done.
+    fn status_of(
+        self: &Arc<Self>,
+        parts: &Parts,
+        question: &Arc<Question>,
+        found: &Found<StoredResponse>,
+    ) -> CacheStatus {
+        match found.right {
             Right::Fresh { ttl } => {
                 self.sample(&parts.method, &parts.uri, question, &found.entry);
                 CacheStatus::Hit { tier: found.tier, ttl }
@@ -227,24 +251,32 @@ impl Serve {
                 }
                 CacheStatus::Stale { reason, expired_for }
             }
-        };
-        reply::to_read(asked(parts, question), &found.entry, status, self.cache.clock().now())
+        }
     }
 
     fn filled(self: &Arc<Self>, parts: &Parts, question: &Arc<Question>, why: Forward, filled: &Filled) -> Reply {
+        let status = self.status_of_fill(parts, question, why, filled);
+        reply::to_read(asked(parts, question), &filled.entry, status, self.cache.clock().now())
+    }
+
+    fn status_of_fill(
+        self: &Arc<Self>,
+        parts: &Parts,
+        question: &Arc<Question>,
+        why: Forward,
+        filled: &Filled,
+    ) -> CacheStatus {
         let Filled { entry, whence, collapsed } = filled;
-        let now = self.cache.clock().now();
-        let ttl = entry.lifetimes.fresh_for.saturating_sub(entry.age(now));
-        let status = match *whence {
+        let ttl = entry.lifetimes.fresh_for.saturating_sub(entry.age(self.cache.clock().now()));
+        match *whence {
             Whence::Origin { stored, l2 } => {
                 CacheStatus::Forwarded { why: because(why, l2), stored, ttl, collapsed: *collapsed }
             }
             Whence::Tier { lease: Some(LeaseResult::WaitedHit), .. } => CacheStatus::ByPeer { why, ttl },
             Whence::Tier { tier, right, .. } => {
-                return self.found(parts, question, &Found { entry: entry.clone(), tier, right });
+                self.status_of(parts, question, &Found { entry: entry.clone(), tier, right })
             }
-        };
-        reply::to_read(asked(parts, question), entry, status, now)
+        }
     }
 
     /// A stored answer in place of the one that Postgres fails to give (RFC 5861, section 4).
@@ -288,18 +320,27 @@ impl Serve {
         let principal = self.auth.principal(&parts.headers, self.cache.clock().wall())?;
         let schema = self.schema.load();
         match rest::plan(&self.inbound(parts, &Bytes::new()), &schema, &self.rest)? {
-            Plan::Read(plan) => Ok(self.question_of(parts, plan, principal, &schema)),
+            Plan::Read(plan) => Ok(self.question_of(parts, plan, principal, &schema, &Manner::default())),
             Plan::Write(_) => Err(Error::NoSuchPath),
         }
     }
 
-    fn question_of(&self, parts: &Parts, plan: ReadPlan, principal: Principal, schema: &SchemaCache) -> Question {
+    fn question_of(
+        &self,
+        parts: &Parts,
+        plan: ReadPlan,
+        principal: Principal,
+        schema: &SchemaCache,
+        manner: &Manner<'_>,
+    ) -> Question {
         let url = key::url(self.resource(parts), parts.uri.query());
         let context = question::Context {
             relation: schema
                 .relation(&plan.target.schema, &plan.target.name)
                 .filter(|relation| self.has_absences(relation)),
-            namespace: &self.config.namespace,
+            namespace: manner.namespace.unwrap_or(&self.config.namespace),
+            about: manner.about,
+            lifetimes: manner.lifetimes,
             fingerprint: schema.fingerprint(),
             policies: &self.config.cache,
             database: &self.config.database,
@@ -354,6 +395,14 @@ impl Serve {
         self.feed.stop().await;
         self.cache.close().await;
     }
+}
+
+/// What is different in a question that is not a client's.
+#[derive(Default)]
+struct Manner<'m> {
+    namespace: Option<&'m str>,
+    about: &'m [Tag],
+    lifetimes: Option<Lifetimes>,
 }
 
 fn rest_settings(config: &Config) -> rest::Settings {

@@ -8,6 +8,7 @@ mod socket;
 mod handshake;
 mod locks;
 mod sessions;
+pub(crate) mod permissions;
 mod rate_limits;
 mod structures;
 mod existence;
@@ -23,13 +24,22 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cache_core::{
     clock::WallMillis,
-    state::{Keyspace, Name, rate::RateLimits},
+    state::{
+        Keyspace, Name,
+        permission::{Subject, SubjectKind},
+        rate::RateLimits,
+    },
 };
 use http::{Method, request::Parts};
 use percent_encoding::percent_decode_str;
 
 use self::{
-    access::Access, channels::ChannelDesk, locks::LockDesk, rate_limits::RateDesk, sessions::SessionDesk,
+    access::Access,
+    channels::ChannelDesk,
+    locks::LockDesk,
+    permissions::{PermissionDesk, Whom},
+    rate_limits::RateDesk,
+    sessions::SessionDesk,
     structures::Structures,
 };
 use crate::{
@@ -54,11 +64,12 @@ pub(crate) struct State {
     channels: ChannelDesk,
     structures: Structures,
     sessions: SessionDesk,
+    permissions: PermissionDesk,
 }
 
 impl State {
     /// Shared state of this namespace, over the parts of a node. Without Redis only what Postgres keeps is there.
-    pub(crate) fn new(config: &Config, serve: &Serve, keys: Option<Keyspace>, limits: Arc<RateLimits>) -> Self {
+    pub(crate) fn new(config: &Config, serve: &Arc<Serve>, keys: Option<Keyspace>, limits: Arc<RateLimits>) -> Self {
         let metrics = serve.metrics.clone();
         // Whoever waits for a lock gets an answer before the request's own deadline.
         let patience_max = config.limits.request_deadline * 9 / 10;
@@ -70,6 +81,7 @@ impl State {
             structures: Structures::new(keys.as_ref(), &metrics),
             channels: ChannelDesk::new(keys, &config.state, metrics),
             sessions: SessionDesk::new(config, serve),
+            permissions: PermissionDesk::new(&config.state.permissions, serve.clone()),
         }
     }
 
@@ -133,6 +145,7 @@ impl State {
                 expect(parts, &[Method::GET, Method::HEAD, Method::DELETE])?;
                 return self.sessions.list(&name_of(user)?).await;
             }
+            ["permissions" | "projects" | "api-keys", ..] => return self.permit(segments, parts, body).await,
             ["events", channel] if parts.method == Method::POST => {
                 self.channels.publish(&name_of(channel)?, body).await
             }
@@ -164,6 +177,45 @@ impl State {
             _ => Err(StateRefusal::NoSuchOperation.into()),
         };
         answer.map(|answer| reply::to_state(answer.to_string()))
+    }
+}
+
+impl State {
+    /// What users, API keys and projects may.
+    async fn permit(&self, segments: &[&str], parts: &Parts, body: &Bytes) -> Result<Reply, Error> {
+        let desk = &self.permissions;
+        match *segments {
+            ["api-keys", "lookup"] => {
+                expect(parts, &[Method::POST])?;
+                desk.look_up_key(parts, body).await
+            }
+            ["api-keys", hash] => {
+                expect(parts, &[Method::DELETE])?;
+                desk.forget(Whom::One(&Subject::api_key(&permissions::hash_of(hash)?))).await
+            }
+            [kind, name] => {
+                expect(parts, &[Method::GET, Method::HEAD, Method::DELETE])?;
+                let name = name_of(name)?;
+                let subject = match kind {
+                    "projects" => Subject::project(name.as_str()),
+                    _ => Subject::user(name.as_str()),
+                };
+                match parts.method {
+                    Method::DELETE => desk.forget(Whom::One(&subject)).await,
+                    _ => desk.look(&subject, parts).await,
+                }
+            }
+            [kind] => {
+                expect(parts, &[Method::DELETE])?;
+                desk.forget(Whom::All(match kind {
+                    "permissions" => SubjectKind::User,
+                    "projects" => SubjectKind::Project,
+                    _ => SubjectKind::ApiKey,
+                }))
+                .await
+            }
+            _ => Err(StateRefusal::NoSuchOperation.into()),
+        }
     }
 }
 

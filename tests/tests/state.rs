@@ -7,6 +7,7 @@ mod documented;
 mod lock_faults;
 mod locks;
 mod migrations;
+mod permissions;
 mod rates;
 mod sockets;
 mod structures;

@@ -17,12 +17,13 @@ use super::openapi::{Described, DescribedServer, OpenApi, Security};
 use super::problem::{ConfigError, ConfigErrors};
 use super::rates::{Network, RateRule, Rates};
 use super::settings::{Preset, SETTINGS, Setting, setting};
+use super::standing::StandingQuery;
 use super::tables::{self, TablePolicy};
 use super::tokens::{self, Encoding, TokenKey, Tokens};
 use super::written::{Source, Written};
 use super::{
-    Audit, Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Redis, Secret, Sessions, State,
-    Stored, view,
+    Audit, Cache, Coherence, Collapse, Config, Database, Feed, Limits, Listeners, Logs, Permissions, Redis, Secret,
+    Sessions, State, Stored, view,
 };
 use crate::telemetry::logs::Format;
 
@@ -133,6 +134,14 @@ fn assemble(
             presence_ttl: v.duration("presence_ttl"),
             event_streams_max: v.size("event_streams_max"),
             distinct_window: v.duration("distinct_window"),
+            permissions: Permissions {
+                users: v.standing("permissions_query"),
+                api_keys: v.standing("api_key_query"),
+                projects: v.standing("project_query"),
+                role: v.optional_text("permissions_role"),
+                schema: v.optional_text("permissions_schema"),
+                kept_for: v.duration("permissions_ttl"),
+            },
             sessions: Sessions {
                 idle: v.duration("session_idle"),
                 lifetime: v.duration("session_lifetime"),
@@ -210,6 +219,12 @@ fn cross_check(config: &Config, written: &Written, errors: &mut Vec<ConfigError>
     if config.database.schemas.iter().any(|schema| schema == "transom") {
         let problem = "the schema transom holds what nodes keep for themselves: sessions, locks, the feed".to_owned();
         refuse("db_schemas", problem, "serve other schemas");
+    }
+    if let Some(schema) = &config.state.permissions.schema
+        && !config.database.schemas.contains(schema)
+    {
+        let problem = format!("\"{schema}\" is not one of `db_schemas`");
+        refuse("permissions_schema", problem, "write one of them, or add it there and grant it to nobody else");
     }
     if config.cache.entry_bytes_max > config.cache.l1_bytes_max {
         let problem = "one entry could be larger than the whole of L1".to_owned();
@@ -319,6 +334,13 @@ impl Values {
             None => Vec::new(),
             Some(Value::Networks(networks)) => networks.clone(),
             _ => unreachable!("`{name}` holds networks in the table"),
+        }
+    }
+
+    fn standing(&self, name: &str) -> Option<StandingQuery> {
+        match self.0.get(name)? {
+            Value::StandingQuery(query) => Some(query.clone()),
+            _ => unreachable!("`{name}` holds a read in the table"),
         }
     }
 

@@ -7,6 +7,7 @@ use super::{
     claim_path::ClaimPath,
     openapi::DescribedServer,
     rates::{self, Network, RateRule},
+    standing::StandingQuery,
     units,
 };
 
@@ -39,6 +40,8 @@ pub enum Kind {
     ClaimPath,
     /// how often who may ask: rules separated by commas
     RateRules,
+    /// a read with this place for whom it is about
+    StandingQuery(&'static str),
     /// networks, separated by commas
     Networks,
     /// where clients reach the API
@@ -71,6 +74,7 @@ pub(super) enum Value {
     List(Vec<String>),
     ClaimPath(ClaimPath),
     RateRules(Vec<RateRule>),
+    StandingQuery(StandingQuery),
     Networks(Vec<Network>),
     Postgres(Box<tokio_postgres::Config>),
     Number(u64),
@@ -97,6 +101,7 @@ impl Kind {
             Self::ClaimPath => "JSPATH",
             Self::Text => "TEXT",
             Self::RateRules => "RULES",
+            Self::StandingQuery(_) => "READ",
             Self::Networks => "NETWORKS",
             Self::PostgresUrl | Self::RedisUrl | Self::ServerUrl => "URL",
             Self::Identifiers => "NAMES",
@@ -134,6 +139,7 @@ impl Kind {
                 Value::Text(Some(text).filter(|t| !t.is_empty())?.to_owned())
             }
             Self::RateRules => Value::RateRules(rates::rules(text)?),
+            Self::StandingQuery(place) => Value::StandingQuery(StandingQuery::read(text, place)?),
             Self::Networks => Value::Networks(rates::networks(text)?),
             Self::ServiceKey => Value::Text(Some(text).filter(|t| is_service_key(t))?.to_owned()),
             Self::ServerUrl => Value::Text(DescribedServer::read(text).map(|_| text.to_owned())?),
@@ -196,6 +202,10 @@ impl Kind {
                 "write for example ip=300/1m, user@pro:/rest/v1/rpc=100/1s: ip, user, key or all, perhaps a tier and a \
                  path, and how many in which time"
                     .to_owned(),
+            ),
+            Self::StandingQuery(place) => (
+                "a read about one",
+                format!("write for example /table?column=eq.{place}&select=name or /rpc/function?argument={place}"),
             ),
             Self::Networks => ("a list of networks", "write for example 10.0.0.0/8, fd00::/8".to_owned()),
             Self::ServiceKey => ("a key", "write at least 32 visible ASCII characters".to_owned()),

@@ -74,6 +74,23 @@ pub enum StateRefusal {
     /// there is no session with this token, or not any more
     #[error("there is no session with this token: it expired, was revoked, or never was")]
     SessionUnknown,
+    /// there is no such API key
+    #[error("there is no API key with this hash")]
+    KeyUnknown,
+    /// nobody said how that is asked
+    #[error("the setting {setting} is not set")]
+    Unset {
+        /// where it would be said
+        setting: &'static str,
+    },
+    /// what an operator wrote cannot be asked of the database
+    #[error("the read in {setting} failed: {reason}")]
+    Unanswerable {
+        /// where it is written
+        setting: &'static str,
+        /// what the planner or Postgres says
+        reason: String,
+    },
     /// what is asked for lives in Redis, and there is none
     #[error("no redis_url is set")]
     NoRedis,
@@ -114,6 +131,9 @@ impl StateRefusal {
             Self::WebSocketVersion | Self::NotThere { .. } | Self::Differs { .. } => "refused",
             Self::NoRedis | Self::RedisAway { .. } => "redis-unreachable",
             Self::SessionUnknown => "session-unknown",
+            Self::KeyUnknown => "key-unknown",
+            Self::Unset { .. } => "not-set",
+            Self::Unanswerable { .. } => "unanswerable",
             Self::NotInstalled { .. } => "not-installed",
         }
     }
@@ -184,6 +204,19 @@ impl StateRefusal {
             Self::SessionUnknown => {
                 let hint = "have the user log in again";
                 own(StatusCode::UNAUTHORIZED, "TRANSOM32", "The session is not valid", details, Some(hint))
+            }
+            Self::KeyUnknown => {
+                let hint = "make it first; what was answered before is not remembered for longer than it is true";
+                own(StatusCode::NOT_FOUND, "TRANSOM33", "There is no such API key", details, Some(hint))
+            }
+            Self::Unset { .. } => {
+                let hint = "write there how it is read from the database";
+                own(StatusCode::NOT_FOUND, "TRANSOM34", "That is not asked here", details, Some(hint))
+            }
+            Self::Unanswerable { .. } => {
+                let hint = "run `transom check`";
+                let status = StatusCode::INTERNAL_SERVER_ERROR;
+                own(status, "TRANSOM35", "A read of the operator's failed", details, Some(hint))
             }
             Self::NoRedis => {
                 let hint = "set redis_url, or name another backend";

@@ -30,17 +30,20 @@ use crate::{
 };
 
 /// Copies in a lane at most: a power of two.
-const COPIES_MAX: usize = 4_096;
+const COPIES_MAX: usize = 8_192;
 /// Bytes of all copies of a lane at most.
-const BYTES_MAX: u64 = 8 << 20;
+const BYTES_MAX: u64 = 32 << 20;
 /// One byte in all lanes for so many bytes of L1.
-const SHARE: u64 = 16;
+const SHARE: u64 = 8;
 /// A copy is worth its place only if the lane has room for so many of its size.
 const FEWEST: usize = 64;
 /// Bytes of a copy beside its texts and its body, rounded up: two heads, above all.
 const OVERHEAD_BYTES: usize = 1_536;
-/// Of so many hits, one is made in L1, which keeps what is in demand and has to see what that is.
-const SEEN_ONE_IN: u32 = 16;
+/// Of so many hits, one is made in L1, which keeps what is in demand and has to see what that is. Such a hit passes the whole
+/// stack, and costs twice as much.
+const SEEN_ONE_IN: u32 = 64;
+/// Places that are looked at for room at most, before a copy is done without.
+const LOOKS_MAX: usize = 64;
 
 /// The lanes of a node.
 pub(super) struct Lanes(Box<[Apart]>);
@@ -65,6 +68,8 @@ pub(super) struct Copies {
     places: Box<[Option<Box<Kept>>]>,
     bytes: usize,
     bytes_max: usize,
+    /// where room is looked for next
+    hand: usize,
     /// hits until one is made in L1
     until_seen: u32,
 }
@@ -129,7 +134,7 @@ impl Lane {
 impl Copies {
     fn new(bytes_max: usize) -> Self {
         let places = (0..COPIES_MAX).map(|_| None).collect();
-        Self { places, bytes: 0, bytes_max, until_seen: SEEN_ONE_IN }
+        Self { places, bytes: 0, bytes_max, hand: 0, until_seen: SEEN_ONE_IN }
     }
 
     /// The copy for these bytes, if there is one and L1 need not see this hit.
@@ -171,8 +176,8 @@ impl Copies {
             }
         }
         self.drop_at(place);
-        if self.bytes + bytes > self.bytes_max {
-            self.clear();
+        if !self.make_room(bytes) {
+            return;
         }
         self.bytes += bytes;
         self.places[place] = Some(Box::new(Kept {
@@ -190,6 +195,25 @@ impl Copies {
     /// Drops the copy for these bytes.
     pub(super) fn forget(&mut self, raw: &[u8]) {
         self.drop_at(place(raw));
+    }
+
+    /// Drops copies that nobody asked for since the hand passed them last, until there is room (CLOCK, Corbató 1968).
+    fn make_room(&mut self, bytes: usize) -> bool {
+        let mut looks = LOOKS_MAX;
+        while self.bytes + bytes > self.bytes_max {
+            if looks == 0 {
+                return false;
+            }
+            looks -= 1;
+            let place = self.hand;
+            self.hand = (place + 1) % COPIES_MAX;
+            if let Some(kept) = &mut self.places[place]
+                && !std::mem::take(&mut kept.asked)
+            {
+                self.drop_at(place);
+            }
+        }
+        true
     }
 
     #[cold]

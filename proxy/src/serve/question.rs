@@ -58,6 +58,10 @@ pub(super) struct Context<'c> {
     pub(super) repertoire: &'c Repertoire,
     /// what is asked, as the schema cache knows it
     pub(super) relation: Option<&'c Relation>,
+    /// what its answer carries beside the tags of what it is read from
+    pub(super) about: &'c [Tag],
+    /// how long its answer is kept, if the policies of the tables do not say that
+    pub(super) lifetimes: Option<Lifetimes>,
 }
 
 /// Why an answer from a table that the change feed does not cover is not stored.
@@ -81,7 +85,9 @@ impl Question {
         } else {
             (Footprint::default(), Box::default())
         };
-        let tags_of = |footprint| -> Tags { key::tags_of_read(url, &plan.reads.tables, footprint).collect() };
+        let about = || context.about.iter().copied();
+        let tags_of =
+            |footprint| -> Tags { key::tags_of_read(url, &plan.reads.tables, footprint).chain(about()).collect() };
         let claims = principal.excerpt(&plan.reads.claims);
         let session = Session::new(
             principal.role.clone(),
@@ -111,11 +117,11 @@ impl Question {
             bypass,
             coverage: context.coverage.generation(),
             fingerprint: context.fingerprint,
-            lifetimes: Lifetimes {
+            lifetimes: context.lifetimes.unwrap_or(Lifetimes {
                 fresh_for: policy.ttl,
                 stale_while_revalidate_for: policy.stale_while_revalidate,
                 stale_if_error_for: policy.stale_if_error,
-            },
+            }),
             jitter_percent: context.policies.ttl_jitter_percent,
             plan,
             principal,

@@ -12,7 +12,7 @@ use cache_core::{
 };
 use http::{HeaderValue, request::Parts};
 
-use super::{Question, Serve};
+use super::{Manner, Question, Serve};
 use crate::{
     error::Error,
     key,
@@ -32,7 +32,9 @@ impl Serve {
         let mut plan = match rest::plan(&self.inbound(parts, &body), &schema, &self.rest)? {
             Plan::Write(plan) => plan,
             Plan::Read(plan) => {
-                return self.posted_read(parts, self.question_of(parts, plan, principal, &schema)).await;
+                return self
+                    .posted_read(parts, self.question_of(parts, plan, principal, &schema, &Manner::default()))
+                    .await;
             }
         };
         let database = &self.config.database;

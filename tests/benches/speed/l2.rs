@@ -31,7 +31,7 @@ pub(super) async fn measure(world: &World) {
     for _ in 0..ROUNDS {
         redis.push(redis_benchmark(world.redis.port()).await);
         let used = Usage::of(pid);
-        let lap = load.run(node.port(), LAP_SECONDS).await;
+        let lap = load.run("Transom", node.port(), LAP_SECONDS).await;
         laps.push((lap, Usage::of(pid).since(used)));
     }
     let after = outcomes(&node).await;

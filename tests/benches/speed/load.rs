@@ -53,7 +53,7 @@ impl Load {
     ///
     /// # Panics
     /// If there is no answer, or any is an error: a benchmark of failures would measure nothing.
-    pub(super) async fn run(&self, port: u16, seconds: u64) -> Lap {
+    pub(super) async fn run(&self, server: &str, port: u16, seconds: u64) -> Lap {
         let mut command = Command::new("taskset");
         command.args(["--cpu-list", LOAD]);
         match self.protocol {
@@ -66,7 +66,7 @@ impl Load {
             Protocol::Http1 => read_wrk(&said),
             Protocol::Http2 => read_h2load(&said, seconds),
         };
-        lap.unwrap_or_else(|| panic!("the load failed: {said}{}", errors(&output)))
+        lap.unwrap_or_else(|| panic!("the load on {server} failed: {said}{}", errors(&output)))
     }
 
     fn wrk(&self, command: &mut Command, port: u16, seconds: u64) {

@@ -25,7 +25,7 @@ pub(super) struct Server {
 impl Server {
     /// Starts it and waits until it accepts connections.
     pub(super) async fn start(name: &'static str, port: u16, command: Command, folder: Folder) -> Self {
-        let mut process = Process::start("server", command, &folder, Signal::Kill);
+        let mut process = Process::start("server", command, &folder, Signal::Term);
         eventually(name, LISTENS_WITHIN, || {
             process.expect_running();
             tokio::net::TcpStream::connect(("127.0.0.1", port))

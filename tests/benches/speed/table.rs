@@ -62,7 +62,7 @@ async fn run(scenario: &Scenario, world: &mut World) {
             let idle = connect(contender.port, scenario.idle).await;
             let used = usage(&contender.pids);
             // The first round warms up.
-            let lap = load.run(contender.port, if round == 0 { 1 } else { LAP_SECONDS }).await;
+            let lap = load.run(contender.name, contender.port, if round == 0 { 1 } else { LAP_SECONDS }).await;
             let used = usage(&contender.pids).since(used);
             if round > 0 {
                 contender.laps.push((lap, used));

@@ -197,7 +197,7 @@ async fn a_token_is_nowhere_in_clear() {
 }
 
 /// Every key, with what it holds if that is a text.
-async fn stored(redis: &Redis) -> String {
+pub(super) async fn stored(redis: &Redis) -> String {
     let Reply::Array(keys) = redis.command(&["KEYS", "*"]).await.expect("it answers") else {
         panic!("KEYS answers with an array")
     };

@@ -8,7 +8,9 @@ use super::feed;
 use super::finding::Finding;
 use crate::config::{Config, Database};
 use crate::origin;
+use crate::rest;
 use crate::state::migrations;
+use crate::state::permissions::{Doubt, doubts};
 
 /// Longest wait for the connection and for each answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
@@ -35,6 +37,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         findings.push(schema_of(&client, database, schema).await);
     }
     findings.extend(feed::check(&client, config).await);
+    findings.extend(standing(&client, config).await);
     findings.push(match within(migrations::version(&client)).await {
         Ok(version) => shared_state(version),
         Err(why) => {
@@ -42,6 +45,36 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
         }
     });
     findings
+}
+
+/// The reads that nodes ask by themselves.
+async fn standing(client: &Client, config: &Config) -> Vec<Finding> {
+    let permissions = &config.state.permissions;
+    let set = [&permissions.users, &permissions.api_keys, &permissions.projects].into_iter().flatten().count();
+    if set == 0 {
+        return Vec::new();
+    }
+    let schema = match within(rest::load_schema(client, &config.database.schemas)).await {
+        Ok(schema) => schema,
+        Err(why) => return vec![Finding::fail("permissions", why, "look at the log of the server")],
+    };
+    let doubts = doubts(config, &schema);
+    if doubts.is_empty() {
+        return vec![Finding::ok("permissions", format!("{set} of 3 are asked, and stored"))];
+    }
+    let finding = |(setting, doubt): &(&str, Doubt)| {
+        let found = format!("`{setting}`: {doubt}");
+        if doubt.is_fatal() {
+            Finding::fail("permissions", found, "correct the setting, or make what it reads")
+        } else {
+            Finding::warn(
+                "permissions",
+                found,
+                "each question reaches Postgres; the README says what is not understood",
+            )
+        }
+    };
+    doubts.iter().map(finding).collect()
 }
 
 /// What the server says about itself.
