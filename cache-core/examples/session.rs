@@ -16,8 +16,8 @@ use cache_core::{
     clock::Clock,
     limits::Limits,
     state::session::{
-        Change, Changed, Created, Ends, Gone, Mark, NewSession, News, Revoked, Session, SessionSettings, Sessions, Standing,
-        Store, TokenHash, Tokens, User, Which,
+        Change, Changed, Created, Ends, Gone, Mark, NewSession, News, Revoked, Session, SessionSettings, Sessions,
+        Standing, Store, TokenHash, Tokens, User, Which,
     },
     tag::SlotCount,
 };

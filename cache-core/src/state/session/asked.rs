@@ -75,7 +75,7 @@ impl<S: Store> Asked<S> for User {
     type Kept = Standing;
 
     fn key(&self) -> CacheKey {
-        memory::key(self.hash())
+        User::key(self).clone()
     }
 
     fn tags(&self, _: &Standing) -> Tags {

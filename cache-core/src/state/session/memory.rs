@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::{Buf, BufMut, Bytes};
 
-use super::{Session, TokenHash, standing::User};
+use super::{Session, TokenHash};
 use crate::{
     entry::Value,
     error::CodecError,
@@ -30,11 +30,6 @@ pub(super) fn tag_of_user(user: &str) -> Tag {
 /// The tag of all sessions.
 pub(super) fn tag_of_all() -> Tag {
     Tag::named("sessions")
-}
-
-/// The tag of what is held against a user. A note of it names the hash of the user as one of a session names that of a token.
-pub(super) fn tag_of_standing(user: &str) -> Tag {
-    tag(User::new(user.into()).hash())
 }
 
 /// What a stored standing depends on.

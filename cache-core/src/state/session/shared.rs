@@ -12,7 +12,7 @@ use super::{
     asked::{Asked, KeptBy},
     judge::{Judge, Store as StoreSeen},
     memory,
-    standing::{Change, Changed, Ends, Standing},
+    standing::{Change, Changed, Ends, Standing, User},
     touch::Touching,
 };
 use crate::{
@@ -228,7 +228,7 @@ impl<S: Store> Shared<S> {
             Ends::One(hash) => Some(memory::tag(hash)),
             Ends::AllBut(_) => Some(memory::tag_of_user(&change.user)),
         };
-        let tags = ended.into_iter().chain([memory::tag_of_standing(&change.user)]).chain(besides.iter().copied());
+        let tags = ended.into_iter().chain([User::new(change.user.clone()).tag()]).chain(besides.iter().copied());
         changed.announced = self.settle(done, tags, &changed.noted).await;
         Ok(changed)
     }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use bytes::{Buf, BufMut, Bytes};
 use sha2::{Digest as _, Sha256};
 
-use super::TokenHash;
-use crate::{entry::Value, error::CodecError};
+use super::{TokenHash, memory};
+use crate::{entry::Value, error::CodecError, key::CacheKey, tag::Tag};
 
 /// What is held against a user. The default: nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,11 +44,12 @@ impl Value for Standing {
     }
 }
 
-/// A user, with the hash under which standings are kept: names may be long, and have braces.
+/// A user, with the hash under which standings are kept: names may be long, and have braces. Made once for many questions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
     name: Arc<str>,
     hash: TokenHash,
+    key: CacheKey,
 }
 
 impl User {
@@ -56,7 +57,11 @@ impl User {
     #[must_use]
     pub fn new(name: Arc<str>) -> Self {
         let hash = TokenHash::from_bytes(Sha256::digest(name.as_bytes()).into());
-        Self { name, hash }
+        Self { name, hash, key: memory::key(&hash) }
+    }
+
+    pub(super) fn key(&self) -> &CacheKey {
+        &self.key
     }
 
     /// Its name.
@@ -69,6 +74,13 @@ impl User {
     #[must_use]
     pub fn hash(&self) -> &TokenHash {
         &self.hash
+    }
+
+    /// What its standing carries in the tiers. What else is to end with every change of that, in caches beside, may carry it as
+    /// well, and then is also heard of by the notes, where announcements do not reach.
+    #[must_use]
+    pub fn tag(&self) -> Tag {
+        memory::tag(&self.hash)
     }
 }
 
