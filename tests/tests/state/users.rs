@@ -43,8 +43,8 @@ pub(super) async fn furnish(database: &Database) {
 async fn world(settings: &[(&str, &str)]) -> (Database, Redis, [Node; 3]) {
     let (database, redis) = (Postgres::shared().await.database().await, Redis::start().await);
     furnish(&database).await;
-    database.execute(super::permissions::TABLES).await;
-    let builder = judging(&super::permissions::asking(&builder(&database, &redis)));
+    database.execute(permissions::TABLES).await;
+    let builder = judging(&permissions::asking(&builder(&database, &redis)));
     let builder = settings.iter().fold(builder, |builder, (name, value)| builder.set(name, *value));
     let nodes = three(&builder).await;
     (database, redis, nodes)
@@ -255,8 +255,9 @@ async fn what_is_not_set_is_left_out_and_what_does_not_fit_is_refused() {
     post(&plain, "/users/alice/promoted", &json!({})).await.expect_status(404);
     at(plain.port()).post("/users/alice/logout", &json!({})).send().await.expect_status(401);
     keyed(at(plain.port()).get("/users/alice/logout")).send().await.expect_status(405);
-    let output = Command::new(binary()).arg("check").env("DATABASE_URL", database.url());
-    let said = { output }.env("TRANSOM_JWT_USER_CLAIM", "sub").output().expect("it is built");
+    let mut check = Command::new(binary());
+    check.arg("check").env("DATABASE_URL", database.url()).env("TRANSOM_JWT_USER_CLAIM", "sub");
+    let said = check.output().expect("it is built");
     let said = String::from_utf8_lossy(&said.stdout).into_owned() + &String::from_utf8_lossy(&said.stderr);
     assert!(said.contains("jwt_user_claim"), "{said}");
 }
