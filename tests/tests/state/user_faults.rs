@@ -139,6 +139,11 @@ async fn while_postgres_is_away_what_is_proven_by_redis_counts() {
         .await;
     }
     postgres.crash().await;
+    let began = std::time::Instant::now();
+    // Long after what was read from Postgres has stopped to be young.
+    while began.elapsed() < Duration::from_secs(9) {
+        accepted(&nodes, &known).await;
+    }
     for node in &nodes {
         assert_ne!(read(node, &banned).await.status, 200);
         read(node, &unknown).await.expect_status(503);
