@@ -4,21 +4,27 @@
 //! cargo run -p cache-core --example session
 //! ```
 
-use std::{collections::HashMap, convert::Infallible, sync::Mutex, time::Duration};
+use std::{
+    collections::HashMap,
+    convert::Infallible,
+    sync::Mutex,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use cache_core::{
     cache::TwoTier,
     clock::Clock,
     limits::Limits,
     state::session::{
-        Created, Gone, Mark, NewSession, News, Revoked, Session, SessionSettings, Sessions, Store, TokenHash, Which,
+        Change, Changed, Created, Ends, Gone, Mark, NewSession, News, Revoked, Session, SessionSettings, Sessions,
+        Standing, Store, TokenHash, Tokens, User, Which,
     },
     tag::SlotCount,
 };
 
 /// Sessions of this process alone: their ends do not move, and nobody has too many.
 #[derive(Default)]
-struct Memory(Mutex<(HashMap<TokenHash, Session>, Vec<Gone>)>);
+struct Memory(Mutex<(HashMap<TokenHash, Session>, Vec<Gone>)>, Mutex<HashMap<String, Standing>>);
 
 type Answer<T> = Result<T, Infallible>;
 
@@ -69,6 +75,32 @@ impl Store for Memory {
         Ok(Revoked { count: noted.len() as u64, hash: notes[before..].first().and_then(|gone| gone.hash), noted })
     }
 
+    async fn standing(&self, user: &str) -> Answer<Standing> {
+        Ok(self.1.lock().expect("nobody panics with it").get(user).copied().unwrap_or_default())
+    }
+
+    async fn change(&self, Change { user, ends, tokens }: &Change) -> Answer<Changed> {
+        let ended = match ends {
+            Ends::Nothing => Revoked { count: 0, hash: None, noted: Vec::new() },
+            Ends::One(hash) => self.revoke(&Which::Token(*hash)).await?,
+            Ends::AllBut(but) => self.revoke(&Which::AllOf { user: user.clone(), but: *but }).await?,
+        };
+        let mut standings = self.1.lock().expect("nobody panics with it");
+        let standing = standings.entry(user.to_string()).or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        match tokens {
+            Tokens::Keep => {}
+            Tokens::Outdate => standing.not_before = now + 1,
+            Tokens::Ban => standing.banned = true,
+            Tokens::Readmit => *standing = Standing { not_before: now + 1, banned: false },
+        }
+        let (_, notes) = &mut *self.0.lock().expect("nobody panics with it");
+        let id = i64::try_from(notes.len()).expect("they fit into memory");
+        notes.push(Gone { id, hash: Some(*User::new(user.clone()).hash()), told: Vec::new() });
+        let noted = ended.noted.iter().copied().chain([id]).collect();
+        Ok(Changed { ended: ended.count, standing: *standing, noted, announced: false })
+    }
+
     async fn list(&self, user: &str, most: u32) -> Answer<Vec<Session>> {
         let (sessions, _) = &*self.0.lock().expect("nobody panics with it");
         Ok(sessions.values().filter(|session| &*session.user == user).take(most as usize).cloned().collect())
@@ -102,8 +134,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     // With peers: `TwoTier::shared`, and the cache of sessions beside that of whatever else is cached.
     let cache = TwoTier::<Session>::alone(limits, Clock::start()).beside("session", 1 << 20);
     let hour = Duration::from_secs(3600);
-    let settings =
-        SessionSettings { cached_for: hour, namespace: "default".to_owned(), patience: Duration::from_secs(5) };
+    let settings = SessionSettings {
+        cached_for: hour,
+        namespace: "default".to_owned(),
+        patience: Duration::from_secs(5),
+        standings_bytes_max: 1 << 20,
+    };
     let sessions = Sessions::new(Memory::default(), cache, settings);
 
     let new = NewSession { user: "alice".into(), idle: hour, lasts: hour * 24, user_max: 10, data: None };
@@ -114,5 +150,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("valid: {}, by {:?}", valid.is_some(), valid.and_then(|valid| valid.tier()));
     sessions.revoke(Which::Token(token.hash())).await?;
     println!("revoked; valid now: {}", sessions.validate(&token.hash()).await?.is_some());
+
+    // Tokens that somebody else issued: whoever sees one asks what is held against its user.
+    let user = User::new("alice".into());
+    let issued_at = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    println!("its token counts: {}", sessions.standing(&user).await?.accepts(issued_at));
+    let left = Change { user: "alice".into(), ends: Ends::AllBut(None), tokens: Tokens::Outdate };
+    sessions.change(left, Vec::new()).await?;
+    println!("logged out; its token counts now: {}", sessions.standing(&user).await?.accepts(issued_at));
     Ok(())
 }

@@ -7,7 +7,7 @@ mod token;
 
 use std::sync::Arc;
 
-use cache_core::clock::WallMillis;
+use cache_core::{clock::WallMillis, state::session::User};
 use http::{HeaderMap, header::AUTHORIZATION};
 use moka::sync::Cache;
 
@@ -30,6 +30,17 @@ pub struct Principal {
     pub expires: WallMillis,
     /// whether the role is another than the anonymous one: what a refusal of Postgres means depends on it
     pub caller: Caller,
+    /// to whom the token was issued, and when, if the setting `jwt_user_claim` says where that stands
+    pub issued: Option<Arc<Issued>>,
+}
+
+/// Of a token that names its user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// to whom
+    pub user: User,
+    /// `iat`, in whole seconds since 1970; 0 if the token does not say
+    pub at: u64,
 }
 
 /// After everything, on the wall clock.
@@ -54,7 +65,7 @@ impl Principal {
     #[must_use]
     pub fn of_node(role: Option<&str>) -> Self {
         let claims = Claims::default().with_role(role);
-        Self { role: role.map(Arc::from), claims, expires: NEVER, caller: Caller::Authenticated }
+        Self { role: role.map(Arc::from), claims, expires: NEVER, caller: Caller::Authenticated, issued: None }
     }
 
     /// Whether it may be used now.
@@ -82,7 +93,7 @@ impl Auth {
             .build();
         let role: Option<Arc<str>> = anon_role.map(Arc::from);
         let claims = Claims::default().with_role(role.as_deref());
-        let anonymous = Principal { role, claims, expires: NEVER, caller: Caller::Anonymous };
+        let anonymous = Principal { role, claims, expires: NEVER, caller: Caller::Anonymous, issued: None };
         Self { anonymous, tokens, remembered }
     }
 
@@ -104,6 +115,12 @@ impl Auth {
         Ok(principal)
     }
 
+    /// Whether tokens are asked to whom they were issued.
+    #[must_use]
+    pub fn names_users(&self) -> bool {
+        self.tokens.user_claim.is_some()
+    }
+
     fn validate(&self, token: &[u8], now: WallMillis) -> Result<Principal, Refusal> {
         let payload = token::verified_payload(token, &self.tokens.keys)?;
         let claims = Claims::read(&payload)?;
@@ -111,7 +128,9 @@ impl Auth {
         // A token without a role speaks for nobody in particular, but its claims count.
         let role = claims.role(&self.tokens.role_claim).map(Arc::from).or_else(|| self.anonymous.role.clone());
         let caller = if role == self.anonymous.role { Caller::Anonymous } else { Caller::Authenticated };
-        Ok(Principal { claims: claims.with_role(role.as_deref()), role, expires, caller })
+        let issued = self.tokens.user_claim.as_ref().map(|path| claims.issued(path)).transpose()?.flatten();
+        let issued = issued.map(Arc::new);
+        Ok(Principal { claims: claims.with_role(role.as_deref()), role, expires, caller, issued })
     }
 }
 

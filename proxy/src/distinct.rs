@@ -326,8 +326,13 @@ mod tests {
     use crate::{auth::NEVER, rest::Caller};
 
     fn asked(role: &str, claims: &str) -> Asked {
-        let principal =
-            Principal { role: Some(role.into()), claims: claims.into(), expires: NEVER, caller: Caller::Anonymous };
+        let principal = Principal {
+            role: Some(role.into()),
+            claims: claims.into(),
+            expires: NEVER,
+            caller: Caller::Anonymous,
+            issued: None,
+        };
         Asked::new(&CacheKey::new(*b"key"), &principal)
     }
 

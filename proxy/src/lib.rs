@@ -16,6 +16,7 @@ mod route;
 pub mod state;
 mod rates;
 pub mod serve;
+mod admission;
 mod distinct;
 pub mod feed;
 pub mod key;

@@ -52,6 +52,7 @@ use self::{
 };
 pub use self::{purge::Purge, schema::SchemaAge};
 use crate::{
+    admission::Admission,
     auth::{Auth, Principal},
     config::{Config, View},
     distinct::Distinct,
@@ -76,6 +77,7 @@ pub struct Serve {
     schema: ArcSwap<SchemaCache>,
     loaded: Mutex<Loaded>,
     pub(crate) auth: Auth,
+    pub(crate) admission: Admission,
     questions: Questions,
     lanes: Lanes,
     pub(crate) distinct: Distinct,
@@ -101,13 +103,15 @@ impl Serve {
         distinct: Distinct,
         metrics: Arc<Metrics>,
     ) -> Self {
+        let auth = Auth::new(config.database.anon_role.as_deref(), config.tokens.clone());
         Self {
+            admission: Admission::new(&config, auth.clone(), &cache, &origin),
             schema: ArcSwap::from_pointee(schema),
             loaded: Mutex::new(Loaded::now(cache.clock())),
             cache,
             origin,
             feed,
-            auth: Auth::new(config.database.anon_role.as_deref(), config.tokens.clone()),
+            auth,
             questions: Questions::new(config.cache.l1_bytes_max),
             lanes: Lanes::new(config.workers, config.cache.l1_bytes_max, &metrics),
             metrics,
@@ -149,6 +153,7 @@ impl Serve {
             Some(token) => self.cache.wait_for(token, TOKEN_PATIENCE).await == Reached::Yes,
             None => true,
         };
+        self.admission.admit(&parts.headers).await?;
         // After the wait: what the feed covers may have changed meanwhile.
         let question = self.question(parts)?;
         let bypass = question.bypass.or(match (reached, directives) {
@@ -305,7 +310,7 @@ impl Serve {
     }
 
     /// A question from the same bytes, if neither the schema nor what the change feed covers has changed since, and if it was
-    /// not asked with a token that is over by now.
+    /// not asked with a token that is over by now, or of which nobody can say at once that it still counts.
     fn remembered(&self, raw: &[u8]) -> Option<Arc<Question>> {
         self.questions.get(raw).filter(|question| self.holds(question))
     }
@@ -314,6 +319,7 @@ impl Serve {
         question.coverage == self.feed.coverage().generation()
             && question.fingerprint == self.schema.load().fingerprint()
             && question.is_valid(self.cache.clock())
+            && self.admission.holds(question.principal())
     }
 
     fn understand(&self, parts: &Parts) -> Result<Question, Error> {

@@ -8,6 +8,7 @@ mod socket;
 mod handshake;
 mod locks;
 mod sessions;
+mod users;
 pub(crate) mod permissions;
 mod rate_limits;
 mod structures;
@@ -17,7 +18,6 @@ mod nearness;
 mod said;
 pub mod migrations;
 mod postgres_locks;
-mod postgres_sessions;
 
 use std::sync::Arc;
 
@@ -41,6 +41,7 @@ use self::{
     rate_limits::RateDesk,
     sessions::SessionDesk,
     structures::Structures,
+    users::UserDesk,
 };
 use crate::{
     config::Config,
@@ -64,6 +65,7 @@ pub(crate) struct State {
     channels: ChannelDesk,
     structures: Structures,
     sessions: SessionDesk,
+    users: UserDesk,
     permissions: PermissionDesk,
 }
 
@@ -75,12 +77,13 @@ impl State {
         let patience_max = config.limits.request_deadline * 9 / 10;
         Self {
             path: config.state.path.clone(),
-            access: Access::new(&config.state, serve.auth.clone(), serve.cache.clock()),
+            access: Access::new(&config.state, serve.admission.clone()),
             locks: LockDesk::new(keys.clone(), serve.origin.clone(), metrics.clone(), patience_max),
             rates: RateDesk::new(limits, metrics.clone()),
             structures: Structures::new(keys.as_ref(), &metrics),
             channels: ChannelDesk::new(keys, &config.state, metrics),
             sessions: SessionDesk::new(config, serve),
+            users: UserDesk::new(config, serve),
             permissions: PermissionDesk::new(&config.state.permissions, serve.clone()),
         }
     }
@@ -111,7 +114,7 @@ impl State {
             expect(parts, &[Method::GET, Method::HEAD])?;
             return Ok(reply::to_state(OPENAPI.replace("\"/state/v1\"", &format!("{:?}", self.path))));
         }
-        let until = self.access.check(&parts.headers)?;
+        let until = self.access.check(&parts.headers).await?;
         self.operate(&segments, parts, body, until).await
     }
 
@@ -144,6 +147,10 @@ impl State {
             ["users", user, "sessions"] => {
                 expect(parts, &[Method::GET, Method::HEAD, Method::DELETE])?;
                 return self.sessions.list(&name_of(user)?).await;
+            }
+            ["users", user, event] if users::is_event(event) => {
+                expect(parts, &[Method::POST])?;
+                return self.users.happened(event, &name_of(user)?, body).await;
             }
             ["permissions" | "projects" | "api-keys", ..] => return self.permit(segments, parts, body).await,
             ["events", channel] if parts.method == Method::POST => {

@@ -12,6 +12,8 @@ mod rates;
 mod sockets;
 mod structures;
 mod session_faults;
+mod user_faults;
+mod users;
 mod sessions;
 
 use std::path::PathBuf;

@@ -10,6 +10,9 @@
 //! watch    ── several times a bound: what ended, as the store tells ── invalidated here, announced, told
 //! ```
 //!
+//! What is held against a user ([`Standing`]) is kept and judged in the same way, for tokens that were issued elsewhere: read
+//! "it is not there" below as "it is held against the user".
+//!
 //! The truth is a [`Store`]; what is stored in the tiers is a copy that may be lost at any time.
 //!
 //! # Why no node accepts a session after its revocation returned
@@ -37,24 +40,27 @@
 //! back is stored by a ticket that was taken before, so an announcement in between outdates it.
 
 mod shared;
+mod asked;
 mod watch;
 mod touch;
 mod judge;
 mod memory;
 mod store;
+mod standing;
 mod token;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinHandle;
 
-use self::shared::Shared;
+use self::shared::{Known, Shared};
 pub use self::{
+    standing::{Change, Changed, Ends, Standing, Tokens, User},
     store::{Created, Gone, Mark, NewSession, News, Revoked, Session, Store, Which},
     token::{InvalidToken, NoRandomness, SessionToken, TokenHash},
     watch::NOTES_MAX,
 };
-use crate::{cache::TwoTier, coherence::Kind, entry::Entry, outcome::Tier};
+use crate::{cache::TwoTier, coherence::Kind, entry::Entry, outcome::Tier, tag::Tag};
 
 /// What holds for all sessions of a node.
 #[derive(Debug, Clone)]
@@ -65,6 +71,8 @@ pub struct SessionSettings {
     pub namespace: String,
     /// one wait for the store
     pub patience: Duration,
+    /// bytes of standings of users in L1
+    pub standings_bytes_max: u64,
 }
 
 /// Sessions of users by token. Cheap to clone; ends with the last clone.
@@ -95,6 +103,12 @@ impl Valid {
     #[must_use]
     pub fn tier(&self) -> Option<Tier> {
         self.tier
+    }
+}
+
+impl From<Known<Session>> for Valid {
+    fn from((entry, tier): Known<Session>) -> Self {
+        Self { entry, tier }
     }
 }
 
@@ -156,14 +170,49 @@ impl<S: Store> Sessions<S> {
     pub async fn validate(&self, hash: &TokenHash) -> Result<Option<Valid>, SessionError<S::Error>> {
         match self.validate_at_once(hash) {
             Some(valid) => Ok(Some(valid)),
-            None => self.shared().below_l1(hash).await,
+            None => Ok(self.shared().below_l1(hash).await?.map(Valid::from)),
         }
     }
 
     /// The session of a token, if L1 has it and may say so.
     #[must_use]
     pub fn validate_at_once(&self, hash: &TokenHash) -> Option<Valid> {
-        self.shared().in_l1(hash)
+        self.shared().in_l1(hash).map(Valid::from)
+    }
+
+    /// What is held against a user, and so against tokens that others issued to it. An answer from L1 waits for nothing. It is
+    /// judged as a session is: once a [change](Self::change) has returned no node goes by what was before.
+    ///
+    /// # Errors
+    /// If nobody knows. Never to be taken for "nothing".
+    pub async fn standing(&self, user: &User) -> Result<Standing, SessionError<S::Error>> {
+        match self.standing_at_once(user) {
+            Some(standing) => Ok(standing),
+            None => {
+                let known = self.shared().below_l1(user).await?;
+                Ok(known.map_or_else(Standing::default, |(entry, _)| entry.value))
+            }
+        }
+    }
+
+    /// The same, if L1 has it and may say so.
+    #[must_use]
+    pub fn standing_at_once(&self, user: &User) -> Option<Standing> {
+        self.shared().in_l1(user).map(|(entry, _)| entry.value)
+    }
+
+    /// Ends sessions of a user and changes what is held against it, all or nothing. On return no node goes by what was before,
+    /// as after [`revoke`](Self::revoke). `besides` are tags of what else stops to be true, in caches beside this one: these are
+    /// heard by announcement alone, so not by peers that a node cannot reach which is cut from Redis.
+    ///
+    /// Goes on if the caller does not wait.
+    ///
+    /// # Errors
+    /// If the store does not answer: then nobody knows, and it is to be repeated.
+    pub async fn change(&self, change: Change, besides: Vec<Tag>) -> Result<Changed, SessionError<S::Error>> {
+        let shared = self.shared().clone();
+        let changing = tokio::spawn(async move { shared.change(&change, &besides).await });
+        changing.await.unwrap_or(Err(SessionError::Abandoned))
     }
 
     /// Moves the end of a session to its idle time from now, at most to its last end. `None` if there is none.

@@ -2,10 +2,10 @@
 
 use std::{borrow::Cow, collections::BTreeMap, sync::Arc, time::Duration};
 
-use cache_core::clock::WallMillis;
+use cache_core::{clock::WallMillis, state::session::User};
 use serde_json::{Value, value::RawValue};
 
-use super::NEVER;
+use super::{Issued, NEVER};
 use crate::{
     config::{ClaimPath, Step},
     error::Refusal,
@@ -61,6 +61,21 @@ impl Claims {
 
     /// The role at the end of the path; what is no string stands for itself, as PostgREST has it.
     pub(super) fn role(&self, path: &ClaimPath) -> Option<String> {
+        self.find(path).map(text)
+    }
+
+    /// To whom the token was issued, and when; `None` if it does not say to whom.
+    pub(super) fn issued(&self, path: &ClaimPath) -> Result<Option<Issued>, Refusal> {
+        let Some(user) = self.find(path).filter(|user| !user.is_null()).map(text).filter(|user| !user.is_empty())
+        else {
+            return Ok(None);
+        };
+        // Rounded down: rather issued a moment too early than too late.
+        let at = self.date("iat")?.map_or(0, |seconds| millis(seconds).0 / 1000);
+        Ok(Some(Issued { user: User::new(user.into()), at }))
+    }
+
+    fn find(&self, path: &ClaimPath) -> Option<Value> {
         let (first, deeper) = path.0.split_first()?;
         let Step::Key(name) = first else { return None };
         let root: Value = serde_json::from_str(self.0.get(name)?.get()).ok()?;
@@ -68,7 +83,7 @@ impl Claims {
             Step::Key(key) => value.as_object()?.get(key),
             Step::Index(index) => value.as_array()?.get(*index),
         })?;
-        Some(found.as_str().map_or_else(|| found.to_string(), str::to_owned))
+        Some(found.clone())
     }
 
     /// All claims as JSON, with the role that was found among them.
@@ -106,6 +121,14 @@ impl Claims {
         };
         named.iter().try_for_each(|value| string_or_uri("aud", value))?;
         Ok(Some(named.iter().filter_map(Value::as_str).map(str::to_owned).collect()))
+    }
+}
+
+/// A text, or what stands for itself.
+fn text(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        other => other.to_string(),
     }
 }
 

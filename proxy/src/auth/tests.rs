@@ -13,8 +13,32 @@ fn auth(audience: Option<&str>) -> Auth {
         keys: vec![TokenKey { key: VerifyingKey::Common(DecodingKey::from_secret(SECRET)), only: None }],
         audience: audience.map(str::to_owned),
         role_claim: ".role".parse().unwrap(),
+        user_claim: None,
     };
     Auth::new(Some("web_anon"), tokens)
+}
+
+fn issued(path: &str, claims: &Value) -> Option<(String, u64)> {
+    let mut auth = auth(None);
+    auth.tokens.user_claim = Some(path.parse().unwrap());
+    let issued = ask(&auth, &signed(claims), NOW).unwrap().issued?;
+    Some((issued.user.name().to_owned(), issued.at))
+}
+
+#[test]
+fn a_token_names_its_user_and_when_it_was_issued_if_it_is_asked() {
+    let alice = |at| Some(("alice".to_owned(), at));
+    assert_eq!(issued(".sub", &json!({ "sub": "alice", "iat": NOW })), alice(NOW));
+    assert_eq!(issued(".sub", &json!({ "sub": "alice", "iat": NOW as f64 + 0.9 })), alice(NOW));
+    assert_eq!(issued(".sub", &json!({ "sub": "alice", "iat": -7 })), alice(0));
+    assert_eq!(issued(".sub", &json!({ "sub": "alice" })), alice(0), "it may be as old as tokens are");
+    assert_eq!(issued(".app.user[0]", &json!({ "app": { "user": ["alice"] } })), alice(0));
+    assert_eq!(issued(".id", &json!({ "id": 7 })), Some(("7".to_owned(), 0)));
+    assert_eq!(issued(".id", &json!({ "id": "null" })), Some(("null".to_owned(), 0)));
+    for nobody in [json!({}), json!({ "sub": null }), json!({ "sub": "" })] {
+        assert_eq!(issued(".sub", &nobody), None, "{nobody}");
+    }
+    assert_eq!(ask(&auth(None), &signed(&json!({ "sub": "alice" })), NOW).unwrap().issued, None);
 }
 
 fn ask(auth: &Auth, authorization: &str, seconds: u64) -> Result<Principal, String> {

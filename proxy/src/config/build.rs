@@ -101,7 +101,12 @@ fn assemble(
             startup_retry_wait: v.duration("startup_retry_wait"),
             slow_query: v.duration("slow_query"),
         },
-        tokens: Tokens { keys, audience: v.optional_text("jwt_aud"), role_claim: v.claim_path("jwt_role_claim_key") },
+        tokens: Tokens {
+            keys,
+            audience: v.optional_text("jwt_aud"),
+            role_claim: v.claim_path("jwt_role_claim_key"),
+            user_claim: v.optional_claim_path("jwt_user_claim"),
+        },
         redis: v.optional_text("redis_url").map(|url| Redis {
             url: Secret::new(url),
             timeout: v.duration("redis_timeout"),
@@ -345,8 +350,12 @@ impl Values {
     }
 
     fn claim_path(&self, name: &str) -> ClaimPath {
-        match self.0.get(name) {
-            Some(Value::ClaimPath(path)) => path.clone(),
+        self.optional_claim_path(name).unwrap_or_else(|| unreachable!("`{name}` has a default in the table"))
+    }
+
+    fn optional_claim_path(&self, name: &str) -> Option<ClaimPath> {
+        match self.0.get(name)? {
+            Value::ClaimPath(path) => Some(path.clone()),
             _ => unreachable!("`{name}` is a claim path in the table"),
         }
     }

@@ -245,6 +245,8 @@ pub static SETTINGS: &[Setting] = &[
         "whom a token must be meant for, if it says whom it is meant for"),
     row("jwt_role_claim_key", Group::Tokens, Kind::ClaimPath, Value(".role"), &[Same("PGRST_JWT_ROLE_CLAIM_KEY")],
         "where a token names the role"),
+    row("jwt_user_claim", Group::Tokens, Kind::ClaimPath, Absent("tokens count until they expire"), &[],
+        "where a token names its user, such as .sub: it is refused once its user has logged out, is banned, .. (docs/state.md)"),
 
     row("redis_url", Group::Cache, Kind::RedisUrl, Absent("L1 only"), &[Same("REDIS_URL")],
         "Redis for L2 and for coherence between nodes; standalone, Sentinel and Cluster URLs"),

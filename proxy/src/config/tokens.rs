@@ -26,6 +26,8 @@ pub struct Tokens {
     pub audience: Option<String>,
     /// where a token names the role
     pub role_claim: ClaimPath,
+    /// where a token names its user; `None`: nothing is held against a token
+    pub user_claim: Option<ClaimPath>,
 }
 
 /// A key that may have signed a token. Does not show itself.

@@ -32,6 +32,9 @@ pub enum Refusal {
     /// `aud` names others
     #[error("JWTNotInAudience")]
     Audience,
+    /// its user has logged out, is banned, .. since it was issued
+    #[error("JWT revoked")]
+    Withdrawn,
 }
 
 impl Refusal {

@@ -74,6 +74,9 @@ pub enum StateRefusal {
     /// there is no session with this token, or not any more
     #[error("there is no session with this token: it expired, was revoked, or never was")]
     SessionUnknown,
+    /// whoever is to have a session is banned
+    #[error("the user is banned until `unbanned` is called")]
+    Banned,
     /// there is no such API key
     #[error("there is no API key with this hash")]
     KeyUnknown,
@@ -131,6 +134,7 @@ impl StateRefusal {
             Self::WebSocketVersion | Self::NotThere { .. } | Self::Differs { .. } => "refused",
             Self::NoRedis | Self::RedisAway { .. } => "redis-unreachable",
             Self::SessionUnknown => "session-unknown",
+            Self::Banned => "banned",
             Self::KeyUnknown => "key-unknown",
             Self::Unset { .. } => "not-set",
             Self::Unanswerable { .. } => "unanswerable",
@@ -205,6 +209,7 @@ impl StateRefusal {
                 let hint = "have the user log in again";
                 own(StatusCode::UNAUTHORIZED, "TRANSOM32", "The session is not valid", details, Some(hint))
             }
+            Self::Banned => own(StatusCode::FORBIDDEN, "TRANSOM36", "The user is banned", details, None),
             Self::KeyUnknown => {
                 let hint = "make it first; what was answered before is not remembered for longer than it is true";
                 own(StatusCode::NOT_FOUND, "TRANSOM33", "There is no such API key", details, Some(hint))

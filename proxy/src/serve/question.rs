@@ -68,6 +68,11 @@ pub(super) struct Context<'c> {
 const NOT_IN_FEED: &str = "not-in-feed";
 
 impl Question {
+    /// Who asked it.
+    pub(super) fn principal(&self) -> &Principal {
+        &self.principal
+    }
+
     pub(super) fn new(mut plan: ReadPlan, principal: Principal, url: Tag, context: &Context<'_>) -> Self {
         let policy = strictest(context.policies, std::iter::once(&plan.target).chain(&plan.reads.tables));
         let bypass = match &plan.reads.opaque {

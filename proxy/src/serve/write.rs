@@ -27,7 +27,7 @@ impl Serve {
     /// # Errors
     /// If it cannot be understood, or Postgres refuses or fails.
     pub async fn write(self: &Arc<Self>, parts: &Parts, body: Bytes) -> Result<Reply, Error> {
-        let principal = self.auth.principal(&parts.headers, self.cache.clock().wall())?;
+        let principal = self.admission.principal(&parts.headers).await?;
         let schema = self.schema.load_full();
         let mut plan = match rest::plan(&self.inbound(parts, &body), &schema, &self.rest)? {
             Plan::Write(plan) => plan,

@@ -1,11 +1,12 @@
 //! Who may use shared state: whoever has a token for a role, or the key of the services.
 
-use cache_core::clock::{Clock, WallMillis};
+use cache_core::clock::WallMillis;
 use http::HeaderMap;
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    auth::{Auth, NEVER},
+    admission::Admission,
+    auth::NEVER,
     config,
     error::{Error, StateRefusal},
     rest::Caller,
@@ -16,20 +17,19 @@ pub(super) const SERVICE_KEY: &str = "transom-service-key";
 
 /// Decides who may.
 pub(super) struct Access {
-    auth: Auth,
-    clock: Clock,
+    admission: Admission,
     service_key: Option<config::Secret>,
     /// `None`: every role but the anonymous one
     roles: Option<Vec<String>>,
 }
 
 impl Access {
-    pub(super) fn new(config: &config::State, auth: Auth, clock: Clock) -> Self {
-        Self { auth, clock, service_key: config.service_key.clone(), roles: config.roles.clone() }
+    pub(super) fn new(config: &config::State, admission: Admission) -> Self {
+        Self { admission, service_key: config.service_key.clone(), roles: config.roles.clone() }
     }
 
     /// Whether who sent these headers may use shared state, and until when.
-    pub(super) fn check(&self, headers: &HeaderMap) -> Result<WallMillis, Error> {
+    pub(super) async fn check(&self, headers: &HeaderMap) -> Result<WallMillis, Error> {
         if let Some(shown) = headers.get(SERVICE_KEY) {
             let known = self.service_key.as_ref();
             return match known.filter(|key| is_same(key.expose().as_bytes(), shown.as_bytes())) {
@@ -37,7 +37,7 @@ impl Access {
                 None => Err(StateRefusal::Unauthorized.into()),
             };
         }
-        let principal = self.auth.principal(headers, self.clock.wall())?;
+        let principal = self.admission.principal(headers).await?;
         if principal.caller == Caller::Anonymous {
             return Err(StateRefusal::Unauthorized.into());
         }

@@ -13,7 +13,7 @@ struct Migration {
 }
 
 /// Never changed once released: what is to be different is another step.
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,
         up: include_str!("migrations/01_locks.up.sql"),
@@ -33,6 +33,12 @@ const MIGRATIONS: [Migration; 2] = [
              transom.revoke_sessions_of(text, text), transom.list_sessions(text, bigint), \
              transom.read_revocations(text), transom.tell_revocations(text, bigint[]), \
              transom.sweep_sessions(text)"],
+    },
+    Migration {
+        version: 3,
+        up: include_str!("migrations/03_standings.up.sql"),
+        down: include_str!("migrations/03_standings.down.sql"),
+        granted: &["EXECUTE ON FUNCTION transom.read_standing(text), transom.change_user(text, text, text, text)"],
     },
 ];
 

@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use cache_core::{
     entry::{Entry, Lifetimes},
-    state::permission::{self, ApiKeyHash, Subject, SubjectKind},
+    state::{
+        permission::{self, ApiKeyHash, Subject, SubjectKind},
+        session::User,
+    },
     tag::Tag,
 };
 use http::{HeaderValue, Method, header, request::Parts};
@@ -96,7 +99,9 @@ impl PermissionDesk {
 
     async fn ask(&self, subject: &Subject) -> Result<(Arc<Entry<StoredResponse>>, CacheStatus), Error> {
         let target = self.target(subject)?;
-        let about = [subject.tag(), subject.kind().tag()];
+        let mut about = vec![subject.tag(), subject.kind().tag()];
+        // What a user loses is noted in Postgres, and heard from there by nodes that Redis does not reach.
+        about.extend((subject.kind() == SubjectKind::User).then(|| User::new(subject.name().into()).tag()));
         let answer = self.serve.ask_for(&self.asking(&target, &about)).await;
         answer.map_err(|error| match error {
             error if error.is_origin_failure() => error,

@@ -7,9 +7,7 @@ use cache_core::{
     outcome::Tier,
     state::{
         Name,
-        session::{
-            NewSession, Session, SessionError, SessionSettings, SessionToken, Sessions, TokenHash, Valid, Which,
-        },
+        session::{NewSession, Session, SessionToken, Sessions, TokenHash, Valid, Which},
     },
 };
 use http::{header, request::Parts};
@@ -18,10 +16,10 @@ use serde_json::{Value, json, value::RawValue};
 
 use super::{
     access::SERVICE_KEY,
-    postgres_sessions::PostgresSessions,
     said::{invalid, millis, read},
 };
 use crate::{
+    admission::{PostgresSessions, failed},
     config::{self, Config},
     error::{Error, StateRefusal},
     reply::{self, Reply},
@@ -35,8 +33,6 @@ const TIMES: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(365 * 
 const DATA_BYTES_MAX: usize = 16 << 10;
 /// Most sessions in a list.
 const LISTED_MAX: u32 = 10_000;
-/// One wait for Postgres, if the request may take longer than that.
-const PATIENCE_MAX: Duration = Duration::from_secs(5);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -78,16 +74,8 @@ type Answered = (Reply, SessionResult);
 
 impl SessionDesk {
     pub(super) fn new(config: &Config, serve: &Serve) -> Self {
-        let settings = config.state.sessions;
-        let cache = serve.cache.beside("session", settings.l1_bytes_max);
-        let store = PostgresSessions::new(serve.origin.clone());
-        let sessions = SessionSettings {
-            cached_for: settings.cached_for,
-            namespace: config.namespace.clone(),
-            // An answer that stands in for Postgres' has to come before the request's own deadline.
-            patience: PATIENCE_MAX.min(config.limits.request_deadline / 2),
-        };
-        Self { sessions: Sessions::new(store, cache, sessions), settings, metrics: serve.metrics.clone() }
+        let sessions = serve.admission.sessions().clone();
+        Self { sessions, settings: config.state.sessions, metrics: serve.metrics.clone() }
     }
 
     /// A new session.
@@ -205,7 +193,7 @@ fn token(parts: &Parts, body: &Bytes) -> Result<TokenHash, Error> {
 }
 
 /// What cannot be a token is no request for a session: whoever made it up is told as everybody else.
-fn hash_of(token: &str) -> Result<TokenHash, Error> {
+pub(super) fn hash_of(token: &str) -> Result<TokenHash, Error> {
     let token: Result<SessionToken, _> = token.parse();
     token.map(|token| token.hash()).map_err(|_| StateRefusal::SessionUnknown.into())
 }
@@ -230,13 +218,4 @@ fn shown(session: &Session) -> String {
 
 fn quoted(text: &str) -> String {
     Value::from(text).to_string()
-}
-
-fn failed(error: SessionError<Error>) -> Error {
-    match error {
-        SessionError::Store(error) => error,
-        SessionError::Timeout(budget) => Error::Unreachable { reason: format!("no answer within {budget:?}") },
-        SessionError::Abandoned => Error::Abandoned,
-        SessionError::NoRandomness(error) => Error::Unreachable { reason: error.to_string() },
-    }
 }

@@ -36,7 +36,8 @@ async fn every_example_in_the_document_answers_as_it_says() {
     let document = std::fs::read_to_string(repository().join("docs/state.md")).expect("it is in the repository");
     let examples = examples(&document);
     assert!(examples.len() >= 6, "{examples:?}");
-    let node = permissions::as_documented(&document, &database, builder(&database, &redis)).await.start().await;
+    let node = permissions::as_documented(&document, &database, builder(&database, &redis)).await;
+    let node = node.set("jwt_user_claim", ".sub").start().await;
     for (script, expected) in examples {
         let output = tokio::process::Command::new("bash")
             .args(["-euo", "pipefail", "-c", &script])
@@ -61,6 +62,7 @@ async fn the_examples_of_the_library_run() {
     let url = redis.url();
     let (mut process, _folder) = example("session", &[]);
     let status = process.ended(SOON).await;
+    assert!(process.log().contains("logged out; its token counts now: false"), "{}", process.log());
     assert!(status.success() && process.log().contains("revoked; valid now: false"), "{status} {}", process.log());
     for (name, arguments, expected) in [
         ("permission", Vec::new(), "asked four times, read 3 times"),

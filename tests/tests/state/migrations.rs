@@ -14,10 +14,10 @@ async fn they_are_made_once_and_taken_away_whole() {
     assert!(said.contains("CREATE TABLE transom.locks"), "{said}");
     assert_eq!(database.value(OBJECTS).await.as_deref(), Some("0"));
     setup(&database, &["--state"]).expect("the superuser may");
-    assert_eq!(database.value(OBJECTS).await.as_deref(), Some("5"));
+    assert_eq!(database.value(OBJECTS).await.as_deref(), Some("6"));
     assert_eq!(setup(&database, &["--state"]).as_deref(), Ok("-- nothing to do\n"));
     assert_eq!(setup(&database, &["--state", "--remove", "--dry-run"]).expect("it prints").lines().next(), {
-        Some("DROP FUNCTION transom.sweep_sessions(text);")
+        Some("DROP FUNCTION transom.change_user(text, text, text, text);")
     });
     setup(&database, &["--state", "--remove"]).expect("they are ours");
     assert_eq!(database.value(OBJECTS).await.as_deref(), Some("0"));
@@ -52,6 +52,11 @@ async fn a_role_that_is_granted_to_keeps_locks_and_nothing_more() {
     let strict = serde_json::json!({ "ttl_ms": 60_000, "backend": "postgres", "owner": "the-owner-of-a-lock" });
     post(&node, "/locks/a/acquire", &strict).await.expect_status(200);
     post(&node, "/locks/a/renew", &strict).await.expect_status(200);
-    let rights = "select has_table_privilege('state_node', 'transom.locks', 'select, insert, update, delete')::text";
-    assert_eq!(database.value(rights).await.as_deref(), Some("false"));
+    post(&node, "/users/alice/banned", &serde_json::json!({})).await.expect_status(200);
+    for table in ["locks", "standings"] {
+        let rights = format!(
+            "select has_table_privilege('state_node', 'transom.{table}', 'select, insert, update, delete')::text"
+        );
+        assert_eq!(database.value(&rights).await.as_deref(), Some("false"));
+    }
 }

@@ -32,6 +32,11 @@ pub(super) fn tag_of_all() -> Tag {
     Tag::named("sessions")
 }
 
+/// What a stored standing depends on.
+pub(super) fn tags_of_standing(user: &TokenHash) -> Tags {
+    [Tag::everything(), tag_of_all(), tag(user)].into_iter().collect()
+}
+
 /// What a stored session depends on.
 pub(super) fn tags(session: &Session) -> Tags {
     [Tag::everything(), tag_of_all(), tag_of_user(&session.user), tag(&session.hash)].into_iter().collect()

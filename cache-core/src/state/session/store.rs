@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::TokenHash;
+use super::{
+    TokenHash,
+    standing::{Change, Changed, Standing},
+};
 
 /// Keeps sessions, and notes of those that ended before their time, by whomever. Each method is one transaction, judged by the
 /// store's own clock: what it did is there for good, and seen by whatever begins after it returned. What may be behind (a
@@ -31,6 +34,14 @@ pub trait Store: Send + Sync + 'static {
 
     /// Those of a user that have not ended, the last active first.
     fn list(&self, user: &str, most: u32) -> impl Future<Output = Result<Vec<Session>, Self::Error>> + Send;
+
+    /// What is held against a user; nothing, of one that is not known.
+    fn standing(&self, user: &str) -> impl Future<Output = Result<Standing, Self::Error>> + Send;
+
+    /// Ends sessions of a user, changes what is held against it, and notes both: a standing by the [hash](super::User::hash) of
+    /// its user. What was issued until now is what was issued in this second or before, by the store's clock. No change but
+    /// [`Tokens::Readmit`](super::Tokens::Readmit) makes a standing better.
+    fn change(&self, change: &Change) -> impl Future<Output = Result<Changed, Self::Error>> + Send;
 
     /// What was noted and not seen by the reading that gave this mark, nor by any before it. Whatever is noted by the time of
     /// the question is in one reading or another, or the reading has more than [`NOTES_MAX`](super::NOTES_MAX).

@@ -6,7 +6,7 @@ use tokio_postgres::Client;
 
 use super::feed;
 use super::finding::Finding;
-use crate::config::{Config, Database};
+use crate::config::{Config, Database, Tokens};
 use crate::origin;
 use crate::rest;
 use crate::state::migrations;
@@ -39,7 +39,7 @@ pub(super) async fn check(config: &Config) -> Vec<Finding> {
     findings.extend(feed::check(&client, config).await);
     findings.extend(standing(&client, config).await);
     findings.push(match within(migrations::version(&client)).await {
-        Ok(version) => shared_state(version),
+        Ok(version) => shared_state(version, &config.tokens),
         Err(why) => {
             Finding::warn("state", why, "grant this role SELECT on transom.migrations, and USAGE on its schema")
         }
@@ -112,10 +112,20 @@ fn judge(server: &Server, pool_max: u32) -> Vec<Finding> {
     findings
 }
 
+/// The version of the tables that keeps what is held against tokens.
+const STANDINGS_SINCE: i32 = 3;
+
 /// Not everybody shares state, so that there is none is no shortcoming; that it is behind is.
-fn shared_state(version: i32) -> Finding {
+fn shared_state(version: i32, tokens: &Tokens) -> Finding {
     const FIX: &str = "run `transom setup --state`, with --grant-to if nodes connect as another role";
     match version {
+        version if version < STANDINGS_SINCE && tokens.user_claim.is_some() => {
+            let found = format!(
+                "jwt_user_claim is set, and the tables of shared state have version {version}, without transom.standings: \
+                 no token that names a user is accepted"
+            );
+            Finding::fail("state", found, FIX)
+        }
         0 => Finding::info(
             "state",
             format!("no tables of shared state: locks in postgres and sessions need them; {FIX}"),
@@ -268,8 +278,13 @@ mod tests {
 
     #[test]
     fn tables_that_are_behind_are_said() {
-        let level = |version| shared_state(version).level;
-        assert_eq!([level(0), level(1), level(migrations::newest())], [Level::Info, Level::Warn, Level::Ok]);
+        let mut tokens =
+            Tokens { keys: Vec::new(), audience: None, role_claim: ".role".parse().expect("a path"), user_claim: None };
+        let level = |version, tokens: &Tokens| shared_state(version, tokens).level;
+        let levels = |tokens: &Tokens| [0, 1, migrations::newest()].map(|version| level(version, tokens));
+        assert_eq!(levels(&tokens), [Level::Info, Level::Warn, Level::Ok]);
+        tokens.user_claim = ".sub".parse().ok();
+        assert_eq!(levels(&tokens), [Level::Fail, Level::Fail, Level::Ok], "tokens need them");
     }
 
     #[test]

@@ -2,18 +2,23 @@
 
 use std::{sync::Arc, time::Duration};
 
-use cache_core::state::session::{Created, Gone, Mark, NewSession, News, Revoked, Session, Store, TokenHash, Which};
+use cache_core::state::session::{
+    Change, Changed, Created, Ends, Gone, Mark, NewSession, News, Revoked, Session, Standing, Store, TokenHash, Tokens,
+    Which,
+};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use tokio_postgres::error::SqlState;
 
-use super::said::as_millis;
-use crate::{error::Error, origin::Origin};
+use crate::{
+    error::{Error, StateRefusal},
+    origin::Origin,
+};
 
 /// Sessions in the table `transom.sessions`, as the role of the connection. What is answered is on disk, whatever
 /// `synchronous_commit` says. After a failover to a standby that was not synchronous, what was not replicated is undone: a
 /// session that was created may be unknown, and one that was revoked may be there.
-pub(super) struct PostgresSessions {
+pub(crate) struct PostgresSessions {
     origin: Arc<Origin>,
 }
 
@@ -27,6 +32,8 @@ const REVOKE_ALL_SQL: &str = "SELECT transom.revoke_sessions_of($1, $2)";
 const LIST_SQL: &str = "SELECT transom.list_sessions($1, $2)";
 const GONE_SQL: &str = "SELECT transom.read_revocations($1)";
 const TELL_SQL: &str = "SELECT transom.tell_revocations($1, $2)";
+const STANDING_SQL: &str = "SELECT transom.read_standing($1)";
+const CHANGE_SQL: &str = "SELECT transom.change_user($1, $2, $3, $4)";
 const SWEEP_SQL: &str = "SELECT transom.sweep_sessions($1)";
 
 /// A session as `transom.show_session` shows it.
@@ -54,6 +61,19 @@ struct ShownCreated {
 struct ShownRevoked {
     count: u64,
     hash: Option<String>,
+    noted: Vec<i64>,
+}
+
+#[derive(Deserialize)]
+struct ShownStanding {
+    not_before: u64,
+    banned: bool,
+}
+
+#[derive(Deserialize)]
+struct ShownChanged {
+    ended: u64,
+    standing: ShownStanding,
     noted: Vec<i64>,
 }
 
@@ -98,7 +118,8 @@ impl Store for PostgresSessions {
         let (hash, idle, lasts) = (hash.to_string(), millis(new.idle), millis(new.lasts));
         let (user_max, data) = (new.user_max.to_string(), new.data.as_deref().unwrap_or_default());
         let parameters = [&*hash, &*new.user, &*idle, &*lasts, &*user_max, data];
-        let ShownCreated { session, evicted } = self.ask_surely(CREATE_SQL, &parameters).await?;
+        let ShownCreated { session, evicted } =
+            self.ask_surely(CREATE_SQL, &parameters).await.map_err(refused_if_banned)?;
         let evicted = evicted.iter().map(|hash| hash_of(hash)).collect::<Result<_, _>>()?;
         Ok(Created { session: session.read()?, evicted })
     }
@@ -133,6 +154,27 @@ impl Store for PostgresSessions {
         shown.into_iter().map(Shown::read).collect()
     }
 
+    async fn standing(&self, user: &str) -> Result<Standing, Error> {
+        self.ask_surely::<ShownStanding>(STANDING_SQL, &[user]).await.map(Into::into)
+    }
+
+    async fn change(&self, Change { user, ends, tokens }: &Change) -> Result<Changed, Error> {
+        let (ends, hash) = match ends {
+            Ends::Nothing => ("", None),
+            Ends::One(hash) => ("one", Some(hash)),
+            Ends::AllBut(but) => ("all but", but.as_ref()),
+        };
+        let tokens = match tokens {
+            Tokens::Keep => "keep",
+            Tokens::Outdate => "outdate",
+            Tokens::Ban => "ban",
+            Tokens::Readmit => "readmit",
+        };
+        let hash = hash.map(ToString::to_string).unwrap_or_default();
+        let ShownChanged { ended, standing, noted } = self.ask_surely(CHANGE_SQL, &[user, ends, &hash, tokens]).await?;
+        Ok(Changed { ended, standing: standing.into(), noted, announced: false })
+    }
+
     async fn gone(&self, since: &Mark) -> Result<News, Error> {
         let ShownNews { mark, gone } = self.ask_surely(GONE_SQL, &[&since.0]).await?;
         let gone = gone
@@ -147,6 +189,12 @@ impl Store for PostgresSessions {
 
     async fn sweep(&self, seen: &Mark) -> Result<(), Error> {
         self.origin.ask_own(SWEEP_SQL, &[&seen.0]).await.map(drop)
+    }
+}
+
+impl From<ShownStanding> for Standing {
+    fn from(ShownStanding { not_before, banned }: ShownStanding) -> Self {
+        Self { not_before, banned }
     }
 }
 
@@ -178,7 +226,7 @@ fn array(items: &[impl ToString]) -> String {
 
 /// As a `bigint` in text.
 fn millis(duration: Duration) -> String {
-    as_millis(duration).min(i64::MAX as u64).to_string()
+    i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).to_string()
 }
 
 /// A standby may be behind, so it does not answer.
@@ -187,6 +235,14 @@ fn away_if_standby(error: Error) -> Error {
         Error::Database { problem, state } if state == SqlState::READ_ONLY_SQL_TRANSACTION => {
             Error::Unreachable { reason: problem.message.into_owned() }
         }
+        error => error,
+    }
+}
+
+/// What `transom.refuse_banned` raises.
+fn refused_if_banned(error: Error) -> Error {
+    match error {
+        Error::Database { state, .. } if state.code() == "PT403" => StateRefusal::Banned.into(),
         error => error,
     }
 }

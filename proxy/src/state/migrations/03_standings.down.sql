@@ -1,0 +1,10 @@
+DROP FUNCTION transom.change_user(text, text, text, text);
+DROP FUNCTION transom.read_standing(text);
+DROP FUNCTION transom.show_standing(text);
+DROP TRIGGER refuse_banned ON transom.sessions;
+DROP FUNCTION transom.refuse_banned();
+DROP TABLE transom.standings;
+DROP FUNCTION transom.note_deleted_standings();
+DROP FUNCTION transom.note_changed_standings();
+DROP FUNCTION transom.note_made_standings();
+DROP FUNCTION transom.note_standings(text[]);
