@@ -1,6 +1,7 @@
 //! What an entry in L1 costs beside its key and its body, and whether hits stay as cheap with many of them; beside a bare moka
 //! that holds the same keys and bodies. In this process.
 
+use std::any::Any;
 use std::fs;
 use std::hint::black_box;
 use std::time::Instant;
@@ -25,8 +26,10 @@ pub(super) fn measure() {
     println!("\n### `memory`: entries of {BODY} bytes in L1\n");
     println!("| entries | in | resident bytes per entry | of which key | body | overhead | weight | lookup ns |");
     println!("|--:|---|--:|--:|--:|--:|--:|--:|");
+    // Kept to the end: what is freed is used again, and nobody could see what the next one takes.
+    let mut kept: Vec<Box<dyn Any>> = Vec::new();
     for count in COUNTS {
-        bare(count);
+        kept.push(Box::new(bare(count)));
         let before = resident();
         let cache = filled(count);
         let (entries, weight) = cache.l1_size();
@@ -39,11 +42,12 @@ pub(super) fn measure() {
             weight / count,
             lookup(&cache, count)
         );
+        kept.push(Box::new(cache));
     }
 }
 
 /// The same keys and bodies in a moka by itself.
-fn bare(count: u64) {
+fn bare(count: u64) -> Cache<CacheKey, Bytes> {
     let before = resident();
     let cache = Cache::builder()
         .max_capacity(16 << 30)
@@ -59,6 +63,7 @@ fn bare(count: u64) {
     let weight = cache.weighted_size() / count;
     let nanos = timed(count, |key| assert!(black_box(cache.get(key)).is_some()));
     println!("| {count} | moka | {each} | {length} | {BODY} | {overhead} | {weight} | {nanos} |");
+    cache
 }
 
 fn resident() -> u64 {
