@@ -360,11 +360,7 @@ impl<V: Value> TwoTier<V> {
     /// Makes an entry of what was read without storing it.
     #[must_use]
     pub fn pass(&self, ticket: FillTicket, value: V) -> Arc<Entry<V>> {
-        let lifetimes = Lifetimes {
-            fresh_for: Duration::ZERO,
-            stale_while_revalidate_for: Duration::ZERO,
-            stale_if_error_for: Duration::ZERO,
-        };
+        let lifetimes = Lifetimes::never_stale(Duration::ZERO);
         let FillTicket { stamp, began, .. } = ticket;
         Arc::new(Entry { value, stamp, began, filled: Filled::Here(began), lifetimes })
     }

@@ -36,6 +36,12 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
+    /// Fresh for so long, and of no use after that.
+    #[must_use]
+    pub fn never_stale(fresh_for: Duration) -> Self {
+        Self { fresh_for, stale_while_revalidate_for: Duration::ZERO, stale_if_error_for: Duration::ZERO }
+    }
+
     /// How long it makes sense to keep the entry at all.
     #[must_use]
     pub fn keep_for(&self) -> Duration {

@@ -7,8 +7,6 @@
 
 use std::{fmt, str::FromStr, sync::Arc, time::Duration};
 
-use sha2::{Digest as _, Sha256};
-
 use super::session::{InvalidToken, TokenHash};
 use crate::{
     cache::{Sought, TwoTier, Wanted},
@@ -95,7 +93,7 @@ impl Subject {
 
     /// The key of an answer about it. Names of users may have braces, which a key beside others may not.
     fn key(&self) -> CacheKey {
-        let name = TokenHash::from_bytes(Sha256::digest(self.name.as_bytes()).into());
+        let name = TokenHash::of(self.name.as_bytes());
         CacheKey::new(format!("{}:{name}", self.kind.as_str()).into_bytes())
     }
 }
@@ -109,7 +107,7 @@ impl ApiKeyHash {
     /// Of a key as it was shown.
     #[must_use]
     pub fn of(key: &str) -> Self {
-        Self(TokenHash::from_bytes(Sha256::digest(key.as_bytes()).into()))
+        Self(TokenHash::of(key.as_bytes()))
     }
 }
 
@@ -137,8 +135,7 @@ impl<V: Value> Permissions<V> {
     /// Answers that are kept there for so long: in a cache of their own, or [beside](TwoTier::beside) another.
     #[must_use]
     pub fn new(cache: TwoTier<V>, kept_for: Duration) -> Self {
-        let [stale_while_revalidate_for, stale_if_error_for] = [Duration::ZERO; 2];
-        Self { cache, lifetimes: Lifetimes { fresh_for: kept_for, stale_while_revalidate_for, stale_if_error_for } }
+        Self { cache, lifetimes: Lifetimes::never_stale(kept_for) }
     }
 
     /// What is known of a subject: stored, or else what `read` brings, with the tags of what it was read from. Never older

@@ -98,11 +98,7 @@ impl<S: Store> Shared<S> {
     }
 
     fn keep_in<V: Value>(&self, cache: &TwoTier<V>, ticket: FillTicket, kept: V, left: Duration) -> Arc<Entry<V>> {
-        let lifetimes = Lifetimes {
-            fresh_for: self.settings.cached_for.min(left),
-            stale_while_revalidate_for: Duration::ZERO,
-            stale_if_error_for: Duration::ZERO,
-        };
+        let lifetimes = Lifetimes::never_stale(self.settings.cached_for.min(left));
         cache.store(ticket, kept, lifetimes).0
     }
 

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use bytes::{Buf, BufMut, Bytes};
-use sha2::{Digest as _, Sha256};
 
 use super::{TokenHash, memory};
 use crate::{entry::Value, error::CodecError, key::CacheKey, tag::Tag};
@@ -56,7 +55,7 @@ impl User {
     /// By the name that tokens and the store have for it.
     #[must_use]
     pub fn new(name: Arc<str>) -> Self {
-        let hash = TokenHash::from_bytes(Sha256::digest(name.as_bytes()).into());
+        let hash = TokenHash::of(name.as_bytes());
         Self { name, hash, key: memory::key(&hash) }
     }
 

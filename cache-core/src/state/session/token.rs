@@ -38,7 +38,7 @@ impl SessionToken {
     /// By what it is known.
     #[must_use]
     pub fn hash(&self) -> TokenHash {
-        TokenHash(Sha256::digest(self.0).into())
+        TokenHash::of(&self.0)
     }
 
     /// The text, for the client alone.
@@ -49,6 +49,12 @@ impl SessionToken {
 }
 
 impl TokenHash {
+    /// Of what is to be known by its hash.
+    #[must_use]
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Sha256::digest(bytes).into())
+    }
+
     /// From its bytes.
     #[must_use]
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
