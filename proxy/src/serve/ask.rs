@@ -26,7 +26,7 @@ const ACCEPT_PROFILE: HeaderName = HeaderName::from_static("accept-profile");
 /// Begins the keys of these questions. What clients ask begins with a method.
 const OWN: &[u8] = b"@state ";
 /// Ends the namespace in the keys of their answers. No namespace has such a character.
-const APART: &str = "@state";
+const APART: &str = "@state:";
 
 /// A read, and how it is asked.
 pub(crate) struct Asking<'a> {
@@ -38,8 +38,10 @@ pub(crate) struct Asking<'a> {
     pub(crate) principal: &'a Principal,
     /// how long the answer is kept
     pub(crate) lifetimes: Lifetimes,
-    /// what it carries beside the tags of what it is read from
-    pub(crate) about: &'a [Tag],
+    /// what for: the same read for something else is another question
+    pub(crate) purpose: &'static str,
+    /// what its answer carries beside the tags of what it is read from; made only for a question that is new
+    pub(crate) about: &'a (dyn Fn() -> Vec<Tag> + Sync),
 }
 
 impl Serve {
@@ -53,20 +55,21 @@ impl Serve {
     ) -> Result<(Arc<Entry<StoredResponse>>, CacheStatus), Error> {
         let parts = parts_of(&self.config, asking.target, asking.schema)?;
         let question = self.own_question(asking, &parts)?;
-        let why = match question.bypass {
-            Some(why) => why,
-            None => match self.look_up_l1(&question.key, &Directives::default()) {
+        let directives = Directives::default();
+        let (why, filled) = match question.bypass {
+            Some(why) => {
+                let session = question.session_of(&parts, self.written_path(&parts));
+                (why, self.fill_alone(&question, session, why).await?)
+            }
+            None => match self.look_up_l1(&question.key, &directives) {
                 Lookup::Found(found) => {
                     let status = self.status_of(&parts, &question, &found);
                     return Ok((found.entry, status));
                 }
-                Lookup::Missing(missing) => Forward::Missing(missing.because),
+                Lookup::Missing(missing) => {
+                    (Forward::Missing(missing.because), self.fill(&question, &directives).await?)
+                }
             },
-        };
-        let filled = if question.bypass.is_some() {
-            self.fill_alone(&question, question.session_of(&parts, self.written_path(&parts)), why).await?
-        } else {
-            self.fill(&question, &Directives::default()).await?
         };
         let status = self.status_of_fill(&parts, &question, why, &filled);
         Ok((filled.entry, status))
@@ -74,6 +77,8 @@ impl Serve {
 
     fn own_question(&self, asking: &Asking<'_>, parts: &Parts) -> Result<Arc<Question>, Error> {
         let mut raw = RawKey::from_slice(OWN);
+        raw.extend_from_slice(asking.purpose.as_bytes());
+        raw.push(b' ');
         raw.extend_from_slice(asking.target.as_bytes());
         if let Some(question) = self.remembered(&raw) {
             return Ok(question);
@@ -86,8 +91,9 @@ impl Serve {
     fn understand_own(&self, asking: &Asking<'_>, parts: &Parts) -> Result<Question, Error> {
         let schema = self.schema.load();
         let plan = read_of(rest::plan(&self.inbound(parts, &Bytes::new()), &schema, &self.rest)?)?;
-        let namespace = format!("{}{APART}", self.config.namespace);
-        let manner = Manner { namespace: Some(&namespace), about: asking.about, lifetimes: Some(asking.lifetimes) };
+        let namespace = format!("{}{APART}{}", self.config.namespace, asking.purpose);
+        let about = (asking.about)();
+        let manner = Manner { namespace: Some(&namespace), about: &about, lifetimes: Some(asking.lifetimes) };
         Ok(self.question_of(parts, plan, asking.principal.clone(), &schema, &manner))
     }
 }

@@ -1,6 +1,6 @@
 //! What users, API keys and projects may, over HTTP: reads of the operator's own, about one of them.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use cache_core::{
@@ -9,7 +9,6 @@ use cache_core::{
         permission::{self, ApiKeyHash, Subject, SubjectKind},
         session::User,
     },
-    tag::Tag,
 };
 use http::{HeaderValue, Method, header, request::Parts};
 use serde::Deserialize;
@@ -99,11 +98,22 @@ impl PermissionDesk {
 
     async fn ask(&self, subject: &Subject) -> Result<(Arc<Entry<StoredResponse>>, CacheStatus), Error> {
         let target = self.target(subject)?;
-        let mut about = vec![subject.tag(), subject.kind().tag()];
-        // What a user loses is noted in Postgres, and heard from there by nodes that Redis does not reach.
-        about.extend((subject.kind() == SubjectKind::User).then(|| User::new(subject.name().into()).tag()));
-        let answer = self.serve.ask_for(&self.asking(&target, &about)).await;
-        answer.map_err(|error| match error {
+        let about = || {
+            let mut tags = vec![subject.tag(), subject.kind().tag()];
+            // What a user loses is noted in Postgres, and heard from there by nodes that Redis does not reach.
+            tags.extend((subject.kind() == SubjectKind::User).then(|| User::new(subject.name().into()).tag()));
+            tags
+        };
+        let asking = Asking {
+            target: &target,
+            schema: self.settings.schema.as_deref(),
+            principal: &self.principal,
+            // Nobody may do something because it was allowed a while ago.
+            lifetimes: Lifetimes::never_stale(self.settings.kept_for),
+            purpose: subject.kind().as_str(),
+            about: &about,
+        };
+        self.serve.ask_for(&asking).await.map_err(|error| match error {
             error if error.is_origin_failure() => error,
             // It is not this client whom Postgres refuses, nor its request that is wrong.
             Error::Refused(_) | Error::Database { .. } | Error::NoSuchPath => {
@@ -111,21 +121,6 @@ impl PermissionDesk {
             }
             error => error,
         })
-    }
-
-    fn asking<'a>(&'a self, target: &'a str, about: &'a [Tag]) -> Asking<'a> {
-        Asking {
-            target,
-            schema: self.settings.schema.as_deref(),
-            principal: &self.principal,
-            // Nobody may do something because it was allowed a while ago.
-            lifetimes: Lifetimes {
-                fresh_for: self.settings.kept_for,
-                stale_while_revalidate_for: Duration::ZERO,
-                stale_if_error_for: Duration::ZERO,
-            },
-            about,
-        }
     }
 
     fn target(&self, subject: &Subject) -> Result<String, Error> {

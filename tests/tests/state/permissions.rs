@@ -266,3 +266,21 @@ async fn an_answer_for_services_is_not_one_for_clients() {
         at(node.port()).get("/permissions/alice").send().await.expect_status(401);
     }
 }
+
+/// The same read may be asked about a user and about a project of the same name.
+#[tokio::test]
+async fn what_is_forgotten_of_a_project_is_not_that_of_a_user() {
+    let (database, redis) = (Postgres::shared().await.database().await, Redis::start().await);
+    database.execute(TABLES).await;
+    let builder = builder(&database, &redis).set("feed", "none");
+    let builder = builder.set("permissions_query", "/settings?project=eq.{user}&select=value");
+    let node = builder.set("project_query", "/settings?project=eq.{project}&select=value").start().await;
+    let euros = json!([{ "value": "EUR" }]);
+    for target in ["/permissions/shop", "/projects/shop"] {
+        until_all_know(std::slice::from_ref(&node), target, &euros).await;
+    }
+    database.execute("update settings set value = 'CHF' where project = 'shop'").await;
+    keyed(at(node.port()).delete("/projects/shop")).send().await.expect_status(200);
+    assert_eq!(get(&node, "/projects/shop").await.expect_status(200).json(), json!([{ "value": "CHF" }]));
+    assert_eq!(get(&node, "/permissions/shop").await.expect_status(200).json(), euros, "nobody told");
+}
