@@ -5,6 +5,7 @@ mod metrics;
 mod state;
 mod structures;
 mod absent;
+mod gauges;
 mod hits;
 mod family;
 mod labels;
@@ -12,9 +13,10 @@ mod request_id;
 pub mod logs;
 
 pub use self::absent::AbsentResult;
+pub use self::gauges::Gauges;
 pub use self::hits::Hits;
 pub use self::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
-pub use self::metrics::{Gauges, Metrics};
+pub use self::metrics::Metrics;
 pub(crate) use self::observer::CacheObserver;
 pub use self::request_id::{REQUEST_ID, RequestId};
 pub use self::state::{

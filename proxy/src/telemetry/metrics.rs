@@ -7,10 +7,11 @@ use cache_core::outcome::{
     CollapseEnd, LapseReason, LeaseResult, ResyncReason, Source, StaleReason, Tier, TierResult, Unreadable,
 };
 use http::StatusCode;
-use prometheus::{Gauge, Histogram, IntCounter, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{Histogram, IntCounter, Registry, TextEncoder};
 
 use super::absent::AbsentResult;
 use super::family::{Counters, Grid, Histograms, Requests, counter, histogram};
+use super::gauges::{GaugeHandles, Gauges};
 use super::hits::Hits;
 use super::labels::{AuditSkip, Operation, Reload, RequestOutcome, Route};
 use super::state::StateMetrics;
@@ -40,27 +41,6 @@ pub struct Metrics {
     schema_reloads: Counters<{ Reload::ALL.len() }>,
     state: StateMetrics,
     gauges: GaugeHandles,
-}
-
-/// What is measured at the moment of a scrape rather than counted.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Gauges {
-    /// entries in L1
-    pub l1_entries: u64,
-    /// what they weigh
-    pub l1_bytes: u64,
-    /// connections to Postgres that wait for work
-    pub pool_idle: u32,
-    /// connections to Postgres that are at work
-    pub pool_in_use: u32,
-    /// `seq` of the last announcement applied
-    pub watermark: u64,
-    /// whether this node can prove its coherence right now
-    pub lease_held: bool,
-    /// fills that wait for a peer's
-    pub fills_waiting: u32,
-    /// how old the newest proof of the change feed is, if this node leads it
-    pub feed_lag: Option<Duration>,
 }
 
 impl Metrics {
@@ -332,202 +312,5 @@ impl Metrics {
     }
 }
 
-struct GaugeHandles {
-    l1_entries: IntGauge,
-    l1_bytes: IntGauge,
-    pool_idle: IntGauge,
-    pool_in_use: IntGauge,
-    watermark: IntGauge,
-    lease_held: IntGauge,
-    fills_waiting: IntGauge,
-    feed_leader: IntGauge,
-    feed_lag: Gauge,
-    feed_coarse: IntGauge,
-    feed_kind: IntGaugeVec,
-}
-
-impl GaugeHandles {
-    fn new(registry: &Registry) -> Self {
-        let gauge = |name, help| {
-            let gauge = IntGauge::new(name, help).expect("our own names are well formed");
-            registry.register(Box::new(gauge.clone())).expect("each family is registered once");
-            gauge
-        };
-        let help =
-            "Age of the newest heartbeat that came back through the change feed; 0 if this node does not lead it";
-        let feed_lag = Gauge::new("transom_feed_lag_seconds", help).expect("our own names are well formed");
-        registry.register(Box::new(feed_lag.clone())).expect("each family is registered once");
-        let options = Opts::new("transom_feed_kind", "1 for the kind of change feed that this node has");
-        let feed_kind = IntGaugeVec::new(options, &["kind"]).expect("our own names are well formed");
-        registry.register(Box::new(feed_kind.clone())).expect("each family is registered once");
-        let options = Opts::new("transom_pool_connections", "Connections to Postgres");
-        let pool = IntGaugeVec::new(options, &["state"]).expect("our own names are well formed");
-        registry.register(Box::new(pool.clone())).expect("each family is registered once");
-        Self {
-            l1_entries: gauge("transom_l1_entries", "Entries in L1"),
-            l1_bytes: gauge("transom_l1_bytes", "Weight of the entries in L1"),
-            pool_idle: pool.with_label_values(&["idle"]),
-            pool_in_use: pool.with_label_values(&["in_use"]),
-            watermark: gauge("transom_coherence_watermark", "Sequence number of the last announcement applied"),
-            lease_held: gauge("transom_lease_held", "1 while this node can prove that it heard every announcement"),
-            fills_waiting: gauge("transom_fill_lease_waiting", "Fills that wait for the fill of a peer"),
-            feed_leader: gauge("transom_feed_leader", "1 while this node leads the change feed"),
-            feed_lag,
-            feed_coarse: gauge(
-                "transom_feed_coarse",
-                "1 while the leader of the change feed announces whole tables, because it is behind the log",
-            ),
-            feed_kind,
-        }
-    }
-
-    fn set(&self, now: Gauges) {
-        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-        self.l1_entries.set(signed(now.l1_entries));
-        self.l1_bytes.set(signed(now.l1_bytes));
-        self.pool_idle.set(now.pool_idle.into());
-        self.pool_in_use.set(now.pool_in_use.into());
-        self.watermark.set(signed(now.watermark));
-        self.lease_held.set(now.lease_held.into());
-        self.fills_waiting.set(now.fills_waiting.into());
-        self.feed_leader.set(now.feed_lag.is_some().into());
-        self.feed_lag.set(now.feed_lag.unwrap_or_default().as_secs_f64());
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn metrics() -> Metrics {
-        Metrics::new(Duration::from_millis(100))
-    }
-
-    #[test]
-    fn what_a_worker_counted_by_itself_is_added_once() {
-        let metrics = metrics();
-        let mut hits = metrics.hits();
-        hits.count(StatusCode::OK, Duration::from_micros(3));
-        hits.count(StatusCode::NOT_MODIFIED, Duration::from_micros(3));
-        hits.count(StatusCode::OK, Duration::from_micros(3));
-        metrics.add(&mut hits);
-        metrics.add(&mut hits);
-        let text = metrics.render(Gauges::default());
-        for line in [
-            "transom_requests_total{outcome=\"hit_l1\",route=\"rest\",status=\"200\"} 2",
-            "transom_requests_total{outcome=\"hit_l1\",route=\"rest\",status=\"304\"} 1",
-            "transom_tier_lookups_total{result=\"hit\",tier=\"l1\"} 3",
-            "transom_request_duration_seconds_count{outcome=\"hit_l1\"} 3",
-        ] {
-            assert!(text.contains(line), "{line}");
-        }
-    }
-
-    #[test]
-    fn every_metric_of_the_contract_is_there_from_the_start() {
-        let text = metrics().render(Gauges::default());
-        for series in [
-            "transom_requests_total{outcome=\"hit_l1\",route=\"rest\",status=\"200\"} 0",
-            "transom_requests_total{outcome=\"error\",route=\"rest\",status=\"503\"} 0",
-            "transom_tier_lookups_total{result=\"unproven\",tier=\"l2\"} 0",
-            "transom_request_duration_seconds_count{outcome=\"stale\"} 0",
-            "transom_origin_duration_seconds_bucket{operation=\"read\",le=\"0.00005\"} 0",
-            "transom_slow_queries_total{operation=\"schema\"} 0",
-            "transom_l1_entries 0",
-            "transom_l1_bytes 0",
-            "transom_pool_connections{state=\"idle\"} 0",
-            "transom_pool_connections{state=\"in_use\"} 0",
-            "transom_collapsed_total{end=\"impatient\"} 0",
-            "transom_fill_lease_total{result=\"waited-hit\"} 0",
-            "transom_audit_reads_total 0",
-            "transom_audit_stale_total 0",
-            "transom_audit_skipped_total{reason=\"queue-full\"} 0",
-            "transom_announcements_total{source=\"purge\"} 0",
-            "transom_coherence_watermark 0",
-            "transom_lease_held 0",
-            "transom_fill_lease_waiting 0",
-            "transom_feed_leader 0",
-            "transom_feed_lag_seconds 0",
-            "transom_feed_epochs_total{reason=\"slot\"} 0",
-            "transom_announce_delay_seconds_count 0",
-            "transom_resyncs_total{reason=\"epoch\"} 0",
-            "transom_lease_lapses_total{reason=\"poll\"} 0",
-            "transom_l2_unreadable_total{reason=\"forged\"} 0",
-            "transom_stale_served_total{reason=\"stale-if-error\"} 0",
-            "transom_schema_reloads_total{result=\"failed\"} 0",
-        ] {
-            assert!(text.contains(series), "{series} is missing in\n{text}");
-        }
-    }
-
-    #[test]
-    fn what_happens_is_counted_under_its_own_name() {
-        let metrics = metrics();
-        let fast = Duration::from_micros(60);
-        metrics.request(Route::Rest, StatusCode::OK, RequestOutcome::HitL1, fast);
-        metrics.request(Route::Other, StatusCode::IM_A_TEAPOT, RequestOutcome::Error, fast);
-        metrics.request(Route::Rest, StatusCode::from_u16(999).unwrap(), RequestOutcome::Error, fast);
-        metrics.tier_lookup(Tier::L2, TierResult::Incoherent);
-        metrics.collapsed(CollapseEnd::Shared);
-        metrics.fill_lease(LeaseResult::Voided);
-        metrics.audit_read();
-        metrics.audit_stale();
-        metrics.audit_skipped(AuditSkip::PoolBusy);
-        metrics.announced(Source::Write);
-        metrics.announce_delay(fast);
-        metrics.feed_epoch(Break::Database);
-        metrics.resync(ResyncReason::Gap);
-        metrics.stale_served(StaleReason::RequestAllows);
-        metrics.schema_reload(Reload::Changed);
-        assert!(!metrics.origin(Operation::Read, Duration::from_millis(100)));
-        assert!(metrics.origin(Operation::Write, Duration::from_millis(101)));
-        let feed_lag = Some(Duration::from_millis(250));
-        let gauges = Gauges { watermark: 42, lease_held: true, pool_idle: 3, feed_lag, ..Gauges::default() };
-        let text = metrics.render(gauges);
-        for series in [
-            "transom_requests_total{outcome=\"hit_l1\",route=\"rest\",status=\"200\"} 1",
-            "transom_requests_total{outcome=\"error\",route=\"other\",status=\"418\"} 1",
-            "transom_requests_total{outcome=\"error\",route=\"rest\",status=\"999\"} 1",
-            "transom_request_duration_seconds_bucket{outcome=\"hit_l1\",le=\"0.0001\"} 1",
-            "transom_tier_lookups_total{result=\"incoherent\",tier=\"l2\"} 1",
-            "transom_collapsed_total{end=\"shared\"} 1",
-            "transom_fill_lease_total{result=\"voided\"} 1",
-            "transom_audit_reads_total 1",
-            "transom_audit_stale_total 1",
-            "transom_audit_skipped_total{reason=\"pool-busy\"} 1",
-            "transom_announcements_total{source=\"write\"} 1",
-            "transom_resyncs_total{reason=\"gap\"} 1",
-            "transom_stale_served_total{reason=\"max-stale\"} 1",
-            "transom_schema_reloads_total{result=\"changed\"} 1",
-            "transom_origin_duration_seconds_count{operation=\"read\"} 1",
-            "transom_slow_queries_total{operation=\"read\"} 0",
-            "transom_slow_queries_total{operation=\"write\"} 1",
-            "transom_coherence_watermark 42",
-            "transom_lease_held 1",
-            "transom_feed_leader 1",
-            "transom_feed_lag_seconds 0.25",
-            "transom_feed_epochs_total{reason=\"database\"} 1",
-            "transom_announce_delay_seconds_bucket{le=\"0.0001\"} 1",
-            "transom_pool_connections{state=\"idle\"} 3",
-        ] {
-            assert!(text.contains(series), "{series} is missing in\n{text}");
-        }
-    }
-
-    #[test]
-    fn the_order_of_all_is_the_order_of_declaration() {
-        assert!(Tier::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
-        assert!(TierResult::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
-        assert!(RequestOutcome::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
-        assert!(Route::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
-        assert!(Reload::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
-        assert!(Operation::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
-        assert!(LeaseResult::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
-        assert!(AuditSkip::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
-        assert!(CollapseEnd::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
-        assert!(ResyncReason::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
-        assert!(StaleReason::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
-        assert!(Break::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
-        assert!(Source::ALL.iter().enumerate().all(|(i, v)| i == *v as usize));
-    }
-}
+mod tests;
