@@ -8,9 +8,11 @@
 //! ```
 //!
 //! A claim is a look into L2 and an attempt at the lease in one round trip, so a miss costs no more than before, and
-//! whoever waits needs no message that could be lost. The lease says when its fill began (epoch and `as_of`, as in an
-//! entry): a node that knows of a later announcement of the key's tags neither waits for that fill nor is held up by it.
-//! A holder that dies is survived by its lease for `fill_lease_for`.
+//! whoever waits needs no message that could be lost. While nearly all claims meet an entry, a plain `GET` goes first: it
+//! costs Redis a fraction of a script, and the few that find nothing claim after it.
+//!
+//! The lease says when its fill began (epoch and `as_of`, as in an entry): a node that knows of a later announcement of the
+//! key's tags neither waits for that fill nor is held up by it. A holder that dies is survived by its lease for `fill_lease_for`.
 //!
 //! Nothing here is needed for coherence: a lease that is lost, or given twice, costs one more query.
 
@@ -45,6 +47,7 @@ pub(crate) struct Leases {
     store: Script,
     release: Script,
     lease_for: Duration,
+    prevalence: Prevalence,
     /// fills of this node that wait for a peer's
     waiting: AtomicU32,
     /// leases on their way back
@@ -99,6 +102,7 @@ impl Leases {
             store: Script::from_lua(include_str!("lease/store.lua")),
             release: Script::from_lua(include_str!("lease/release.lua")),
             lease_for,
+            prevalence: Prevalence::default(),
             waiting: AtomicU32::new(0),
             tasks,
         }
@@ -126,6 +130,37 @@ impl Leases {
     /// # Errors
     /// If Redis does not answer; the breaker knows by then.
     pub(crate) async fn claim<V: Value>(
+        self: &Arc<Self>,
+        key: &CacheKey,
+        stamp: &Stamp,
+        newest: Seq,
+        refused: Option<Checksum>,
+    ) -> Result<Claimed<V>, RedisError> {
+        if refused.is_none()
+            && self.prevalence.is_high()
+            && let Some(found) = self.get(key).await?
+        {
+            self.prevalence.met();
+            return Ok(found);
+        }
+        let claimed = self.claim_by_script(key, stamp, newest, refused).await?;
+        match claimed {
+            Claimed::Entry(..) => self.prevalence.met(),
+            Claimed::Granted { .. } | Claimed::Taken(_) => self.prevalence.missed(),
+        }
+        Ok(claimed)
+    }
+
+    /// What is stored, whatever it is worth by now: who refuses it claims, and says so.
+    async fn get<V: Value>(&self, key: &CacheKey) -> Result<Option<Claimed<V>>, RedisError> {
+        let stored = self.l2.stored(key).await?.filter(|bytes| bytes.starts_with(&self.l2.head()));
+        Ok(stored.and_then(|bytes| match (codec::checksum(&bytes), self.l2.read(key, bytes)) {
+            (Some(checksum), L2Answer::Found(entry)) => Some(Claimed::Entry(entry, checksum)),
+            _ => None,
+        }))
+    }
+
+    async fn claim_by_script<V: Value>(
         self: &Arc<Self>,
         key: &CacheKey,
         stamp: &Stamp,
@@ -163,7 +198,7 @@ impl Leases {
                 (Some(checksum), L2Answer::Found(entry)) => Ok(Claimed::Entry(entry, checksum)),
                 // To be filled like any other: its key is not on the ring, or it was damaged.
                 (Some(checksum), _) if refused != Some(checksum) => {
-                    Ok(match Box::pin(self.claim(key, stamp, newest, Some(checksum))).await? {
+                    Ok(match Box::pin(self.claim_by_script(key, stamp, newest, Some(checksum))).await? {
                         Claimed::Granted { lease, over, .. } => {
                             Claimed::Granted { lease, l2: TierResult::Absent, over }
                         }
@@ -174,6 +209,33 @@ impl Leases {
             },
             _ => Err(RedisError::Protocol(format!("the claim {word:?}"))),
         }
+    }
+}
+
+/// How many of the last claims met an entry.
+#[derive(Default)]
+struct Prevalence(AtomicU32);
+
+impl Prevalence {
+    const ALL: u32 = 1 << 16;
+
+    fn met(&self) {
+        self.move_towards(Self::ALL);
+    }
+
+    fn missed(&self) {
+        self.move_towards(0);
+    }
+
+    /// A mean that forgets, by a sixteenth with each claim. Two at once may count as one.
+    fn move_towards(&self, end: u32) {
+        let before = self.0.load(Relaxed);
+        self.0.store(before - before / 16 + end / 16, Relaxed);
+    }
+
+    /// Whether three of four did.
+    fn is_high(&self) -> bool {
+        self.0.load(Relaxed) > Self::ALL / 4 * 3
     }
 }
 
@@ -255,6 +317,21 @@ mod tests {
         let stamp = Stamp::from_parts(3, Seq(9), tags.clone());
         assert_eq!(Holder(lease_text(&stamp)).stamp(&tags), stamp);
         assert_ne!(lease_text(&stamp), lease_text(&stamp), "no two leases have the same owner");
+    }
+
+    #[test]
+    fn entries_prevail_when_nearly_all_claims_meet_one() {
+        let prevalence = Prevalence::default();
+        let after = |times, claim: fn(&Prevalence)| {
+            (0..times).for_each(|_| claim(&prevalence));
+            prevalence.is_high()
+        };
+        assert!(!after(16, Prevalence::met), "a few say little");
+        assert!(after(64, Prevalence::met));
+        assert!(after(2, Prevalence::missed));
+        assert!(!after(16, Prevalence::missed));
+        let by_turns = (0..1_000).filter(|_| after(1, Prevalence::met) || after(1, Prevalence::missed)).count();
+        assert_eq!(by_turns, 0);
     }
 
     #[test]

@@ -77,17 +77,20 @@ impl L2 {
 
     /// The entry under this key, whatever it is worth by now. Waits at most one timeout.
     pub async fn get<V: Value>(&self, key: &CacheKey) -> L2Answer<V> {
-        if self.breaker.is_open() {
-            return L2Answer::Unavailable;
-        }
-        match within(self.link.timeout, self.link.data.get::<Option<Bytes>, _>(self.name(key))).await {
+        match self.stored(key).await {
             Ok(Some(bytes)) => self.read(key, bytes),
             Ok(None) => L2Answer::Absent,
-            Err(error) => {
-                self.breaker.trip(&error);
-                L2Answer::Unavailable
-            }
+            Err(_) => L2Answer::Unavailable,
         }
+    }
+
+    /// The bytes under the name of this key's entry.
+    pub(crate) async fn stored(&self, key: &CacheKey) -> Result<Option<Bytes>, RedisError> {
+        if self.breaker.is_open() {
+            return Err(RedisError::BreakerOpen);
+        }
+        let asked = self.link.data.get::<Option<Bytes>, _>(self.name(key));
+        within(self.link.timeout, asked).await.inspect_err(|error| self.breaker.trip(error))
     }
 
     /// Stores or replaces, until the entry is of no use any more. Failure is the breaker's business: L2 is a copy.
