@@ -120,7 +120,8 @@ pub fn decode<V: Value>(key: &CacheKey, mut bytes: Bytes) -> Result<Stored<V>, C
         return Err(CodecError::OtherKey);
     }
     let stamp = Stamp::from_parts(epoch, Seq(as_of), tags);
-    Ok(Stored { value: V::decode(bytes)?, stamp, began: WallMillis(began), lifetimes })
+    // A copy: what arrived is a part of the connection's buffer, and one entry would keep the whole of that in memory.
+    Ok(Stored { value: V::decode(Bytes::copy_from_slice(&bytes))?, stamp, began: WallMillis(began), lifetimes })
 }
 
 /// Seals an entry as it was [written](encode). `place` is whatever else it must not be moved from.

@@ -64,8 +64,10 @@ pub struct Entry<V> {
     pub lifetimes: Lifetimes,
 }
 
-/// Bytes of bookkeeping per entry in L1: the entry, its key, moka's nodes. Rounded up.
-const OVERHEAD_BYTES: usize = 320;
+/// Bytes of bookkeeping per entry in L1: the entry, its counts, moka's nodes and its share of moka's table. As measured.
+const OVERHEAD_BYTES: usize = 544;
+/// Allocators hand out sizes in steps: of so many bytes one is lost, on average.
+const ROUNDED_ONE_IN: usize = 8;
 
 impl<V: Value> Entry<V> {
     /// The age, for `Age` and for freshness. It counts from the beginning of the fill, so it is never understated.
@@ -74,9 +76,10 @@ impl<V: Value> Entry<V> {
         now.since(self.began)
     }
 
-    /// What the entry weighs in L1, with its key.
+    /// What the entry weighs in L1, with its key: the memory that it takes, and not only its bytes.
     #[must_use]
     pub fn weight(&self, key: &CacheKey) -> usize {
-        self.value.weight() + key.canonical().len() + OVERHEAD_BYTES
+        let bytes = self.value.weight() + key.canonical().len();
+        bytes + bytes / ROUNDED_ONE_IN + OVERHEAD_BYTES
     }
 }

@@ -296,7 +296,7 @@ fn open_cache(
 ) -> TwoTier<StoredResponse> {
     let clock = Clock::start();
     let limits = Limits {
-        l1_bytes_max: config.cache.l1_bytes_max,
+        l1_bytes_max: config.cache.entries_bytes_max(),
         entry_bytes_max: usize::try_from(config.cache.entry_bytes_max).unwrap_or(usize::MAX),
         slots: SlotCount::new(config.coherence.slots).unwrap_or(SlotCount::DEFAULT),
         max_staleness: config.coherence.max_staleness,

@@ -166,12 +166,41 @@ pub struct Cache {
     pub policy: TablePolicy,
     /// share of a lifetime that is random, 0 to 100
     pub ttl_jitter_percent: u32,
-    /// memory for entries of L1
+    /// memory for L1: entries, the index of questions and lanes
     pub l1_bytes_max: u64,
-    /// largest entry that is stored, in either tier; never more than `l1_bytes_max`
+    /// largest entry that is stored, in either tier; never more than there is for all of them
     pub entry_bytes_max: u64,
     /// policies of single tables and views, by schema and name
     pub tables: BTreeMap<(String, String), TablePolicy>,
+}
+
+/// Of so many bytes of L1, one is for the index of questions, and one for lanes.
+const SHARE: u64 = 8;
+/// Of so many bytes, one is what the allocator keeps back without anything in it.
+const UNUSED_ONE_IN: u64 = 16;
+/// The index of questions has so many bytes at least: where little fits into L1, it saves planning what L2 answers.
+const QUESTIONS_BYTES_MIN: u64 = 16 << 20;
+
+impl Cache {
+    /// Memory for entries in L1: what the others leave, and half in any case.
+    #[must_use]
+    pub fn entries_bytes_max(&self) -> u64 {
+        let unused = self.l1_bytes_max / UNUSED_ONE_IN;
+        let left = self.l1_bytes_max.saturating_sub(self.questions_bytes_max() + self.lanes_bytes_max() + unused);
+        left.max(self.l1_bytes_max / 2)
+    }
+
+    /// Memory for the index of questions.
+    #[must_use]
+    pub fn questions_bytes_max(&self) -> u64 {
+        (self.l1_bytes_max / SHARE).max(QUESTIONS_BYTES_MIN)
+    }
+
+    /// Memory for all lanes.
+    #[must_use]
+    pub fn lanes_bytes_max(&self) -> u64 {
+        self.l1_bytes_max / SHARE
+    }
 }
 
 impl Cache {

@@ -231,9 +231,9 @@ fn cross_check(config: &Config, written: &Written, errors: &mut Vec<ConfigError>
         let problem = format!("\"{schema}\" is not one of `db_schemas`");
         refuse("permissions_schema", problem, "write one of them, or add it there and grant it to nobody else");
     }
-    if config.cache.entry_bytes_max > config.cache.l1_bytes_max {
-        let problem = "one entry could be larger than the whole of L1".to_owned();
-        refuse("entry_bytes_max", problem, "write at most what `l1_bytes_max` says, or raise that");
+    if config.cache.entry_bytes_max > config.cache.entries_bytes_max() {
+        let problem = "one entry could be larger than what L1 has for all entries".to_owned();
+        refuse("entry_bytes_max", problem, "write at most half of `l1_bytes_max`, or raise that");
     }
     if u64::try_from(config.limits.response_bytes_max).is_ok_and(|max| max < config.cache.entry_bytes_max) {
         let problem = "a response that large is refused before it could be stored".to_owned();

@@ -262,7 +262,7 @@ pub static SETTINGS: &[Setting] = &[
     row("ttl_jitter", Group::Cache, Kind::Percent, Value("10%"), &[],
         "share of that lifetime which is random, so that entries do not expire together"),
     row("l1_bytes_max", Group::Cache, Kind::Bytes(0, TIB), Value("256MiB"), &[],
-        "memory for entries of L1"),
+        "memory for L1: most of it for entries, the rest for what finds them"),
     row("entry_bytes_max", Group::Cache, Kind::Bytes(0, GIB), Value("4MiB"), &[],
         "largest entry that is stored, in either tier"),
     row("stale_if_error", Group::Cache, Kind::Duration(0, YEAR), Value("1h"), &[],

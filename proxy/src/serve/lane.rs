@@ -34,8 +34,6 @@ const COPIES_MAX: usize = 8_192;
 const WAYS: usize = 4;
 /// Bytes of all copies of a lane at most.
 const BYTES_MAX: u64 = 32 << 20;
-/// One byte in all lanes for so many bytes of L1.
-const SHARE: u64 = 8;
 /// A copy is worth its place only if the lane has room for so many of its size.
 const FEWEST: usize = 64;
 /// Bytes of a copy beside its texts and its body, rounded up: two heads, above all.
@@ -98,9 +96,10 @@ pub(super) struct Kept {
 }
 
 impl Lanes {
-    pub(super) fn new(workers: usize, l1_bytes_max: u64, metrics: &Metrics) -> Self {
+    /// `bytes_max`: of all of them together.
+    pub(super) fn new(workers: usize, bytes_max: u64, metrics: &Metrics) -> Self {
         let count = workers.max(1);
-        let share = (l1_bytes_max / SHARE / count as u64).min(BYTES_MAX);
+        let share = (bytes_max / count as u64).min(BYTES_MAX);
         let bytes_max = usize::try_from(share).unwrap_or(usize::MAX);
         let lane = || Lane { copies: Copies::new(bytes_max), hits: metrics.hits(), until_audit: 0, window: 0 };
         Self((0..count).map(|_| Apart(Mutex::new(lane()))).collect())

@@ -197,18 +197,16 @@ fn strictest<'t>(cache: &config::Cache, tables: impl Iterator<Item = &'t TableId
     strictest.unwrap_or(cache.policy)
 }
 
-/// The second index of L1: from the bytes of a request to the question in it. Bounded to a share of L1's bytes.
+/// The second index of L1: from the bytes of a request to the question in it. Bounded in bytes.
 pub(super) struct Questions(Cache<Arc<[u8]>, Arc<Question>>);
 
-/// One byte of questions for so many bytes of answers.
-const SHARE: u64 = 8;
 /// Bytes of a question beside its texts, rounded up.
 const OVERHEAD_BYTES: usize = 640;
 
 impl Questions {
-    pub(super) fn new(l1_bytes_max: u64) -> Self {
+    pub(super) fn new(bytes_max: u64) -> Self {
         let cache = Cache::builder()
-            .max_capacity(l1_bytes_max / SHARE)
+            .max_capacity(bytes_max)
             .weigher(|raw: &Arc<[u8]>, question: &Arc<Question>| {
                 let statement = &question.plan.statement;
                 let params: usize = statement.params.iter().map(|param| param.0.as_deref().map_or(0, str::len)).sum();
