@@ -73,11 +73,22 @@ fn code(method: &Method, path: &str, query: &str) -> String {
 
 #[test]
 fn values_are_bound_and_pages_share_a_statement() {
-    let first = read("id=gt.5&carrier=in.(UA,\"a,b\")&data->>x=eq.y&limit=10");
-    let second = read("id=gt.6&carrier=in.(DL)&data->>z=eq.w&limit=20&offset=40");
-    assert_eq!(first.statement.sql, second.statement.sql);
-    let params: Vec<_> = first.statement.params.iter().map(|param| param.0.as_deref().unwrap()).collect();
-    assert_eq!(params, [r#"{"UA","a,b"}"#, "x", "y", "5", "10", "0"]);
+    let second = read("id=gt.5&carrier=in.(UA,\"a,b\")&data->>x=eq.y&limit=10&offset=10");
+    let third = read("id=gt.6&carrier=in.(DL)&data->>z=eq.w&limit=20&offset=40");
+    assert_eq!(second.statement.sql, third.statement.sql);
+    let params: Vec<_> = second.statement.params.iter().map(|param| param.0.as_deref().unwrap()).collect();
+    assert_eq!(params, [r#"{"UA","a,b"}"#, "x", "y", "5", "10", "10"]);
+}
+
+#[test]
+fn first_pages_of_a_usual_size_have_statements_of_their_own() {
+    let ends_with = |query: &str, end: &str| read(query).statement.sql.contains(&format!("{end}) SELECT null"));
+    for limit in ["0", "1", "20", "50", "100", "950"] {
+        assert!(ends_with(&format!("limit={limit}"), &format!(" FROM \"api\".\"flights\" LIMIT {limit}")), "{limit}");
+    }
+    for page in ["limit=51", "limit=999", "limit=20&offset=20", "offset=20"] {
+        assert!(ends_with(page, " LIMIT $1::bigint OFFSET $2::bigint"), "{page}");
+    }
 }
 
 #[test]
@@ -88,7 +99,7 @@ fn statements_read_like_those_of_postgrest() {
         "WITH _transom_source AS (SELECT \"api\".\"flights\".\"id\", CAST(\"api\".\"flights\".\"at\" AS date) AS \"day\", \
          \"api\".\"flights\".\"data\"->$1->>$2::int AS \"a\" FROM \"api\".\"flights\" \
          WHERE NOT \"api\".\"flights\".\"id\" = ANY($3) \
-         ORDER BY \"api\".\"flights\".\"data\"->$4 DESC NULLS LAST LIMIT $5::bigint OFFSET $6::bigint) \
+         ORDER BY \"api\".\"flights\".\"data\"->$4 DESC NULLS LAST LIMIT 5) \
          SELECT null::bigint AS total_result_set, pg_catalog.count(_transom_row) AS page_total, \
          coalesce(json_agg(_transom_row), '[]')::text AS body, \
          nullif(current_setting('response.headers', true), '') AS response_headers, \
@@ -99,7 +110,7 @@ fn statements_read_like_those_of_postgrest() {
     assert_eq!(
         &*delete.statement.sql,
         "WITH _transom_source AS (WITH _transom_affected AS (SELECT \"api\".\"flights\".\"id\" FROM \"api\".\"flights\" \
-         WHERE \"api\".\"flights\".\"carrier\" = $1 ORDER BY \"api\".\"flights\".\"at\" LIMIT $2::bigint OFFSET $3::bigint) \
+         WHERE \"api\".\"flights\".\"carrier\" = $1 ORDER BY \"api\".\"flights\".\"at\" LIMIT 1) \
          DELETE FROM \"api\".\"flights\" USING _transom_affected \
          WHERE \"api\".\"flights\".\"id\" = _transom_affected.\"id\" RETURNING \"api\".\"flights\".\"id\") \
          SELECT null::bigint AS total_result_set, pg_catalog.count(_transom_row) AS page_total, \

@@ -51,13 +51,26 @@ pub(super) fn write_count_over(sql: &mut SqlWriter, node: &Node<'_>, rows: &str)
     write_restrictions(sql, source, node, None, Presence::Sought);
 }
 
-/// Writes ` LIMIT ... OFFSET ...`, always both, so that pages share a statement; nothing if everything is wanted.
+/// Writes ` LIMIT ... OFFSET ...`; nothing if everything is wanted. First pages of a usual size have a statement each: a
+/// planner that knows how little is wanted finds that one plan serves all, and makes it once. All other pages share one
+/// statement, lest there be as many as there are numbers.
 pub(super) fn write_range(sql: &mut SqlWriter, range: Range) {
     if range == Range::ALL {
         return;
     }
+    if let Range { offset: 0, limit: Some(limit) } = range
+        && is_usual_page(limit)
+    {
+        sql.push(&format!(" LIMIT {limit}"));
+        return;
+    }
     sql.push(" LIMIT ").bind(range.limit.map(|limit| limit.to_string())).push("::bigint");
     sql.push(" OFFSET ").bind(range.offset.to_string()).push("::bigint");
+}
+
+/// Whether many ask for pages of this size.
+fn is_usual_page(limit: i128) -> bool {
+    (0..=50).contains(&limit) || (0..=1_000).contains(&limit) && limit % 50 == 0
 }
 
 /// Writes what stands behind `FROM`.
