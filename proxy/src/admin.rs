@@ -197,6 +197,7 @@ fn metrics(serve: &Serve) -> Answer {
         l1_bytes,
         pool_idle,
         pool_in_use,
+        pool_waiting_reads: serve.origin.waiting_reads(),
         watermark: cache.coherence().watermark().0,
         lease_held: cache.coherence().lease_held(cache.clock().now()),
         fills_waiting: cache.fills_waiting(),

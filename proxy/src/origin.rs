@@ -4,6 +4,7 @@ mod health;
 mod retry;
 mod session;
 mod transaction;
+mod queue;
 mod signature;
 mod own;
 mod connection;
@@ -22,6 +23,7 @@ use tokio::sync::watch;
 use self::{
     connection::{Connection, Manager},
     health::Watchman,
+    queue::{Queue, Waiting},
     retry::Backoff,
     signature::Unsigned,
     transaction::{Access, Transaction},
@@ -36,7 +38,7 @@ pub use self::{
 use crate::{
     config::{Database, Ending},
     error::Error,
-    rest::{self, Answer, Caller, Estimate, SchemaCache, Statement, TableId},
+    rest::{self, Answer, Caller, Estimate, SchemaCache, Statement, TableId, Yields},
     telemetry::{Metrics, Operation},
 };
 
@@ -44,6 +46,7 @@ use crate::{
 pub struct Origin {
     manager: Manager,
     pool: Pool<Manager>,
+    queue: Queue,
     health: watch::Receiver<Health>,
     watchman: Arc<Watchman>,
     metrics: Arc<Metrics>,
@@ -139,6 +142,7 @@ impl Origin {
         Self {
             manager,
             pool,
+            queue: Queue::default(),
             health,
             watchman,
             metrics,
@@ -277,8 +281,71 @@ impl Origin {
         statement: &Statement,
         estimate: Option<&Estimate>,
     ) -> Result<Answer, Error> {
+        if self.pool.state().idle_connections == 0
+            && estimate.is_none()
+            && self.may_be_answered_with_others(session, statement)
+            && let Some(answer) = self.read_with_others(session, statement).await
+        {
+            return answer;
+        }
         let connection = self.connection().await?;
         self.read_on(connection, session, statement, estimate, Operation::Read).await
+    }
+
+    /// Only an answer that is stored: then it is known what it is made of, and that no function in it changes a setting
+    /// that the next read in the transaction could see.
+    fn may_be_answered_with_others(&self, session: &Session, statement: &Statement) -> bool {
+        let is_stored = !matches!(session.told, Told::Request(_));
+        is_stored && statement.yields == Yields::Answer && self.pre_request.is_none()
+    }
+
+    /// Waits for a connection, or until somebody who got one has answered this read too. `None`: they did not get to it.
+    async fn read_with_others(&self, session: &Session, statement: &Statement) -> Option<Result<Answer, Error>> {
+        let mut turn = self.queue.join(session, statement);
+        let connection = tokio::select! {
+            biased;
+            answer = turn.answered() => return answer,
+            connection = self.connection() => connection,
+        };
+        let connection = match connection {
+            Ok(connection) => connection,
+            Err(error) if turn.leave() => return Some(Err(error)),
+            Err(_) => return turn.answered().await,
+        };
+        let Some(others) = turn.take_along() else {
+            // Whoever comes next needs it more.
+            drop(connection);
+            return turn.answered().await;
+        };
+        Some(if others.is_empty() {
+            self.read_on(connection, session, statement, None, Operation::Read).await
+        } else {
+            self.read_together(connection, session, statement, others).await
+        })
+    }
+
+    /// Answers several reads in one transaction, and returns the answer to the first. Those of the others that it does not
+    /// get to, because one before them failed, are dropped, which they notice.
+    async fn read_together(
+        &self,
+        mut connection: bb8::PooledConnection<'_, Manager>,
+        session: &Session,
+        first: &Statement,
+        others: Vec<Waiting>,
+    ) -> Result<Answer, Error> {
+        let statements: Vec<&Statement> =
+            std::iter::once(first).chain(others.iter().map(|read| &read.statement)).collect();
+        let began = Instant::now();
+        let answers = self.transaction(&mut connection, session, Access::ReadOnly).read_several(&statements).await;
+        drop(connection);
+        let answer = |answer: Result<Answer, Failure>| {
+            self.measured(Operation::Read, began, first);
+            self.bounded(answer.map_err(|error| self.failure(&error, session.caller))?)
+        };
+        let mut answers = answers.into_iter().map(answer);
+        let own = answers.next().unwrap_or(Err(Error::Abandoned));
+        others.into_iter().zip(answers).for_each(|(read, answer)| read.answer(answer));
+        own
     }
 
     async fn read_on(
@@ -341,6 +408,12 @@ impl Origin {
     pub fn connections(&self) -> (u32, u32) {
         let state = self.pool.state();
         (state.idle_connections, state.connections.saturating_sub(state.idle_connections))
+    }
+
+    /// Reads that wait for one of them, and could be answered together.
+    #[must_use]
+    pub fn waiting_reads(&self) -> u64 {
+        self.queue.len() as u64
     }
 
     /// A connection outside of the pool.

@@ -16,6 +16,7 @@ mod headers;
 mod lanes;
 mod directives;
 mod limits;
+mod pool;
 mod malformed;
 mod writes;
 mod views;

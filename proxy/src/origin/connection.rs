@@ -136,7 +136,11 @@ impl Batch<'_> {
     ) -> Result<Place, Failure> {
         let (name, yields) = match self.connection.statements.get(sql.as_ref()) {
             Some(prepared) => (prepared.name.clone(), Yields::Known(prepared.yields)),
-            None => (self.prepare(sql.into())?, Yields::Asked(self.prepared.len() - 1)),
+            None => {
+                let new = self.prepared.iter().position(|(prepared, _)| **prepared == *sql.as_ref());
+                let index = new.map_or_else(|| self.prepare(sql.into()), Ok)?;
+                (self.prepared[index].1.clone(), Yields::Asked(index))
+            }
         };
         self.connection.wire.run(&name, params, Format::Binary)?;
         Ok(self.executed(yields))
@@ -154,12 +158,13 @@ impl Batch<'_> {
         Place(self.executed.len() - 1)
     }
 
-    fn prepare(&mut self, sql: Arc<str>) -> Result<Arc<str>, Failure> {
+    /// Returns the index among what this batch prepares.
+    fn prepare(&mut self, sql: Arc<str>) -> Result<usize, Failure> {
         self.connection.named += 1;
         let name: Arc<str> = format!("s{}", self.connection.named).into();
         self.connection.wire.prepare(&name, &sql)?;
-        self.prepared.push((sql, name.clone()));
-        Ok(name)
+        self.prepared.push((sql, name));
+        Ok(self.prepared.len() - 1)
     }
 
     /// Sends all of it, and waits for the answers.
@@ -167,29 +172,37 @@ impl Batch<'_> {
     /// # Errors
     /// With the refusal of the first statement that failed.
     pub(super) async fn exchange(self) -> Result<Answers, Failure> {
+        match self.exchange_as_far().await? {
+            (answers, None) => Ok(answers),
+            (_, Some(refused)) => Err(refused),
+        }
+    }
+
+    /// Sends all of it, and waits for the answers, as far as no statement fails, and for the refusal of that.
+    ///
+    /// # Errors
+    /// If the connection breaks.
+    pub(super) async fn exchange_as_far(self) -> Result<(Answers, Option<Failure>), Failure> {
         let Self { connection, executed, prepared } = self;
         let closed = std::mem::take(&mut connection.retired);
         for name in &closed {
             connection.wire.close(name)?;
         }
-        match connection.wire.exchange().await {
-            Ok(replies) => {
-                let yields = |of| match of {
-                    Yields::Known(yields) => yields,
-                    Yields::Asked(index) => replies.described.get(index).copied().unwrap_or_default(),
-                };
-                let executed = executed.into_iter().map(yields).collect();
-                for ((sql, name), yields) in prepared.into_iter().zip(replies.described.iter().copied()) {
-                    connection.remember(sql, Prepared { name, yields });
-                }
-                Ok(Answers { replies, executed })
+        let (replies, refused) = connection.wire.exchange().await?;
+        let yields = |of| match of {
+            Yields::Known(yields) => yields,
+            Yields::Asked(index) => replies.described.get(index).copied().unwrap_or_default(),
+        };
+        let executed = executed.into_iter().map(yields).collect();
+        if refused.is_none() {
+            for ((sql, name), yields) in prepared.into_iter().zip(replies.described.iter().copied()) {
+                connection.remember(sql, Prepared { name, yields });
             }
-            Err(failure) => {
-                // Some of the new ones may be there, and some of the old ones still.
-                connection.retired.extend(prepared.into_iter().map(|(_, name)| name).chain(closed));
-                Err(failure)
-            }
+        } else {
+            // Some of the new ones may be there, and some of the old ones still.
+            connection.retired.extend(prepared.into_iter().map(|(_, name)| name).chain(closed));
         }
+        Ok((Answers { replies, executed }, refused))
     }
 }
 
@@ -200,6 +213,11 @@ pub(super) struct Answers {
 }
 
 impl Answers {
+    /// Whether the statement in this place was run to its end.
+    pub(super) fn reach(&self, place: Place) -> bool {
+        place.0 < self.replies.executed
+    }
+
     /// What the statement in this place yields.
     pub(super) fn yields(&self, place: Place) -> Yielded {
         self.executed.get(place.0).copied().unwrap_or_default()

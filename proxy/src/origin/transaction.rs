@@ -112,6 +112,41 @@ impl<'c> Transaction<'c> {
         answer
     }
 
+    /// Reads the same several times, with other values. Answers at least the first, and the others as far as none before
+    /// them failed, or said something of its answer: the next one would repeat that.
+    pub(super) async fn read_several(mut self, statements: &[&Statement]) -> Vec<Result<Answer, Failure>> {
+        let answers = self.read_as_far(statements).await;
+        self.roll_back().await;
+        match (answers, statements.first()) {
+            (Ok(answers), _) => answers.into_iter().map(Ok).collect(),
+            (Err(failure), Some(first)) if is_outdated(&failure) => {
+                self.connection.forget(&first.sql);
+                vec![self.read_answer(first, None).await]
+            }
+            (Err(failure), _) => vec![Err(failure)],
+        }
+    }
+
+    async fn read_as_far(&mut self, statements: &[&Statement]) -> Result<Vec<Answer>, Failure> {
+        let mut batch = self.open()?;
+        let places = statements.iter().map(|statement| ask(&mut batch, statement)).collect::<Result<Vec<_>, _>>()?;
+        batch.run(COMMIT, NOTHING)?;
+        let (answers, refused) = batch.exchange_as_far().await?;
+        let mut read = Vec::with_capacity(statements.len());
+        for (place, statement) in places.into_iter().zip(statements).filter(|(place, _)| answers.reach(*place)) {
+            let answer = answer(&answers, place, statement.yields)?;
+            let is_last = !answer.said.is_nothing();
+            read.push(answer);
+            if is_last {
+                break;
+            }
+        }
+        match refused {
+            Some(failure) if read.is_empty() => Err(failure),
+            Some(_) | None => Ok(read),
+        }
+    }
+
     async fn read_plainly(&mut self, statement: &Statement) -> Result<Answer, Failure> {
         let mut batch = self.open()?;
         let place = ask(&mut batch, statement)?;

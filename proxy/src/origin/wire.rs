@@ -55,7 +55,8 @@ pub(super) struct Replies {
     rows: Vec<(usize, DataRowBody)>,
     /// what the statements yield that were described, in their order
     pub(super) described: SmallVec<[Yielded; 2]>,
-    executed: usize,
+    /// how many statements were run to their end
+    pub(super) executed: usize,
 }
 
 /// The columns of a statement, as far as they matter.
@@ -146,20 +147,25 @@ impl Wire {
         frontend::close(b'S', name, &mut self.outgoing).map_err(unwritable)
     }
 
-    /// Sends what was prepared to be sent, and waits for the answers.
+    /// Sends what was prepared to be sent, and waits for the answers, and for the refusal of the first statement that
+    /// failed: the server skips those behind it.
     ///
     /// # Errors
-    /// If a statement was refused: the server skipped those behind it.
-    pub(super) async fn exchange(&mut self) -> Result<Replies, Failure> {
+    /// If the connection breaks.
+    pub(super) async fn exchange(&mut self) -> Result<(Replies, Option<Failure>), Failure> {
         frontend::sync(&mut self.outgoing);
         self.send_and_read().await
     }
 
     /// Runs statements without parameters, as one text.
+    ///
+    /// # Errors
+    /// If the server refuses one, or the connection breaks.
     pub(super) async fn simply(&mut self, sql: &str) -> Result<Replies, Failure> {
         self.clear();
         frontend::query(sql, &mut self.outgoing).map_err(unwritable)?;
-        self.send_and_read().await
+        let (replies, refused) = self.send_and_read().await?;
+        refused.map_or(Ok(replies), Err)
     }
 
     /// The value of a parameter of the server.
@@ -168,7 +174,7 @@ impl Wire {
         replies.one(0)?.get(0, &Type::TEXT)
     }
 
-    async fn send_and_read(&mut self) -> Result<Replies, Failure> {
+    async fn send_and_read(&mut self) -> Result<(Replies, Option<Failure>), Failure> {
         self.state = State::Busy;
         self.socket.write_all(&self.outgoing).await.map_err(broken)?;
         self.outgoing.clear();
@@ -189,7 +195,7 @@ impl Wire {
                 }
                 Message::ReadyForQuery(ready) => {
                     self.state = if ready.status() == b'I' { State::Idle } else { State::InTransaction };
-                    return refused.map_or(Ok(replies), Err);
+                    return Ok((replies, refused));
                 }
                 // Acknowledgements, notices, changed settings.
                 _ => {}

@@ -15,6 +15,8 @@ pub struct Gauges {
     pub pool_idle: u32,
     /// connections to Postgres that are at work
     pub pool_in_use: u32,
+    /// reads that wait for one of them
+    pub pool_waiting_reads: u64,
     /// `seq` of the last announcement applied
     pub watermark: u64,
     /// whether this node can prove its coherence right now
@@ -31,6 +33,7 @@ pub(super) struct GaugeHandles {
     l1_bytes: IntGauge,
     pool_idle: IntGauge,
     pool_in_use: IntGauge,
+    pool_waiting_reads: IntGauge,
     watermark: IntGauge,
     lease_held: IntGauge,
     fills_waiting: IntGauge,
@@ -62,6 +65,7 @@ impl GaugeHandles {
             l1_bytes: gauge("transom_l1_bytes", "Weight of the entries in L1"),
             pool_idle: pool.with_label_values(&["idle"]),
             pool_in_use: pool.with_label_values(&["in_use"]),
+            pool_waiting_reads: gauge("transom_pool_waiting_reads", "Reads that wait for a connection to Postgres"),
             watermark: gauge("transom_coherence_watermark", "Sequence number of the last announcement applied"),
             lease_held: gauge("transom_lease_held", "1 while this node can prove that it heard every announcement"),
             fills_waiting: gauge("transom_fill_lease_waiting", "Fills that wait for the fill of a peer"),
@@ -81,6 +85,7 @@ impl GaugeHandles {
         self.l1_bytes.set(signed(now.l1_bytes));
         self.pool_idle.set(now.pool_idle.into());
         self.pool_in_use.set(now.pool_in_use.into());
+        self.pool_waiting_reads.set(signed(now.pool_waiting_reads));
         self.watermark.set(signed(now.watermark));
         self.lease_held.set(now.lease_held.into());
         self.fills_waiting.set(now.fills_waiting.into());

@@ -40,7 +40,8 @@ fn session() -> (Wire, UnixStream) {
 /// What a batch comes to that is answered like this, by a server that says no more.
 async fn answered(wire: &mut Wire, server: &mut UnixStream, answer: &[Vec<u8>]) -> Result<Replies, Failure> {
     server.write_all(&answer.concat()).await.unwrap();
-    wire.exchange().await
+    let (replies, refused) = wire.exchange().await?;
+    refused.map_or(Ok(replies), Err)
 }
 
 #[tokio::test]
@@ -99,6 +100,24 @@ async fn a_refusal_is_told_and_leaves_the_transaction_open() {
 }
 
 #[tokio::test]
+async fn what_came_before_a_refusal_is_there() {
+    let (mut wire, mut server) = session();
+    let answer = [
+        complete(),
+        row(&[Some("a")]),
+        complete(),
+        row(&[Some("half")]),
+        error("ERROR", "22012", "division by zero"),
+        ready(b'E'),
+    ];
+    server.write_all(&answer.concat()).await.unwrap();
+    let (replies, refused) = wire.exchange().await.unwrap();
+    assert_eq!(refused.unwrap().refusal().unwrap().state.code(), "22012");
+    assert_eq!(replies.one(1).unwrap().get::<&str>(0, &Type::TEXT).unwrap(), "a");
+    assert_eq!(replies.executed, 2, "the third was not run to its end");
+}
+
+#[tokio::test]
 async fn who_is_cut_off_hears_why() {
     let (mut wire, mut server) = session();
     server.write_all(&error("FATAL", "57P01", "terminating connection")).await.unwrap();
@@ -149,7 +168,7 @@ async fn a_message_may_come_in_pieces() {
         }
     };
     let (replies, ()) = tokio::join!(wire.exchange(), dribble);
-    assert_eq!(replies.unwrap().one(0).unwrap().get::<&str>(0, &Type::TEXT).unwrap(), "whole");
+    assert_eq!(replies.unwrap().0.one(0).unwrap().get::<&str>(0, &Type::TEXT).unwrap(), "whole");
 }
 
 #[test]

@@ -38,6 +38,7 @@ fn every_metric_of_the_contract_is_there_from_the_start() {
         "transom_l1_bytes 0",
         "transom_pool_connections{state=\"idle\"} 0",
         "transom_pool_connections{state=\"in_use\"} 0",
+        "transom_pool_waiting_reads 0",
         "transom_collapsed_total{end=\"impatient\"} 0",
         "transom_fill_lease_total{result=\"waited-hit\"} 0",
         "transom_audit_reads_total 0",
