@@ -22,7 +22,7 @@ pub(super) async fn measure(world: &World) {
     let targets = scenario.targets.each();
     warm(world.node.port(), &targets, &[]).await;
     let builder = NodeBuilder::on(&world.database).redis(&world.redis).set("feed", "logical").unset("audit_share");
-    let builder = builder.set("l1_bytes_max", L1_BYTES).set("entry_bytes_max", L1_BYTES);
+    let builder = builder.set("l1_bytes_max", L1_BYTES).set("entry_bytes_max", "32KiB");
     let mut node = builder.start_process().await;
     warm(node.port(), &targets, &[]).await;
     let before = outcomes(&node).await;

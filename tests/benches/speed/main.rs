@@ -12,6 +12,7 @@ mod load;
 mod memory;
 mod mixed;
 mod peers;
+mod resident;
 mod scenario;
 mod server;
 mod startup;
@@ -34,8 +35,11 @@ fn main() -> ExitCode {
     {
         bare::serve(port, answer);
     }
-    let known: Vec<&str> =
-        scenario::ALL.iter().map(|scenario| scenario.name).chain(["l2", "memory", "mixed", "startup"]).collect();
+    let known: Vec<&str> = scenario::ALL
+        .iter()
+        .map(|scenario| scenario.name)
+        .chain(["l2", "memory", "mixed", "resident", "startup"])
+        .collect();
     if let Some(unknown) = arguments.iter().find(|name| !known.contains(&name.as_str())) {
         eprintln!("there is no scenario {unknown}; there are {}", known.join(", "));
         return ExitCode::FAILURE;
@@ -51,11 +55,14 @@ fn main() -> ExitCode {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let hits: Vec<_> = scenario::ALL.iter().filter(|scenario| wants(scenario.name)).collect();
-        if !hits.is_empty() || wants("l2") {
+        if !hits.is_empty() || wants("l2") || wants("resident") {
             let mut world = World::start().await;
             table::measure(hits, &mut world).await;
             if wants("l2") {
                 l2::measure(&world).await;
+            }
+            if wants("resident") {
+                resident::measure(&world).await;
             }
         }
         if wants("mixed") {

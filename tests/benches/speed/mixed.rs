@@ -1,6 +1,7 @@
 //! Reads and writes together, through what a user would pick instead: PostgREST alone, and behind nginx with a lifetime of one
 //! second. Whoever writes remembers what was acknowledged, so an answer that is older than that is known to be stale.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
@@ -16,6 +17,7 @@ use transom_tests::{NodeBuilder, PostgRestBuilder, Postgres, Redis};
 use super::peers;
 use super::scenario::Zipf;
 use super::server::{keep_load_apart, pin, usage};
+use super::world::warm;
 
 const ROWS: u64 = 10_000;
 const CONNECTIONS: u64 = 32;
@@ -24,6 +26,9 @@ const LAP: Duration = Duration::from_secs(8);
 const WRITES_PERCENT: u32 = 5;
 /// Rows of a list.
 const LIST: u64 = 20;
+
+/// Whence an answer came that a cache gave.
+const HIT: &str = "hit";
 
 /// A server in the run, and what it did.
 struct Contender {
@@ -41,6 +46,8 @@ struct Lap {
     writes: Spread,
     took: Duration,
     hits: u64,
+    /// reads that were none, by why
+    forwarded: BTreeMap<String, u64>,
     stale: u64,
     /// processor time of the servers, and of Postgres
     used: (Duration, Duration),
@@ -82,7 +89,10 @@ pub(super) async fn measure() {
     for contender in &contenders {
         pin(&contender.pids);
     }
-    for round in 0..ROUNDS {
+    // What follows is the steady state: whoever keeps an answer for longer than a second has had every question once, and
+    // the first lap of each is not counted.
+    warm(node.port(), &questions("/rest/v1"), &[]).await;
+    for round in 0..=ROUNDS {
         for contender in &mut contenders {
             let backends = postgres.family();
             pin(&backends);
@@ -92,7 +102,9 @@ pub(super) async fn measure() {
             lap.used =
                 (usage(&contender.pids).since(before.0), Usage::of_all(postgres.family()).since(postgres_before));
             lap.transactions = transactions(&session).await - before.1;
-            contender.laps.push(lap);
+            if round > 0 {
+                contender.laps.push(lap);
+            }
         }
     }
     print(&contenders);
@@ -125,6 +137,9 @@ async fn load(contender: &Contender, versions: &Arc<Versions>, round: u64) -> La
         all.writes.merge(&lap.writes);
         all.hits += lap.hits;
         all.stale += lap.stale;
+        for (why, count) in lap.forwarded {
+            *all.forwarded.entry(why).or_default() += count;
+        }
     }
     all.took = began.elapsed();
     all
@@ -150,9 +165,13 @@ impl User {
                 self.write(row).await;
                 lap.writes.add(sent.elapsed());
             } else {
-                let (hit, stale) = self.read(row).await;
+                let (status, stale) = self.read(row).await;
                 lap.reads.add(sent.elapsed());
-                lap.hits += u64::from(hit);
+                if status == HIT {
+                    lap.hits += 1;
+                } else {
+                    *lap.forwarded.entry(status).or_default() += 1;
+                }
                 lap.stale += u64::from(stale);
             }
         }
@@ -168,19 +187,23 @@ impl User {
         self.versions.0[usize::try_from(row).expect("a row")].store(version, Relaxed);
     }
 
-    /// Says whether the answer came from a cache, and whether it was stale.
-    async fn read(&mut self, row: u64) -> (bool, bool) {
+    /// Says whence the answer came, [`HIT`] or the kind of read and why not, and whether it was stale.
+    async fn read(&mut self, row: u64) -> (String, bool) {
         let base = self.base;
-        let (target, rows) = match self.random.random_range(0..10) {
-            0 => (format!("{base}/item?select=version,pad&id=gte.{row}&order=id&limit={LIST}"), LIST),
-            1 => (format!("{base}/item?select=version,pad,part(id,name)&id=eq.{row}"), 1),
-            _ => (format!("{base}/item?select=version,pad&id=eq.{row}"), 1),
+        let (kind, target, rows) = match self.random.random_range(0..10) {
+            0 => ("list", list(base, row), LIST),
+            1 => ("embed", embed(base, row), 1),
+            _ => ("point", point(base, row), 1),
         };
         let least: Vec<u64> = (row..row + rows).map(|row| self.versions.acknowledged(row)).collect();
         let answer = self.ask(Method::GET, &target, String::new(), 200).await;
         let stale = found(&answer).zip(least).any(|(found, least)| found < least);
-        let hit = answer.header("cache-status").starts_with("transom; hit") || answer.header("x-cache") == "HIT";
-        (hit, stale)
+        let status = answer.header("cache-status");
+        if status.starts_with("transom; hit") || answer.header("x-cache") == "HIT" {
+            return (HIT.to_owned(), stale);
+        }
+        let said = status.split("; ").filter(|word| word.starts_with("fwd=") || word.starts_with("detail="));
+        (said.fold(kind.to_owned(), |all, word| all + " " + word), stale)
     }
 
     async fn ask(&mut self, method: Method, target: &str, body: String, expected: u16) -> Answer {
@@ -197,6 +220,23 @@ impl Versions {
     fn acknowledged(&self, row: u64) -> u64 {
         self.0[usize::try_from(row).expect("a row")].load(Relaxed)
     }
+}
+
+fn list(base: &str, row: u64) -> String {
+    format!("{base}/item?select=version,pad&id=gte.{row}&order=id&limit={LIST}")
+}
+
+fn embed(base: &str, row: u64) -> String {
+    format!("{base}/item?select=version,pad,part(id,name)&id=eq.{row}")
+}
+
+fn point(base: &str, row: u64) -> String {
+    format!("{base}/item?select=version,pad&id=eq.{row}")
+}
+
+/// All that may be asked.
+fn questions(base: &str) -> Vec<String> {
+    (0..ROWS).flat_map(|row| [list(base, row), embed(base, row), point(base, row)]).collect()
 }
 
 /// The versions in an answer, in its order.
@@ -248,5 +288,15 @@ fn print(contenders: &[Contender]) {
             sum(|lap| lap.used.1.as_secs_f64()) * 1e6 / requests,
             sum(|lap| lap.transactions as f64) / requests,
         );
+    }
+    let Some(transom) = contenders.last() else { return };
+    println!("\nReads that Transom did not answer from its memory or Redis:\n");
+    let reads: u64 = transom.laps.iter().map(|lap| lap.reads.count() as u64).sum();
+    let mut why: BTreeMap<&str, u64> = BTreeMap::new();
+    for (said, count) in transom.laps.iter().flat_map(|lap| &lap.forwarded) {
+        *why.entry(said).or_default() += count;
+    }
+    for (said, count) in why {
+        println!("* {said}: {:.1} %", 100.0 * count as f64 / reads as f64);
     }
 }

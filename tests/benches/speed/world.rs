@@ -78,6 +78,13 @@ pub(super) async fn counted(admin: &Http, label: &str) -> [u64; 2] {
     counts
 }
 
+/// Entries in L1, as the node counts them.
+pub(super) async fn counted_entries(admin: &Http) -> u64 {
+    let text = admin.get("/metrics").send().await.text();
+    let count = text.lines().find_map(|line| line.strip_prefix("transom_l1_entries "));
+    count.and_then(|count| count.parse().ok()).expect("a number of entries")
+}
+
 /// A token that is good for an hour, for the role that everybody has.
 fn token() -> String {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
