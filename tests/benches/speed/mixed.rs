@@ -291,7 +291,7 @@ fn print(contenders: &[Contender]) {
     }
     let Some(transom) = contenders.last() else { return };
     println!("\nReads that Transom did not answer from its memory or Redis:\n");
-    let reads: u64 = transom.laps.iter().map(|lap| lap.reads.count() as u64).sum();
+    let reads: u64 = transom.laps.iter().map(|lap| lap.reads.count()).sum();
     let mut why: BTreeMap<&str, u64> = BTreeMap::new();
     for (said, count) in transom.laps.iter().flat_map(|lap| &lap.forwarded) {
         *why.entry(said).or_default() += count;
