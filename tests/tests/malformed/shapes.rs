@@ -1,4 +1,7 @@
-//! The text of a statement depends on the shape of the request alone: values are bound, whatever they are.
+//! The text of a statement depends on the shape of the request alone: values are bound, whatever they are. The one
+//! exception is the size of a usual first page, a number out of a short list.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method};
@@ -8,7 +11,7 @@ use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use transom::rest::{Inbound, Plan, SchemaCache, Settings, load_schema, plan};
 use transom_tests::Postgres;
 
-/// Parameters with `@` in the place of each value.
+/// Parameters with `@` in the place of each value, and `#` where a number must stand.
 const PARAMETERS: &[&str] = &[
     "s=eq.@",
     "s=neq.@",
@@ -44,6 +47,9 @@ const PARAMETERS: &[&str] = &[
     "offset=#",
 ];
 
+/// Pages of this size and beyond are not usual.
+const UNUSUAL_PAGE: usize = 1_001;
+
 struct Planner {
     schema: SchemaCache,
     settings: Settings,
@@ -60,7 +66,7 @@ impl Planner {
             if piece.ends_with('@') {
                 query.push_str(&utf8_percent_encode(value, NON_ALPHANUMERIC).to_string());
             } else if piece.ends_with('#') {
-                query.push_str(&value.len().to_string());
+                query.push_str(&(UNUSUAL_PAGE + value.len()).to_string());
             }
         }
         let (headers, body) = (HeaderMap::new(), Bytes::new());
@@ -82,15 +88,30 @@ fn values() -> impl Strategy<Value = Vec<String>> {
     proptest::collection::vec("\\PC{0,12}|[-'$;*%,(){}.:]{1,8}|select|null|1".prop_map(quoted), 12)
 }
 
-#[test]
-fn values_never_reach_the_text_of_a_statement() {
+fn planner() -> Planner {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let schema = runtime.block_on(async {
         let database = Postgres::shared().await.database().await;
         database.execute(super::SCHEMA).await;
         load_schema(&database.client().await, &["public".to_owned()]).await.expect("the catalogs can be read")
     });
-    let planner = Planner { schema, settings: Settings { schemas: vec!["public".to_owned()], ..Settings::default() } };
+    Planner { schema, settings: Settings { schemas: vec!["public".to_owned()], ..Settings::default() } }
+}
+
+#[test]
+fn sizes_of_pages_make_few_statements() {
+    let planner = planner();
+    let statements = |shape: fn(usize) -> String| -> BTreeSet<String> {
+        (1..2_000).map(|size| planner.statement(&[&shape(size)], &[String::new()]).0).collect()
+    };
+    // Up to 50, then each fiftieth up to 1000, and one for all others.
+    assert_eq!(statements(|size| format!("limit={size}")).len(), 50 + 19 + 1);
+    assert_eq!(statements(|size| format!("limit={size}&offset=1")).len(), 1);
+}
+
+#[test]
+fn values_never_reach_the_text_of_a_statement() {
+    let planner = planner();
     let config = Config { failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     let shape = proptest::collection::vec(proptest::sample::select(PARAMETERS), 1..6);
