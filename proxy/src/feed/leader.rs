@@ -22,7 +22,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, sleep, sleep_until},
 };
-use tokio_postgres::Client;
+use tokio_postgres::{Client, Statement};
 
 use super::{
     announcer::{Announcer, Decoder, REDIS_AGAIN_AFTER, TAGS_MAX, Told},
@@ -100,6 +100,8 @@ impl Decoder for Decoded {
 /// A leader at work.
 pub(super) struct Leader {
     parts: Parts,
+    /// asks what everybody sees; prepared, because each commit waits for it
+    sight: Statement,
     beats: JoinHandle<String>,
     /// where the log ends, as far as the heart knows
     log_end: Arc<AtomicU64>,
@@ -131,7 +133,8 @@ impl Leader {
     pub(super) async fn take_over(parts: Parts, heart: Client) -> Result<(Self, Option<Break>), Ended> {
         let Parts { cache, begins, control, .. } = &parts;
         // Before the epoch: whoever reads under it sees what was over by now, and what was not is waited for.
-        let open: BTreeSet<u64> = snapshot(control).await?.running().collect();
+        let sight = in_time(control.prepare(SNAPSHOT_SQL)).await?;
+        let open: BTreeSet<u64> = snapshot(control, &sight).await?.running().collect();
         let broken = loop {
             match cache.backplane().adopt(begins, cache.clock().now()).await {
                 Ok(broken) => break broken,
@@ -145,13 +148,13 @@ impl Leader {
             }
         };
         let stragglers = if broken.is_some() { open } else { BTreeSet::new() };
-        let mut leader = Self::new(parts, heart, stragglers);
+        let mut leader = Self::new(parts, heart, sight, stragglers);
         leader.announcer.learn(&mut leader.decoded).await;
         Ok((leader, broken))
     }
 
     /// `heart` is a connection of its own: a heartbeat that waits for the disk must not hold up an announcement.
-    fn new(parts: Parts, heart: Client, stragglers: BTreeSet<u64>) -> Self {
+    fn new(parts: Parts, heart: Client, sight: Statement, stragglers: BTreeSet<u64>) -> Self {
         let log_end = Arc::new(AtomicU64::new(parts.begins.at));
         let beats = tokio::spawn(heart::run(heart, parts.cache.clone(), parts.begins.session.clone(), log_end.clone()));
         Self {
@@ -159,6 +162,7 @@ impl Leader {
             read: parts.begins.at,
             announcer: Announcer::new(parts.cache.clone(), parts.metrics.clone(), stragglers),
             parts,
+            sight,
             beats,
             log_end,
             decoded: Decoded::default(),
@@ -311,7 +315,7 @@ impl Leader {
         let mut visible = Vec::new();
         let Decoded { pending, pending_tags, .. } = &mut self.decoded;
         if !pending.is_empty() || self.announcer.awaits_stragglers() {
-            let snapshot = snapshot(&self.parts.control).await?;
+            let snapshot = snapshot(&self.parts.control, &self.sight).await?;
             self.announcer.settle(&snapshot);
             let is_seen =
                 |pending: &Pending| snapshot.sees(pending.commit.xid) || sabotage::is_off(Protection::Visibility);
@@ -368,8 +372,8 @@ fn since(micros: i64) -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().saturating_sub(at)
 }
 
-async fn snapshot(control: &Client) -> Result<Snapshot, Ended> {
-    let row = in_time(control.query_one(SNAPSHOT_SQL, &[])).await?;
+async fn snapshot(control: &Client, sight: &Statement) -> Result<Snapshot, Ended> {
+    let row = in_time(control.query_one(sight, &[])).await?;
     let text: String = row.try_get(0)?;
     Snapshot::parse(&text).ok_or_else(|| Ended::Postgres(format!("{text:?} is no snapshot")))
 }
