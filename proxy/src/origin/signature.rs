@@ -4,7 +4,7 @@
 //! changes and its end. Where triggers record it is put on what they recorded. Anybody who may change the database may leave
 //! one; a name that nobody waits for is not heard of.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use cache_core::coherence::WriteId;
 use parking_lot::Mutex;
@@ -39,6 +39,9 @@ const LOG_FUNCTION: &str = "pg_catalog.pg_logical_emit_message";
 /// Puts the name of a write on what its transaction recorded.
 pub const SIGN_FUNCTION: &str = "transom.sign_write";
 
+static LOG_SQL: LazyLock<String> = LazyLock::new(|| format!("SELECT {LOG_FUNCTION}(true, '{LOG_PREFIX}', $1::text)"));
+static SIGN_SQL: LazyLock<String> = LazyLock::new(|| format!("SELECT {SIGN_FUNCTION}($1)"));
+
 /// What a write leaves behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signature {
@@ -56,13 +59,19 @@ impl Signature {
         text.strip_prefix(WRITE)?.parse().ok()
     }
 
-    /// Leaves it and commits, in one message to the server: if the first fails the second is not tried.
-    pub(super) fn commit_sql(self) -> String {
-        let Self { write, place } = self;
-        let function = place.function();
-        match place {
-            Place::Log => format!("SELECT {function}(true, '{LOG_PREFIX}', '{WRITE}{write}'); COMMIT"),
-            Place::Outbox => format!("SELECT {function}('{write}'); COMMIT"),
+    /// The statement that leaves it; its one parameter is the [`text`](Self::text).
+    pub(super) fn sql(self) -> &'static str {
+        match self.place {
+            Place::Log => &LOG_SQL,
+            Place::Outbox => &SIGN_SQL,
+        }
+    }
+
+    /// What is left.
+    pub(super) fn text(self) -> String {
+        match self.place {
+            Place::Log => format!("{WRITE}{}", self.write),
+            Place::Outbox => self.write.to_string(),
         }
     }
 
@@ -120,8 +129,7 @@ mod tests {
     #[test]
     fn the_log_gives_back_what_a_write_left() {
         let signature = Signature { write: WriteId::from_u128(0xab), place: Place::Log };
-        let sql = signature.commit_sql();
-        let content = sql.split('\'').nth(3).expect("the content is the second text");
+        let content = signature.text();
         assert_eq!(content, "write 000000000000000000000000000000ab");
         assert_eq!(Signature::in_log(LOG_PREFIX, content.as_bytes()), Some(signature.write));
         assert_eq!(Signature::in_log("other", content.as_bytes()), None);

@@ -12,7 +12,7 @@ use tokio_postgres::{
 use super::{
     Failure, Session, Told, Uncommitted, Written,
     connection::{Answers, Batch, Connection, Place},
-    signature::{Sign, Signed, Unsigned},
+    signature::{Sign, Signature, Signed, Unsigned},
     wire::Row,
 };
 use crate::{
@@ -190,7 +190,7 @@ impl<'c> Transaction<'c> {
             Ok(_) | Err(_) => None,
         };
         if let Some(signature) = signature {
-            let ended = self.connection.simply(&signature.commit_sql()).await;
+            let ended = self.sign_and_commit(signature).await;
             // If it was refused, before the commit or in it: either way nothing took place.
             self.roll_back().await;
             if !ended.as_ref().is_err_and(|error| signature.is_refused(error)) {
@@ -209,6 +209,14 @@ impl<'c> Transaction<'c> {
         };
         let ended = self.connection.simply(end).await;
         ended_with(ended, written, Signed::No, failure)
+    }
+
+    /// In one message to the server: if the first fails the second is not tried.
+    async fn sign_and_commit(&mut self, signature: Signature) -> Result<(), Failure> {
+        let mut batch = self.connection.batch();
+        batch.run(signature.sql(), [Some(&*signature.text())].into_iter())?;
+        batch.run(COMMIT, NOTHING)?;
+        batch.exchange().await.map(drop)
     }
 
     /// Begins a transaction, writes, and asks whether the answer will do; all but the end.
