@@ -89,7 +89,7 @@ fn values() -> impl Strategy<Value = Vec<String>> {
 }
 
 fn planner() -> Planner {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let schema = runtime.block_on(async {
         let database = Postgres::shared().await.database().await;
         database.execute(super::SCHEMA).await;
