@@ -8,12 +8,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use cache_core::cache::{Lookup, TwoTier};
 use cache_core::clock::Moment;
-use cache_core::entry::Value;
-use cache_core::error::CodecError;
 use cache_core::freshness::Directives;
 use cache_core::key::CacheKey;
 use cache_core::tag::{Tag, Tags};
 use divan::{Bencher, black_box};
+use transom_tests::Body;
 use transom_tests::bench::{self, LIFETIMES};
 
 /// One hot key, and so many that they do not fit the caches of the processor.
@@ -21,21 +20,6 @@ const KEYS: [usize; 2] = [1, 10_000];
 
 fn main() {
     divan::main();
-}
-
-#[derive(Debug, Clone)]
-struct Body(Bytes);
-
-impl Value for Body {
-    fn weight(&self) -> usize {
-        self.0.len()
-    }
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.0);
-    }
-    fn decode(bytes: Bytes) -> Result<Self, CodecError> {
-        Ok(Self(bytes))
-    }
 }
 
 fn canonical(row: usize) -> String {

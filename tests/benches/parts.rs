@@ -9,8 +9,7 @@ use bytes::Bytes;
 use cache_core::clock::{Clock, WallMillis};
 use cache_core::codec;
 use cache_core::coherence::{Announcement, Coherence, Filled, Kind, Position, Seq, Snapshot, Token, Trusted};
-use cache_core::entry::{Entry, Value};
-use cache_core::error::CodecError;
+use cache_core::entry::Entry;
 use cache_core::key::CacheKey;
 use cache_core::tag::{SlotCount, Slots, Tag, Tags};
 use divan::counter::ItemsCount;
@@ -18,8 +17,8 @@ use divan::{Bencher, black_box};
 use http::{HeaderMap, Method};
 use tokio::runtime::Runtime;
 use transom::rest::{self, Inbound, SchemaCache, Settings};
-use transom_tests::Postgres;
 use transom_tests::bench::{self, LIFETIMES};
+use transom_tests::{Body, Postgres};
 
 /// Of a history; an epoch is only ever read.
 const TOKEN: &str = "0000000000000007:0";
@@ -80,21 +79,6 @@ fn announcement(bencher: Bencher<'_, '_>, rows: usize) {
         coherence.apply(black_box(&announcement), clock.now())
     });
     assert_eq!(coherence.watermark(), Seq(seq), "all of them counted");
-}
-
-#[derive(Debug, Clone)]
-struct Body(Bytes);
-
-impl Value for Body {
-    fn weight(&self) -> usize {
-        self.0.len()
-    }
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.0);
-    }
-    fn decode(bytes: Bytes) -> Result<Self, CodecError> {
-        Ok(Self(bytes))
-    }
 }
 
 fn entry() -> (CacheKey, Entry<Body>) {

@@ -33,6 +33,7 @@ mod node;
 mod sample;
 mod stub;
 mod wire;
+mod body;
 mod cache_status;
 pub mod connection;
 
@@ -40,6 +41,7 @@ pub mod bench;
 pub mod consistency;
 pub mod simulator;
 
+pub use self::body::Body;
 pub use self::cache_status::CacheStatus;
 pub use self::dashboard::{PanelQuery, dashboard_queries};
 pub use self::eventually::{Settle, eventually, within_bound};

@@ -11,13 +11,12 @@ mod topologies;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use cache_core::backplane::Observer;
 use cache_core::cache::{Lookup, Stored, TwoTier};
 use cache_core::clock::Clock;
 use cache_core::coherence::{Kind, Token};
-use cache_core::entry::{Lifetimes, Value};
-use cache_core::error::{CodecError, RedisError};
+use cache_core::entry::Lifetimes;
+use cache_core::error::RedisError;
 use cache_core::freshness::{Directives, Right};
 use cache_core::key::CacheKey;
 use cache_core::limits::Limits;
@@ -25,7 +24,7 @@ use cache_core::outcome::{LapseReason, ResyncReason, TierResult, Unreadable};
 use cache_core::redis::RedisLink;
 use cache_core::seal::KeyRing;
 use cache_core::tag::{SlotCount, Tag, Tags};
-use transom_tests::{Redis, eventually};
+use transom_tests::{Body, Redis, eventually};
 
 const MAX_STALENESS: Duration = Duration::from_secs(1);
 /// For tests of what a Redis costs that does not answer.
@@ -40,21 +39,6 @@ const LIFETIMES: Lifetimes = Lifetimes {
     stale_while_revalidate_for: Duration::ZERO,
     stale_if_error_for: Duration::from_secs(600),
 };
-
-#[derive(Debug, Clone, PartialEq)]
-struct Text(Bytes);
-
-impl Value for Text {
-    fn weight(&self) -> usize {
-        self.0.len()
-    }
-    fn encode(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.0);
-    }
-    fn decode(bytes: Bytes) -> Result<Self, CodecError> {
-        Ok(Self(bytes))
-    }
-}
 
 /// What a backplane told.
 #[derive(Default)]
@@ -80,7 +64,7 @@ impl Observer for Told {
 
 /// One node: a cache and no proxy.
 struct Node {
-    cache: TwoTier<Text>,
+    cache: TwoTier<Body>,
     told: Arc<Told>,
 }
 
@@ -154,7 +138,7 @@ impl Node {
     /// What a miss does: the name of the entry is its key and its tag.
     fn fill(&self, name: &str, value: impl Into<String>) -> Stored {
         let ticket = self.cache.begin(key(name), Tags::from_iter([Tag::named(name)]));
-        self.cache.store(ticket, Text(value.into().into()), LIFETIMES).1
+        self.cache.store(ticket, Body(value.into().into()), LIFETIMES).1
     }
 
     async fn announce(&self, name: &str, kind: Kind) -> Result<Token, RedisError> {
@@ -211,7 +195,7 @@ fn key(name: &str) -> CacheKey {
     CacheKey::new(name.as_bytes())
 }
 
-fn fresh(lookup: Lookup<Text>) -> Result<String, TierResult> {
+fn fresh(lookup: Lookup<Body>) -> Result<String, TierResult> {
     match lookup {
         Lookup::Found(found) => {
             assert!(matches!(found.right, Right::Fresh { .. }), "nothing here outlives its lifetime");

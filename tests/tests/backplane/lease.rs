@@ -10,7 +10,7 @@ use cache_core::outcome::{LeaseResult, Tier, TierResult};
 use cache_core::tag::{SlotCount, Tag, Tags};
 use transom_tests::{Redis, RedisCluster, Reply, eventually};
 
-use super::{LIFETIMES, NOISE, Node, REDIS_TIMEOUT, SOON, Text, key};
+use super::{Body, LIFETIMES, NOISE, Node, REDIS_TIMEOUT, SOON, key};
 
 /// Longer than anything here takes on a busy machine.
 const LEASE_FOR: Duration = Duration::from_secs(20);
@@ -38,7 +38,7 @@ impl Node {
     }
 
     /// What the leader of a fill does; the name of the entry is its key and its tag.
-    async fn seek(&self, name: &str) -> Sought<Text> {
+    async fn seek(&self, name: &str) -> Sought<Body> {
         let tags = Tags::from_iter([Tag::named(name)]);
         self.cache.seek(&key(name), &Dependence::on(tags), Wanted::AnyAnswer).await
     }
@@ -57,11 +57,11 @@ impl Node {
     }
 
     fn end(&self, ticket: FillTicket, value: &'static str) -> Stored {
-        self.cache.store(ticket, Text(value.into()), LIFETIMES).1
+        self.cache.store(ticket, Body(value.into()), LIFETIMES).1
     }
 }
 
-fn found(sought: Sought<Text>) -> (String, Option<LeaseResult>) {
+fn found(sought: Sought<Body>) -> (String, Option<LeaseResult>) {
     match sought {
         Sought::Found { found, lease } => {
             assert_eq!(found.tier, Tier::L2);
@@ -142,7 +142,7 @@ async fn a_fill_without_an_entry_releases_who_waits() {
     // An answer that is too large to be stored, while a third node waits for the second: it does not wait for the next.
     let large = async {
         nodes[2].waits().await;
-        nodes[1].cache.store(next.0, Text(vec![b'x'; 1 << 17].into()), LIFETIMES).1
+        nodes[1].cache.store(next.0, Body(vec![b'x'; 1 << 17].into()), LIFETIMES).1
     };
     let (third, stored) = tokio::join!(nodes[2].ticket("row"), large);
     assert_eq!((third.1, stored), (Some(LeaseResult::WaitedExpired), Stored::TooLarge));
@@ -210,7 +210,7 @@ async fn an_entry_that_expired_is_refused_and_filled_once() {
     let nodes = patient(&redis, LEASE_FOR).await;
     let (ticket, _) = nodes[0].ticket("row").await;
     let short = cache_core::entry::Lifetimes { fresh_for: Duration::ZERO, ..LIFETIMES };
-    nodes[0].cache.store(ticket, Text("old".into()), short);
+    nodes[0].cache.store(ticket, Body("old".into()), short);
     given_back(&redis, "row").await;
     let Sought::Missing { l2, lease, ticket } = nodes[1].seek("row").await else { panic!("it expired") };
     assert_eq!((l2, lease), (Some(TierResult::Expired), Some(LeaseResult::Granted)));

@@ -46,7 +46,7 @@ async fn read_on(node: Arc<Node>, counter: Arc<Counter>, stop: Arc<AtomicBool>) 
             hits += 1;
         } else {
             let ticket = node.cache.begin(super::key("row"), Tags::from_iter([Tag::named("row")]));
-            let value = super::Text(counter.version().to_string().into());
+            let value = super::Body(counter.version().to_string().into());
             node.cache.store(ticket, value, super::LIFETIMES);
         }
         tokio::time::sleep(Duration::from_millis(1)).await;

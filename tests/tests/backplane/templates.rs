@@ -10,7 +10,7 @@ use cache_core::tag::{SlotCount, Tag, Tags};
 use cache_core::template::{Edition, Published, RegisterError, TEMPLATES_MAX, Template, Templates};
 use transom_tests::{Redis, eventually};
 
-use super::{LIFETIMES, MAX_STALENESS, Node, REDIS_TIMEOUT, SOON, Text, key};
+use super::{Body, LIFETIMES, MAX_STALENESS, Node, REDIS_TIMEOUT, SOON, key};
 
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -57,7 +57,7 @@ async fn who_does_not_know_a_template_announces_nothing() {
     let [a, b] = named(["t(a)", "t(a,b)"]);
     let epoch = register(&reader, std::slice::from_ref(&a)).await.unwrap();
     let ticket = reader.cache.begin_in(epoch, key("t?a=1"), Tags::from_iter([Tag::named("t(a=1)")])).unwrap();
-    reader.cache.store(ticket, Text("old".into()), LIFETIMES);
+    reader.cache.store(ticket, Body("old".into()), LIFETIMES);
     assert_eq!(publish(&leader, "t(a=1)", before.edition, &[]).await, Published::Outdated);
     assert!(reader.l1("t?a=1").is_some(), "what was refused had an effect");
 
@@ -200,11 +200,11 @@ async fn a_node_without_peers_keeps_the_same_promises() {
         redis_timeout: REDIS_TIMEOUT,
         fill_lease_for: Duration::ZERO,
     };
-    let cache = TwoTier::<Text>::alone(limits, Clock::start());
+    let cache = TwoTier::<Body>::alone(limits, Clock::start());
     let edition = cache.templates().await.unwrap().edition;
     let epoch = cache.register(&named(["t(a)"])).await.unwrap();
     let ticket = cache.begin_in(epoch, key("row"), Tags::from_iter([Tag::named("t(a=1)")])).unwrap();
-    assert_eq!(cache.store(ticket, Text("old".into()), LIFETIMES).1, Stored::Yes);
+    assert_eq!(cache.store(ticket, Body("old".into()), LIFETIMES).1, Stored::Yes);
     let mine = WriteId::random();
     let mut echo = cache.expect(mine);
     let tags = [Tag::named("t(a=1)")];
