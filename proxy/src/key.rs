@@ -10,7 +10,7 @@ use http::{HeaderMap, HeaderName, Method};
 use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
 
-pub use self::rows::{RowTagWriter, RowTemplate, tag};
+pub use self::rows::{RowTagWriter, RowTemplate, TemplateColumn, Told, tag, tags as tags_of_rows};
 use crate::{
     auth::Principal,
     rest::{Footprint, ReadPlan, TableId},

@@ -21,7 +21,7 @@ mod schema;
 
 pub use answer::{Answer, Headers, ReadShape, Rendered, RowsShape, Said, WriteShape};
 pub use error::{Caller, Error, Refusal, problem_of_refusal};
-pub use footprint::{Footprint, RowSet};
+pub use footprint::{Facet, Footprint, Grain, Page, RowSet, bucket};
 pub use plan::{Estimate, Plan, ReadPlan, WritePlan, plan};
 pub use relation_hint::Candidate;
 pub use schema::{

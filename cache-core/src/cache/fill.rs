@@ -12,7 +12,7 @@ use crate::{
     key::CacheKey,
     lease::FillLease,
     sabotage::{self, Protection},
-    tag::Tags,
+    tag::{Tag, Tags},
     template::{RegisterError, Template},
 };
 
@@ -25,6 +25,8 @@ pub struct FillTicket {
     key: CacheKey,
     pub(super) stamp: Stamp,
     pub(super) began: Moment,
+    /// the tags that the answer carries whatever it is, if it will tell the others itself
+    certain: Option<Tags>,
     /// kept from the peers until the ticket is used or dropped
     pub(super) lease: Option<FillLease>,
 }
@@ -42,6 +44,21 @@ impl FillTicket {
     pub fn depending_on(mut self, tags: Tags) -> Self {
         self.stamp.tags = tags;
         self
+    }
+
+    /// With the certain tags of the [`Dependence`] and these, for an answer that told on what else it depends. As it was if
+    /// it had no certain ones, or their templates could not be registered.
+    #[must_use]
+    pub fn narrowed(mut self, told: impl IntoIterator<Item = Tag>) -> Self {
+        if let Some(certain) = self.certain.take() {
+            self.stamp.tags = certain.iter().chain(told).collect();
+        }
+        self
+    }
+
+    /// The tags of which an announcement outdates the fill whatever the answer will be.
+    pub(super) fn certain_tags(&self) -> &Tags {
+        self.certain.as_ref().unwrap_or(&self.stamp.tags)
     }
 }
 
@@ -61,7 +78,7 @@ impl<V: Value> TwoTier<V> {
     #[must_use]
     pub fn begin(&self, key: CacheKey, tags: Tags) -> FillTicket {
         let began = self.clock.now();
-        FillTicket { key, stamp: self.coherence.stamp(tags), began, lease: None }
+        FillTicket { key, stamp: self.coherence.stamp(tags), began, certain: None, lease: None }
     }
 
     /// Makes sure that whoever announces knows these templates, and returns the epoch in which that holds: the one for
@@ -89,7 +106,7 @@ impl<V: Value> TwoTier<V> {
         for _ in 0..REGISTRATIONS_MAX {
             let Ok(epoch) = self.register(dependence.templates()).await else { break };
             if let Some(ticket) = self.begin_in(epoch, key.clone(), dependence.exact().clone()) {
-                return ticket;
+                return FillTicket { certain: dependence.certain().cloned(), ..ticket };
             }
         }
         self.begin(key.clone(), dependence.coarse().clone())
@@ -104,7 +121,7 @@ impl<V: Value> TwoTier<V> {
 
     /// Makes an entry of what was read, and stores it if it is worth it. The store to L2 goes on in the background.
     pub fn store(&self, ticket: FillTicket, value: V, lifetimes: Lifetimes) -> (Arc<Entry<V>>, Stored) {
-        let FillTicket { key, mut stamp, began, lease } = ticket;
+        let FillTicket { key, mut stamp, began, lease, .. } = ticket;
         if sabotage::is_off(Protection::Ticket) {
             stamp = self.coherence.stamp(stamp.tags);
         }

@@ -92,7 +92,8 @@ impl<V: Value> TwoTier<V> {
         let mut refused: Option<Refused> = None;
         loop {
             let mut ticket = self.begin_on(key, on).await;
-            let tags = &ticket.stamp.tags.clone();
+            // What a peer found may depend on less than what this fill has to take for granted.
+            let tags = &ticket.certain_tags().clone();
             let missing = |ticket, l2, lease| Sought::Missing { ticket, l2: Some(l2), lease: Some(lease) };
             let unavailable = |ticket| missing(ticket, TierResult::Unavailable, LeaseResult::Unavailable);
             if !self.may_trust_peers(ticket.began) || Epoch::from_u64(ticket.stamp.epoch).is_none() {

@@ -1,6 +1,6 @@
 //! A relation of the change stream, and the tags of its rows.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use smallvec::SmallVec;
 
@@ -11,7 +11,7 @@ use super::{
     templates::TemplateSet,
 };
 use crate::{
-    key::{RowTagWriter, RowTemplate},
+    key::{RowTagWriter, RowTemplate, TemplateColumn},
     rest::TableId,
 };
 
@@ -37,8 +37,8 @@ struct Target {
 }
 
 /// The columns of a template, and where they stand in the relation.
-type Places = SmallVec<[(Arc<str>, usize); 4]>;
-type Values<'m> = SmallVec<[Option<&'m str>; 4]>;
+type Places = SmallVec<[(TemplateColumn, usize); 4]>;
+type Values<'m> = SmallVec<[Option<Cow<'m, str>>; 4]>;
 
 impl Relation {
     /// A relation of which the catalogs have not been asked yet.
@@ -68,9 +68,10 @@ impl Relation {
     pub(super) fn learn(&mut self, set: &TemplateSet) {
         for target in &mut self.targets {
             let places = |template: &RowTemplate| {
-                let place = |(name, type_id): &(Arc<str>, u32)| {
-                    let is_it = |one: &super::pgoutput::Attribute| *one.name == **name && one.type_id == *type_id;
-                    Some((name.clone(), self.definition.attributes.iter().position(is_it)?))
+                let place = |column: &TemplateColumn| {
+                    let is_it =
+                        |one: &super::pgoutput::Attribute| *one.name == *column.name && one.type_id == column.type_id;
+                    Some((column.clone(), self.definition.attributes.iter().position(is_it)?))
                 };
                 template.columns.iter().map(place).collect::<Option<Places>>()
             };
@@ -106,8 +107,9 @@ impl Relation {
                 sides
                     .map(|sides| {
                         for values in sides {
-                            let named = places.iter().zip(values).map(|((name, _), value)| (&**name, value));
-                            tags.insert(writer.tag(&target.table, named));
+                            let named = places.iter().zip(&values);
+                            let told = named.map(|((one, _), value)| (&*one.name, one.grain, value.as_deref()));
+                            tags.insert(writer.tag(&target.table, told));
                         }
                     })
                     .is_some()
@@ -126,23 +128,23 @@ impl Relation {
     /// The values in these columns before and after a change, where there was or is a row; `None` if one is not told.
     fn sides<'m>(&self, change: &Change<'m>, places: &Places) -> Option<SmallVec<[Values<'m>; 2]>> {
         let old = |old: &Old<'m>, new: Option<&Tuple<'m>>| {
-            places.iter().map(|(_, place)| text(self.before(old, new, *place)?)).collect::<Option<Values<'m>>>()
+            places.iter().map(|(one, place)| told(one, self.before(old, new, *place)?)).collect::<Option<Values<'m>>>()
         };
         let mut sides = SmallVec::new();
         match change {
             Change::Insert { new } => {
-                sides.push(places.iter().map(|(_, place)| text(*new.get(*place)?)).collect::<Option<_>>()?);
+                sides.push(places.iter().map(|(one, place)| told(one, *new.get(*place)?)).collect::<Option<_>>()?);
             }
             Change::Delete { old: before } => sides.push(old(before, None)?),
             Change::Update { old: before, new } => {
                 sides.push(old(before, Some(new))?);
                 // Else it has what it had.
                 if *before != Old::Unchanged {
-                    let value = |place: usize| match *new.get(place)? {
-                        Datum::Untold => text(self.before(before, None, place)?),
-                        datum => text(datum),
+                    let value = |(one, place): &(TemplateColumn, usize)| match *new.get(*place)? {
+                        Datum::Untold => told(one, self.before(before, None, *place)?),
+                        datum => told(one, datum),
                     };
-                    sides.push(places.iter().map(|(_, place)| value(*place)).collect::<Option<_>>()?);
+                    sides.push(places.iter().map(value).collect::<Option<_>>()?);
                 }
             }
         }
@@ -163,11 +165,11 @@ impl Relation {
     }
 }
 
-/// The text of a value; `None` if it is not told, or not in the encoding that requests are in.
-fn text(datum: Datum<'_>) -> Option<Option<&str>> {
+/// What stands in a tag for a value of a column; `None` if it is not told, or not in the encoding that requests are in.
+fn told<'m>(column: &TemplateColumn, datum: Datum<'m>) -> Option<Option<Cow<'m, str>>> {
     match datum {
         Datum::Null => Some(None),
-        Datum::Text(bytes) => std::str::from_utf8(bytes).ok().map(Some),
+        Datum::Text(bytes) => column.told(std::str::from_utf8(bytes).ok()?).map(Some),
         Datum::Untold | Datum::Binary => None,
     }
 }

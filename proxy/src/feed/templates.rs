@@ -91,7 +91,8 @@ mod tests {
 
     fn set(templates: &[(&str, &str)]) -> TemplateSet {
         let template = |(name, column): &(&str, &str)| {
-            RowTemplate { table: table(name), columns: vec![((*column).into(), 23)] }.to_template()
+            RowTemplate { table: table(name), columns: vec![crate::key::TemplateColumn::by_value(column, 23)] }
+                .to_template()
         };
         let edition = Edition { epoch: Epoch::random(), version: 0 };
         TemplateSet::of(&Templates { edition, known: templates.iter().map(template).collect() })

@@ -1,11 +1,12 @@
 //! Tags of rows, `public.flights(carrier=UA,id=42)`: whoever announces a changed row writes the same text as whoever read
 //! it. And the names of templates, by which those who read tell those who announce which tags to write.
 
-use std::{fmt::Write as _, sync::Arc};
+use std::{borrow::Cow, fmt::Write as _, sync::Arc};
 
 use cache_core::{tag::Tag, template::Template};
+use serde::{Deserialize, Serialize};
 
-use crate::rest::{RowSet, TableId};
+use crate::rest::{Facet, Grain, RowSet, TableId, bucket};
 
 /// Version of the tags' texts: part of the template's name, so that a node of another release is understood or known not
 /// to be.
@@ -16,23 +17,66 @@ const LAYOUT: u8 = 1;
 pub struct RowTemplate {
     /// the table that was read
     pub table: TableId,
-    /// name and type id of each column, sorted by name. A column of another type is another column: its values are not
-    /// spelled alike.
-    pub columns: Vec<(Arc<str>, u32)>,
+    /// sorted by name
+    pub columns: Vec<TemplateColumn>,
+}
+
+/// A column of a template.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TemplateColumn {
+    /// its name
+    pub name: Arc<str>,
+    /// the id of its type. A column of another type is another column: its values are not spelled alike.
+    pub type_id: u32,
+    /// how finely its values are told apart
+    pub grain: Grain,
+}
+
+impl TemplateColumn {
+    /// The column of this name and type, of which each value is told apart.
+    #[must_use]
+    pub fn by_value(name: &str, type_id: u32) -> Self {
+        Self { name: name.into(), type_id, grain: Grain::Value }
+    }
+
+    fn of(facet: &Facet) -> Self {
+        Self { name: facet.name.clone(), type_id: facet.equality.type_id(), grain: facet.grain }
+    }
+
+    /// What stands in a tag for a value of the column: itself, or the number of its bucket. `None` if it has none, because it
+    /// is no integer.
+    #[must_use]
+    pub fn told<'v>(&self, value: &'v str) -> Option<Cow<'v, str>> {
+        match self.grain {
+            Grain::Value => Some(value.into()),
+            Grain::Bucket { bits } => Some(bucket(value.parse().ok()?, bits).to_string().into()),
+        }
+    }
+}
+
+/// How a column is written in the name of a template. Releases that know no buckets understand those without.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum WrittenColumn<'a> {
+    Bucket(Cow<'a, str>, u32, u8),
+    Value(Cow<'a, str>, u32),
 }
 
 impl RowTemplate {
     /// The template by which these rows are told apart.
     #[must_use]
-    pub fn of(table: &TableId, rows: &RowSet) -> Self {
-        let columns = rows.columns.iter().map(|(name, equality)| (name.clone(), equality.type_id())).collect();
-        Self { table: table.clone(), columns }
+    pub fn of(table: &TableId, columns: &[Facet]) -> Self {
+        Self { table: table.clone(), columns: columns.iter().map(TemplateColumn::of).collect() }
     }
 
     /// Its name among peers.
     #[must_use]
     pub fn to_template(&self) -> Template {
-        let columns: Vec<(&str, u32)> = self.columns.iter().map(|(name, id)| (&**name, *id)).collect();
+        let written = |column: &TemplateColumn| match column.grain {
+            Grain::Value => WrittenColumn::Value(column.name.to_string().into(), column.type_id),
+            Grain::Bucket { bits } => WrittenColumn::Bucket(column.name.to_string().into(), column.type_id, bits),
+        };
+        let columns: Vec<WrittenColumn<'_>> = self.columns.iter().map(written).collect();
         // An array of texts and numbers is always JSON.
         let name = serde_json::to_string(&(LAYOUT, &*self.table.schema, &*self.table.name, columns));
         Template::named(name.unwrap_or_default())
@@ -41,36 +85,50 @@ impl RowTemplate {
     /// What the name of a template says. `None` if this release does not understand it.
     #[must_use]
     pub fn parse(template: &Template) -> Option<Self> {
-        type Written = (u8, String, String, Vec<(String, u32)>);
-        let (layout, schema, name, columns): Written = serde_json::from_str(template.name()).ok()?;
-        let columns: Vec<(Arc<str>, u32)> = columns.into_iter().map(|(name, id)| (name.into(), id)).collect();
+        type Written<'a> = (u8, String, String, Vec<WrittenColumn<'a>>);
+        let (layout, schema, name, columns): Written<'_> = serde_json::from_str(template.name()).ok()?;
+        let read = |column| match column {
+            WrittenColumn::Value(name, type_id) => Some(TemplateColumn::by_value(&name, type_id)),
+            WrittenColumn::Bucket(name, type_id, bits) => {
+                Some(TemplateColumn { name: name.into(), type_id, grain: Grain::of_bits(bits)? })
+            }
+        };
+        let columns = columns.into_iter().map(read).collect::<Option<Vec<TemplateColumn>>>()?;
         let table = TableId { schema: schema.into(), name: name.into() };
         (layout == LAYOUT && !columns.is_empty()).then_some(Self { table, columns })
     }
 }
+
+/// The name of a column, how finely its values are told apart, and what [stands](TemplateColumn::told) for one of them; `None`
+/// is NULL.
+pub type Told<'v> = (&'v str, Grain, Option<&'v str>);
 
 /// Writes the texts of rows' tags, one after the other into the same memory.
 #[derive(Debug, Default)]
 pub struct RowTagWriter(String);
 
 impl RowTagWriter {
-    /// The tag of the rows of `table` that have these values in these columns, which are sorted by name.
+    /// The tag of the rows of `table` that have these values in these columns, which are sorted by name, or are in these
+    /// buckets of their values: `public.flights(id/16=3)` is that of the ids from 48 to 63.
     ///
     /// Values are written as they are. So two tags may have the same text, if a value contains what looks like another
     /// column: then a change of one row invalidates what was read of the other, too, and nothing else comes of it.
-    pub fn tag<'v>(&mut self, table: &TableId, values: impl IntoIterator<Item = (&'v str, Option<&'v str>)>) -> Tag {
+    pub fn tag<'v>(&mut self, table: &TableId, values: impl IntoIterator<Item = Told<'v>>) -> Tag {
         Tag::of_row(self.text(table, values))
     }
 
-    fn text<'v>(&mut self, table: &TableId, values: impl IntoIterator<Item = (&'v str, Option<&'v str>)>) -> &str {
+    fn text<'v>(&mut self, table: &TableId, values: impl IntoIterator<Item = Told<'v>>) -> &str {
         self.0.clear();
         // Writing to a string cannot fail.
         let _ = write!(self.0, "{table}(");
-        for (number, (column, value)) in values.into_iter().enumerate() {
+        for (number, (column, grain, value)) in values.into_iter().enumerate() {
             if number > 0 {
                 self.0.push(',');
             }
             self.0.push_str(column);
+            if let Grain::Bucket { bits } = grain {
+                let _ = write!(self.0, "/{}", 1_u64 << bits);
+            }
             match value {
                 Some(value) => {
                     self.0.push('=');
@@ -103,11 +161,11 @@ pub fn tag(text: &str) -> Option<Tag> {
 }
 
 /// The tags of the rows that an answer depends on.
-pub(super) fn tags<'r>(table: &'r TableId, rows: &'r [RowSet]) -> impl Iterator<Item = Tag> + 'r {
+pub fn tags<'r>(table: &'r TableId, rows: &'r [RowSet]) -> impl Iterator<Item = Tag> + 'r {
     let mut writer = RowTagWriter::default();
     let tuples = rows.iter().flat_map(|set| set.tuples.iter().map(move |tuple| (&set.columns, tuple)));
     tuples.map(move |(columns, tuple)| {
-        writer.tag(table, columns.iter().zip(tuple).map(|((name, _), value)| (&**name, value.as_deref())))
+        writer.tag(table, columns.iter().zip(tuple).map(|(one, value)| (&*one.name, one.grain, value.as_deref())))
     })
 }
 
@@ -123,15 +181,19 @@ mod tests {
     #[test]
     fn a_tag_names_the_values() {
         let mut writer = RowTagWriter::default();
-        assert_eq!(writer.text(&flights(), [("id", Some("42"))]), "public.flights(id=42)");
-        let two = [("carrier", Some("UA")), ("tailnum", None)];
+        assert_eq!(writer.text(&flights(), [("id", Grain::Value, Some("42"))]), "public.flights(id=42)");
+        let bucket = TemplateColumn { grain: Grain::Bucket { bits: 4 }, ..TemplateColumn::by_value("id", 23) };
+        let told = bucket.told("-77");
+        assert_eq!(writer.text(&flights(), [("id", bucket.grain, told.as_deref())]), "public.flights(id/16=-1)");
+        assert_eq!(bucket.told("x"), None);
+        let two = [("carrier", Grain::Value, Some("UA")), ("tailnum", Grain::Value, None)];
         assert_eq!(writer.text(&flights(), two), "public.flights(carrier=UA,tailnum is null)");
     }
 
     #[test]
     fn a_set_of_rows_has_a_tag_for_each_tuple() {
         let rows = RowSet {
-            columns: vec![("id".into(), Equality::Integer)],
+            columns: vec![Facet { name: "id".into(), equality: Equality::Integer, grain: Grain::Value }],
             tuples: vec![vec![Some("1".into())], vec![None]],
         };
         let expected = ["public.flights(id=1)", "public.flights(id is null)"].map(Tag::of_row);
@@ -153,9 +215,22 @@ mod tests {
     #[test]
     fn a_template_is_understood_by_its_name() {
         let odd = TableId { schema: "a\"b".into(), name: "c,(d".into() };
-        let template = RowTemplate { table: odd, columns: vec![("x=1".into(), 23), ("y".into(), 25)] };
+        let columns = vec![TemplateColumn::by_value("x=1", 23), TemplateColumn::by_value("y", 25)];
+        let template = RowTemplate { table: odd, columns };
         assert_eq!(RowTemplate::parse(&template.to_template()), Some(template));
-        for name in ["", "public.flights(id)", "[2,\"a\",\"b\",[[\"c\",23]]]", "[1,\"a\",\"b\",[]]", "[1,\"a\"]"] {
+        let columns = vec![TemplateColumn { grain: Grain::Bucket { bits: 4 }, ..TemplateColumn::by_value("c", 23) }];
+        let bucket = RowTemplate { table: TableId { schema: "a".into(), name: "b".into() }, columns };
+        assert_eq!(bucket.to_template().name(), "[1,\"a\",\"b\",[[\"c\",23,4]]]");
+        assert_eq!(RowTemplate::parse(&bucket.to_template()), Some(bucket));
+        for name in [
+            "",
+            "public.flights(id)",
+            "[2,\"a\",\"b\",[[\"c\",23]]]",
+            "[1,\"a\",\"b\",[]]",
+            "[1,\"a\"]",
+            "[1,\"a\",\"b\",[[\"c\",23,63]]]",
+            "[1,\"a\",\"b\",[[\"c\",23,4,4]]]",
+        ] {
             assert_eq!(RowTemplate::parse(&Template::named(name)), None, "{name}");
         }
     }

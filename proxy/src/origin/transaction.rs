@@ -349,6 +349,7 @@ fn table(row: &Row) -> Result<TableId, Failure> {
 fn answer(answers: &Answers, place: Place, yields: Yields) -> Result<Answer, Failure> {
     match yields {
         Yields::Answer => answer_in(&answers.one(place)?, &answers.yields(place).raw(BODY)),
+        Yields::Page => page_in(&answers.one(place)?, &answers.yields(place).raw(BODY)),
         Yields::Lines => lines(&answers.rows(place)?),
     }
 }
@@ -360,22 +361,36 @@ fn lines(rows: &[Row]) -> Result<Answer, Failure> {
         body.extend_from_slice(row.get::<Raw<'_>>(0, &Type::BYTEA)?.0);
         body.push(b'\n');
     }
-    Ok(Answer { total: None, page: 0, body: body.into(), said: Said::default(), location: None })
+    Ok(Answer { total: None, page: 0, body: body.into(), said: Said::default(), location: None, end: None })
 }
 
 /// The column of the body.
 const BODY: usize = 2;
+/// The column of what not all have.
+const TAIL: usize = 5;
 
 /// Reads the one row by position: `total_result_set`, `page_total`, `body`, `response_headers`, `response_status`, and for
 /// writes `location`.
 fn answer_in(row: &Row, body: &Type) -> Result<Answer, Failure> {
+    let location = if row.len() > TAIL { row.get(TAIL, &Type::TEXT_ARRAY)? } else { None };
+    Ok(Answer { location, ..parts_in(row, body)? })
+}
+
+/// The same of a page, in which `page_end` comes last.
+fn page_in(row: &Row, body: &Type) -> Result<Answer, Failure> {
+    Ok(Answer { end: row.get(TAIL, &Type::INT8)?, ..parts_in(row, body)? })
+}
+
+/// What all have.
+fn parts_in(row: &Row, body: &Type) -> Result<Answer, Failure> {
     Ok(Answer {
         total: row.get(0, &Type::INT8)?,
         page: row.get(1, &Type::INT8)?,
         // Copied, lest a small answer keep all that was read with it.
         body: row.get::<Option<Raw<'_>>>(BODY, body)?.map_or_else(Bytes::new, |raw| Bytes::copy_from_slice(raw.0)),
         said: Said { headers: row.get(3, &Type::TEXT)?, status: row.get(4, &Type::TEXT)? },
-        location: if row.len() > 5 { row.get(5, &Type::TEXT_ARRAY)? } else { None },
+        location: None,
+        end: None,
     })
 }
 

@@ -30,6 +30,8 @@ pub struct Answer {
     pub said: Said,
     /// `location`, which only writes have; an element is null where the key column is
     pub location: Option<Vec<Option<String>>>,
+    /// `page_end`, which only pages have
+    pub end: Option<i64>,
 }
 
 /// An answer, ready to send.

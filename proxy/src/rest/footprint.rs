@@ -1,14 +1,22 @@
-//! The footprint of an answer: which rows of each table it depends on, where filters by equality tell.
+//! The footprint of an answer: which rows of each table it depends on, where filters by equality or between bounds tell.
 //!
 //! An answer to `id=eq.42` can change only if a row changes whose `id` is 42 before or after. Whatever else restricts the
 //! answer makes the footprint smaller and not wrong: so any one of the top-level filters may be taken, and any may be left
 //! out. The values of a filter go on along the foreign keys: what is embedded in the row 42 has 42 in the column that refers
-//! to it. A table of which one use is not restricted so is not in the footprint: any row of it matters.
+//! to it. Where no filter fixes a value, bounds tell the rows apart by buckets of values ([`interval`]), and a page in order has
+//! its own last row for a bound ([`page`]). A table of which one use is not restricted so is not in the footprint: any row of
+//! it matters.
+
+mod interval;
+mod page;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::ast::{Condition, Filter, Logic, Operation, Operator, Polarity, Truth};
+use self::interval::Interval;
+pub use self::interval::{Grain, bucket};
+pub use self::page::Page;
+use super::ast::{Condition, Direction, Filter, Logic, Operation, Operator, OrderTerm, Polarity, Truth};
 use super::schema::{Equality, Link, Pairs, Relation, TableId, Traced};
 use super::tree::{Node, tested_embed};
 
@@ -19,52 +27,94 @@ const COLUMNS_MAX: usize = 4;
 
 /// Which rows of which tables an answer depends on. Of a table that is not in it, any row matters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Footprint(BTreeMap<TableId, Vec<RowSet>>);
+pub struct Footprint {
+    rows: BTreeMap<TableId, Vec<RowSet>>,
+    page: Option<Page>,
+}
 
 /// The rows of a table that have one of these tuples of values in these columns.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RowSet {
-    /// name and type of each column, sorted by name
-    pub columns: Vec<(Arc<str>, Equality)>,
-    /// the values, as PostgreSQL prints them; `None` is NULL
+    /// sorted by name
+    pub columns: Vec<Facet>,
+    /// the values, as PostgreSQL prints them, or the numbers of their buckets; `None` is NULL
     pub tuples: Vec<Vec<Value>>,
+}
+
+/// A column by which rows are told apart.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Facet {
+    /// its name
+    pub name: Arc<str>,
+    /// its type
+    pub equality: Equality,
+    /// how finely
+    pub grain: Grain,
 }
 
 /// A value as PostgreSQL prints it, or NULL.
 type Value = Option<Arc<str>>;
 
+/// Whether it matters to an answer how many rows there are beyond it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Beyond {
+    /// it tells their number
+    Counted,
+    Unseen,
+}
+
 impl Footprint {
     /// What an answer built from this tree depends on.
-    pub(super) fn of(root: &Node<'_>) -> Self {
+    pub(super) fn of(root: &Node<'_>, beyond: Beyond) -> Self {
         let mut survey = Survey::default();
-        survey.visit(root, Fixed::default());
-        let Survey { any, mut rows, .. } = survey;
+        survey.visit(root, Fixed::default(), beyond);
+        let Survey { any, mut rows, page, .. } = survey;
         rows.retain(|table, _| !any.contains(table));
-        Self(rows)
+        Self { page, rows }.with_page_where_rows_are()
     }
 
     /// The rows of this table that matter; `None` if any row does. None at all of a partition, whose changes are announced
-    /// under the name of the table that was read.
+    /// under the name of the table that was read. Beside these, those of the [`page`](Self::page) matter.
     pub fn rows_of(&self, table: &TableId) -> Option<&[RowSet]> {
-        self.0.get(table).map(Vec::as_slice)
+        self.rows.get(table).map(Vec::as_slice)
+    }
+
+    /// What the answer itself has to tell, before it is known which rows of the table matter.
+    #[must_use]
+    pub fn page(&self) -> Option<&Page> {
+        self.page.as_ref()
     }
 
     /// The tables of which not any row matters.
     pub fn tables(&self) -> impl Iterator<Item = (&TableId, &[RowSet])> {
-        self.0.iter().map(|(table, rows)| (table, rows.as_slice()))
+        self.rows.iter().map(|(table, rows)| (table, rows.as_slice()))
     }
 
     /// The same without what is known of the tables that do not fulfill this.
     #[must_use]
     pub fn keeping(mut self, keeps: impl Fn(&TableId, &[RowSet]) -> bool) -> Self {
-        self.0.retain(|table, rows| keeps(table, rows));
+        self.rows.retain(|table, rows| keeps(table, rows));
+        self.with_page_where_rows_are()
+    }
+
+    /// The same where the answer will not tell: any row matters of the table that it is a page of.
+    #[must_use]
+    pub(super) fn without_page(mut self) -> Self {
+        if let Some(page) = self.page.take() {
+            self.rows.remove(&page.table);
+        }
+        self
+    }
+
+    fn with_page_where_rows_are(mut self) -> Self {
+        self.page = self.page.filter(|page| self.rows.contains_key(&page.table));
         self
     }
 }
 
 impl FromIterator<(TableId, Vec<RowSet>)> for Footprint {
     fn from_iter<I: IntoIterator<Item = (TableId, Vec<RowSet>)>>(tables: I) -> Self {
-        Self(tables.into_iter().collect())
+        Self { rows: tables.into_iter().collect(), page: None }
     }
 }
 
@@ -74,15 +124,19 @@ struct Survey {
     /// tables of which any row matters to some part of the answer
     any: BTreeSet<TableId>,
     rows: BTreeMap<TableId, Vec<RowSet>>,
+    page: Option<Page>,
     tuples: usize,
 }
 
 impl Survey {
-    fn visit(&mut self, node: &Node<'_>, mut fixed: Fixed) {
+    fn visit(&mut self, node: &Node<'_>, mut fixed: Fixed, beyond: Beyond) {
         // What the schema cache does not know makes the answer opaque.
         let Some(relation) = node.known else { return };
         node.conditions.iter().for_each(|condition| fixed.restrict(node, relation, condition));
-        self.add(relation, &fixed);
+        match page(node, relation, &fixed).filter(|_| beyond == Beyond::Unseen) {
+            Some(page) => self.add_page(relation, page),
+            None => self.add(relation, &fixed),
+        }
         node.computed(relation).for_each(|computed| self.any.extend(computed.reads.tables.iter().cloned()));
         for child in &node.children {
             let (Some(branch), Some(known)) = (&child.branch, child.known) else { continue };
@@ -103,7 +157,7 @@ impl Survey {
                     Fixed::default()
                 }
             };
-            self.visit(child, of_child);
+            self.visit(child, of_child, beyond);
         }
     }
 
@@ -115,21 +169,34 @@ impl Survey {
             return;
         };
         self.tuples += rows.tuples.len();
+        let known = self.rows_of(relation, traced);
+        if !known.contains(&rows) {
+            known.push(rows);
+        }
+    }
+
+    /// The use of the relation that is the whole answer, as far as a page of it is.
+    fn add_page(&mut self, relation: &Relation, page: Page) {
+        if let Some(traced) = &relation.traced {
+            self.rows_of(relation, traced);
+            self.page = Some(page);
+        }
+    }
+
+    /// Where the rows of a relation are noted of which not any row matters.
+    fn rows_of(&mut self, relation: &Relation, traced: &Traced) -> &mut Vec<RowSet> {
         self.any.extend(traced.guards.iter().cloned());
         for partition in &traced.partitions {
             self.rows.entry(partition.clone()).or_default();
         }
-        let known = self.rows.entry(relation.id.clone()).or_default();
-        if !known.contains(&rows) {
-            known.push(rows);
-        }
+        self.rows.entry(relation.id.clone()).or_default()
     }
 
     /// The rows of one use, by as many columns as help.
     fn row_set(&self, relation: &Relation, traced: &Traced, fixed: &Fixed) -> Option<RowSet> {
         let room = TUPLES_MAX.saturating_sub(self.tuples);
         let mut columns: Vec<(&Arc<str>, &Values)> =
-            fixed.0.iter().filter(|(name, _)| traced.columns.binary_search(name).is_ok()).collect();
+            fixed.values.iter().filter(|(name, _)| is_told(traced, name)).collect();
         let product = |columns: &[(&Arc<str>, &Values)]| {
             columns.iter().try_fold(1_usize, |product, (_, values)| product.checked_mul(values.all.len()))
         };
@@ -148,7 +215,7 @@ impl Survey {
         }
         columns.truncate(COLUMNS_MAX);
         if columns.is_empty() {
-            return None;
+            return fixed.bucket_set(traced).filter(|rows| rows.tuples.len() <= room);
         }
         let mut tuples: Vec<Vec<Value>> = vec![Vec::new()];
         for (_, values) in &columns {
@@ -158,9 +225,42 @@ impl Survey {
             };
             tuples = tuples.iter().flat_map(longer).collect();
         }
-        let columns = columns.into_iter().map(|(name, values)| (Arc::clone(name), values.equality)).collect();
-        Some(RowSet { columns, tuples })
+        let facet = |(name, values): (&Arc<str>, &Values)| Facet {
+            name: name.clone(),
+            equality: values.equality,
+            grain: Grain::Value,
+        };
+        Some(RowSet { columns: columns.into_iter().map(facet).collect(), tuples })
     }
+}
+
+fn is_told(traced: &Traced, column: &Arc<str>) -> bool {
+    traced.columns.binary_search(column).is_ok()
+}
+
+/// The rows whose value in a column is in one of the buckets that cover an interval; `None` if those are too many.
+fn bucket_set(facet: &Facet, interval: Interval) -> Option<RowSet> {
+    let buckets = interval.buckets(facet.grain)?;
+    let tuples = buckets.map(|number| vec![Some(number.to_string().into())]).collect();
+    Some(RowSet { columns: vec![facet.clone()], tuples })
+}
+
+/// What the whole answer is, if it is a page whose end tells more than its filters do.
+fn page(node: &Node<'_>, relation: &Relation, fixed: &Fixed) -> Option<Page> {
+    let (None, Some(traced), Some(rows)) = (&node.branch, &relation.traced, node.range.limit) else { return None };
+    let [OrderTerm { relation: None, field, direction, .. }, ..] = node.order else { return None };
+    let column = relation.column(&field.column).filter(|_| field.path.is_empty() && !node.aggregates())?;
+    let equality = column.equality.filter(|equality| equality.is_integer() && is_told(traced, &column.name))?;
+    let filtered = fixed.intervals.get(&column.name).map(|(_, interval)| *interval);
+    // NULL is in no bucket, and no filter by a bound lets it through.
+    let interval = filtered.or((!column.nullable).then_some(Interval::ALL))?;
+    if fixed.values.keys().any(|name| is_told(traced, name)) {
+        return None;
+    }
+    let direction = direction.unwrap_or(Direction::Ascending);
+    let page = Page::new(relation.id.clone(), (&column.name, equality), interval, direction, rows)?;
+    let by_filters = fixed.bucket_set(traced).and_then(|rows| rows.columns.first().map(|facet| facet.grain));
+    by_filters.is_none_or(|grain| page.facet.grain < grain).then_some(page)
 }
 
 fn own_first(pairs: &Pairs) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
@@ -169,7 +269,11 @@ fn own_first(pairs: &Pairs) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
 
 /// The columns of one use of a relation that can have certain values only.
 #[derive(Debug, Clone, Default)]
-struct Fixed(BTreeMap<Arc<str>, Values>);
+struct Fixed {
+    values: BTreeMap<Arc<str>, Values>,
+    /// columns of integers, and what their values are between
+    intervals: BTreeMap<Arc<str>, (Equality, Interval)>,
+}
 
 #[derive(Debug, Clone)]
 struct Values {
@@ -191,6 +295,9 @@ impl Fixed {
                 };
                 if let Some(all) = values(filter, equality) {
                     self.fix(&column.name, Values { equality, all });
+                } else if let Some(interval) = interval(filter, equality) {
+                    let known = self.intervals.entry(column.name.clone()).or_insert((equality, Interval::ALL));
+                    known.1 = known.1.intersect(interval);
                 }
             }
             Condition::Filter(_) | Condition::Group { .. } => {}
@@ -199,10 +306,20 @@ impl Fixed {
 
     /// Both what was known of a column and what is learned holds; the smaller set tells more.
     fn fix(&mut self, column: &Arc<str>, values: Values) {
-        match self.0.get(column) {
+        match self.values.get(column) {
             Some(known) if known.all.len() <= values.all.len() => {}
-            Some(_) | None => drop(self.0.insert(Arc::clone(column), values)),
+            Some(_) | None => drop(self.values.insert(Arc::clone(column), values)),
         }
+    }
+
+    /// The rows between the bounds of the column that tells most.
+    fn bucket_set(&self, traced: &Traced) -> Option<RowSet> {
+        let facets = self.intervals.iter().filter(|(name, _)| is_told(traced, name)).filter_map(|(name, of)| {
+            let (equality, interval) = *of;
+            Some((Facet { name: name.clone(), equality, grain: interval.grain()? }, interval))
+        });
+        let (facet, interval) = facets.min_by_key(|(facet, _)| facet.grain)?;
+        bucket_set(&facet, interval)
     }
 
     /// What is known of the rows of `other` that join these, by pairs of an own column and one of `other`. NULL joins
@@ -211,7 +328,7 @@ impl Fixed {
         let mut across = Self::default();
         for (own, foreign) in pairs {
             let equality = other.column(foreign).and_then(|column| column.equality);
-            let (Some(values), Some(equality)) = (self.0.get(own), equality) else { continue };
+            let (Some(values), Some(equality)) = (self.values.get(own), equality) else { continue };
             let all: BTreeSet<Value> = values.all.iter().filter(|value| value.is_some()).cloned().collect();
             if values.equality.joins(equality) && !all.is_empty() {
                 across.fix(foreign, Values { equality, all });
@@ -246,6 +363,23 @@ fn values(filter: &Filter, equality: Equality) -> Option<BTreeSet<Value>> {
         | Operation::Is(Truth::Unknown)
         | Operation::IsDistinct(_)
         | Operation::FullText { .. } => None,
+    }
+}
+
+/// What a filter by a bound lets through, if that is certain.
+fn interval(filter: &Filter, equality: Equality) -> Option<Interval> {
+    let Filter { field, polarity: Polarity::Plain, operation } = filter else { return None };
+    let Operation::Compare { operator, quantifier: None, value } = operation else { return None };
+    if !field.path.is_empty() || !equality.is_integer() {
+        return None;
+    }
+    let bound: i64 = equality.canonical(value)?.parse().ok()?;
+    match operator {
+        Operator::Gt => Some(Interval { first: bound.checked_add(1)?, ..Interval::ALL }),
+        Operator::Gte => Some(Interval { first: bound, ..Interval::ALL }),
+        Operator::Lt => Some(Interval { last: bound.checked_sub(1)?, ..Interval::ALL }),
+        Operator::Lte => Some(Interval { last: bound, ..Interval::ALL }),
+        _ => None,
     }
 }
 

@@ -9,14 +9,14 @@ use embed::{Graft, Twig};
 
 use super::answer::{Content, ReadShape, RowsShape, WriteKind, WriteShape};
 use super::ast::{Condition, Filter, Operation, Operator, Polarity};
-use super::footprint::Footprint;
+use super::footprint::{Beyond, Footprint};
 use super::request::{
     Action, Body, Count, Execution, Format, Kinds, Negotiated, Payload, Producer, Range, Request, Resolution, Return,
     Selection,
 };
 use super::schema::{Changes, Dependencies, Handler, Maker, Opaque, SchemaCache, TableId};
 use super::sql::{
-    Affected, Conflict, Counted, Mutation, WriteParts, estimate_statement, read_statement, write_statement,
+    Affected, Conflict, Counted, End, Mutation, WriteParts, estimate_statement, read_statement, write_statement,
 };
 use super::statement::Statement;
 use super::tree::{Node, Output};
@@ -109,7 +109,10 @@ fn plan_read(request: &Request, body: Body, schema: &SchemaCache, settings: &Set
         (Some(Count::Estimated), Some(max)) => Counted::UpTo(max.saturating_add(1)),
         (Some(Count::Exact | Count::Estimated), _) => Counted::All,
     };
-    let statement = read_statement(&node, &format, body, counted);
+    let beyond = if request.preferences.count.is_some() { Beyond::Counted } else { Beyond::Unseen };
+    let footprint = Footprint::of(&node, beyond);
+    let end = footprint.page().and_then(|page| End::of(&node, page, &format));
+    let statement = read_statement(&node, &format, body, counted, end.as_ref());
     Ok(ReadPlan {
         estimate: estimate(&node, request.preferences.count, settings.max_rows).filter(|_| execution.is_none()),
         statement: match &execution {
@@ -126,7 +129,7 @@ fn plan_read(request: &Request, body: Body, schema: &SchemaCache, settings: &Set
         },
         zone: request.preferences.zone,
         reads,
-        footprint: Footprint::of(&node),
+        footprint: if end.is_some() { footprint } else { footprint.without_page() },
         target,
         location: location(request),
     })

@@ -5,6 +5,7 @@
 mod write;
 mod call;
 mod read;
+mod end;
 mod body;
 mod query;
 mod list;
@@ -14,6 +15,7 @@ mod keys;
 
 pub(super) use body::Outcome;
 pub(super) use call::{CallParts, Given, call_statement};
+pub(super) use end::End;
 pub use keys::keys_statement;
 pub(super) use read::{Counted, estimate_statement, read_statement};
 pub(super) use write::{Affected, Conflict, Mutation, WriteParts, write_statement};

@@ -20,6 +20,8 @@ pub struct Statement {
 pub enum Yields {
     /// one row: an answer and what belongs to it
     Answer,
+    /// the same, and where the page ends
+    Page,
     /// the lines of an execution plan
     Lines,
 }

@@ -27,7 +27,7 @@ use crate::{
     error::Error,
     key::RowTagWriter,
     reply::{self, CacheStatus, Reply, StoredResponse},
-    rest::{Answer, Relation, TableId, TextParam, keys_statement},
+    rest::{Answer, Grain, Relation, TableId, TextParam, keys_statement},
     telemetry::AbsentResult,
 };
 
@@ -288,7 +288,7 @@ async fn read(serve: &Serve, question: &Question) -> Result<Filter, Unmade> {
         let page = page.await.map_err(|_| Unmade::Busy)??;
         let text = String::from_utf8_lossy(&page.body);
         let mut keys = text.lines().filter(|key| !key.is_empty());
-        tags.extend(keys.clone().map(|key| writer.tag(table, [(&*point.column, Some(key))])));
+        tags.extend(keys.clone().map(|key| writer.tag(table, [(&*point.column, Grain::Value, Some(key))])));
         if tags.len() > ROWS_MAX {
             return Err(Unmade::TooLarge);
         }

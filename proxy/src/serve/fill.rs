@@ -202,6 +202,7 @@ impl Serve {
         // What a function says of the answer is said to this request alone: a cookie must not reach another (C6).
         let keep = if answer.said.is_nothing() { keep } else { Keep::No };
         self.learn(question, &answer, ticket.began());
+        let ticket = question.narrowed(ticket, &answer);
         let rendered = question.plan.shape.answer(answer)?;
         let response = StoredResponse::new(rendered.status, &rendered.headers, &rendered.body);
         let lifetimes = question.lifetimes(rand::random());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use cache_core::{
+    cache::FillTicket,
     clock::Clock,
     dependence::Dependence,
     entry::Lifetimes,
@@ -21,7 +22,10 @@ use crate::{
     key::{self, RowTagWriter},
     origin::{RequestSettings, Session},
     reply::Forward,
-    rest::{Equality, Footprint, ReadPlan, Relation, RelationKind, RowSecurity, RowSet, TableId, TextParam},
+    rest::{
+        Answer, Equality, Facet, Footprint, Grain, Page, ReadPlan, Relation, RelationKind, RowSecurity, RowSet,
+        TableId, TextParam,
+    },
 };
 
 /// A read that was understood. Immutable and shared by all requests that ask it.
@@ -32,6 +36,8 @@ pub(super) struct Question {
     pub(super) session: Arc<Session>,
     principal: Principal,
     pub(super) dependence: Dependence,
+    /// what the answer tells of the rows that it depends on, if it does
+    page: Option<Page>,
     /// `Content-Location` of the reply
     pub(super) location: Option<HeaderValue>,
     /// why the cache has no part in it, if so
@@ -94,6 +100,15 @@ impl Question {
         let tags_of =
             |footprint| -> Tags { key::tags_of_read(url, &plan.reads.tables, footprint).chain(about()).collect() };
         let claims = principal.excerpt(&plan.reads.claims);
+        let page = footprint.page().cloned();
+        let dependence = match &page {
+            None => Dependence::exactly(tags_of(&footprint), templates, tags_of(&Footprint::default())),
+            Some(page) => {
+                let until_told = footprint.clone().keeping(|table, _| *table != page.table);
+                Dependence::exactly(tags_of(&until_told), templates, tags_of(&Footprint::default()))
+                    .with_certain(tags_of(&footprint))
+            }
+        };
         let session = Session::new(
             principal.role.clone(),
             principal.caller,
@@ -116,7 +131,8 @@ impl Question {
                 Some(claims) => session.of_claims(claims),
                 None => session,
             }),
-            dependence: Dependence::exactly(tags_of(&footprint), templates, tags_of(&Footprint::default())),
+            dependence,
+            page,
             // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
             location: HeaderValue::try_from(&plan.location).ok().filter(|location| !location.is_empty()),
             bypass,
@@ -147,6 +163,15 @@ impl Question {
         Arc::new(self.session.of_request(request))
     }
 
+    /// The ticket with the tags of no more rows than the answer depends on.
+    pub(super) fn narrowed(&self, ticket: FillTicket, answer: &Answer) -> FillTicket {
+        let rows = self.page.as_ref().and_then(|page| Some((&page.table, page.rows(answer.page, answer.end)?)));
+        match rows {
+            Some((table, rows)) => ticket.narrowed(key::tags_of_rows(table, &[rows])),
+            None => ticket,
+        }
+    }
+
     /// The lifetimes of one answer, shortened by chance, so that what was filled together does not expire together.
     /// `chance` is between 0 and 1.
     pub(super) fn lifetimes(&self, chance: f64) -> Lifetimes {
@@ -165,7 +190,7 @@ fn point(plan: &ReadPlan, footprint: &Footprint, relation: Option<&Relation>) ->
     let is_plain = traced.row_security == RowSecurity::Off && traced.partitions.is_empty();
     let [column] = &**primary_key else { return None };
     let [RowSet { columns, tuples }] = footprint.rows_of(id)? else { return None };
-    let ([(name, equality)], [tuple]) = (&**columns, &**tuples) else { return None };
+    let ([Facet { name, equality, grain: Grain::Value }], [tuple]) = (&**columns, &**tuples) else { return None };
     let [Some(value)] = &**tuple else { return None };
     // Their texts say whether they are values at all: what is none is an error, and not an absent row.
     let is_certain =
@@ -179,7 +204,7 @@ fn point(plan: &ReadPlan, footprint: &Footprint, relation: Option<&Relation>) ->
     let is_known = plan.estimate.is_none();
     let is_here = plan.target == *id && plan.reads.tables == [id.clone()];
     (is_plain && is_certain && is_known && is_here && name == column).then(|| {
-        let tag = RowTagWriter::default().tag(id, [(&**column, Some(&**value))]);
+        let tag = RowTagWriter::default().tag(id, [(&**column, Grain::Value, Some(&**value))]);
         Point { tag, column: column.clone(), place }
     })
 }

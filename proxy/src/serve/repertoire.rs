@@ -35,9 +35,12 @@ impl Repertoire {
         let mut all = Vec::new();
         // A partition has no rows of its own in a footprint: where that of its parent finds no room, the parent's tag of
         // any row stands for those of the partitions.
-        for (table, rows) in footprint.tables().filter(|(_, rows)| !rows.is_empty()) {
+        for (table, rows) in footprint.tables() {
+            let wanted = templates(&footprint, table, rows);
+            if wanted.is_empty() {
+                continue;
+            }
             let known = tables.entry(table.clone()).or_default();
-            let wanted: Vec<RowTemplate> = rows.iter().map(|set| RowTemplate::of(table, set)).collect();
             let mut new = wanted.iter().filter(|template| !known.contains_key(template)).enumerate();
             if new.any(|(number, template)| known.len() + number >= limit(template)) {
                 continue;
@@ -51,21 +54,32 @@ impl Repertoire {
         all.dedup();
         let has_room = |table: &TableId, rows: &[RowSet]| {
             let known = tables.get(table);
-            rows.iter().all(|set| known.is_some_and(|known| known.contains_key(&RowTemplate::of(table, set))))
+            let is_known = |template| known.is_some_and(|known| known.contains_key(template));
+            templates(&footprint, table, rows).iter().all(is_known)
         };
-        (footprint.keeping(has_room), all.into())
+        let kept = footprint.clone().keeping(has_room);
+        (kept, all.into())
     }
+}
+
+/// The templates that the rows of a table ask for.
+fn templates(footprint: &Footprint, table: &TableId, rows: &[RowSet]) -> Vec<RowTemplate> {
+    let of_page = footprint.page().filter(|page| page.table == *table).map(|page| std::slice::from_ref(&page.facet));
+    let columns = rows.iter().map(|set| set.columns.as_slice()).chain(of_page);
+    columns.map(|columns| RowTemplate::of(table, columns)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rest::Equality;
+    use crate::rest::{Equality, Facet, Grain};
 
     fn footprint(columns: &[String]) -> Footprint {
         let table = TableId { schema: "s".into(), name: "t".into() };
         let tuples = vec![columns.iter().map(|_| Some("1".into())).collect()];
-        let columns = columns.iter().map(|name| (name.as_str().into(), Equality::Integer)).collect();
+        let facet =
+            |name: &String| Facet { name: name.as_str().into(), equality: Equality::Integer, grain: Grain::Value };
+        let columns = columns.iter().map(facet).collect();
         Footprint::from_iter([(table, vec![RowSet { columns, tuples }])])
     }
 

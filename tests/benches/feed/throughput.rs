@@ -18,7 +18,7 @@ use cache_core::redis::RedisLink;
 use cache_core::tag::{SlotCount, Tag, Tags};
 use http::StatusCode;
 use transom::feed::{Feed, Kind};
-use transom::key::{self, RowTagWriter, RowTemplate};
+use transom::key::{self, RowTagWriter, RowTemplate, TemplateColumn};
 use transom::reply::StoredResponse;
 use transom::rest::TableId;
 use transom::telemetry::Metrics;
@@ -106,11 +106,12 @@ impl Leader {
 
     /// Stores what requests for these rows would have stored.
     async fn fill(&self, first: u64, last: u64) {
-        let template = RowTemplate { table: self.table.clone(), columns: vec![("id".into(), INT4)] }.to_template();
+        let columns = vec![TemplateColumn::by_value("id", INT4)];
+        let template = RowTemplate { table: self.table.clone(), columns }.to_template();
         let mut writer = RowTagWriter::default();
         for id in first..=last {
             let text = id.to_string();
-            let row = writer.tag(&self.table, [("id", Some(&*text))]);
+            let row = writer.tag(&self.table, [("id", Grain::Value, Some(&*text))]);
             let url = key::url("/item", Some(&format!("select=version&id=eq.{id}")));
             let common = [Tag::everything(), url, key::whole_table(&self.table)];
             let (exact, coarse) =

@@ -9,6 +9,8 @@ use super::history::Version;
 pub const ITEMS: u32 = 24;
 /// Groups of rows of `item` that are read together.
 pub const SHELVES: u32 = 4;
+/// Rows of `item` that are read as a page.
+pub const PAGE: u32 = 5;
 /// Rows of `part`: two for each of the first items.
 pub const PARTS: u32 = 16;
 /// Columns of `part` that are zero everywhere.
@@ -135,6 +137,8 @@ pub enum Question {
     Several(u32),
     /// all of a shelf
     Shelf(u32),
+    /// some in a row, from this one on, as a page
+    Page(u32),
     /// those of a shelf that are in a phase
     Phase(u32, u64),
     /// one item with its parts
@@ -155,7 +159,7 @@ pub enum Question {
 impl Question {
     /// One of them; `newest` is what nobody had asked until a moment ago.
     pub fn random(random: &mut impl Rng, newest: Self) -> Self {
-        match random.random_range(0..13) {
+        match random.random_range(0..14) {
             0..=3 => Self::Point(random.random_range(0..ITEMS)),
             4 => Self::Several(random.random_range(0..ITEMS / 3)),
             5 => Self::Shelf(random.random_range(0..SHELVES)),
@@ -165,6 +169,7 @@ impl Question {
             9 => Self::Count(random.random_range(0..GROUPS)),
             10 => newest,
             11 => Self::OfRole(random.random_range(0..USERS.len())),
+            12 => Self::Page(random.random_range(0..=ITEMS - PAGE)),
             _ => Self::OfClaim(random.random_range(0..USERS.len())),
         }
     }
@@ -178,6 +183,7 @@ impl Question {
                 format!("/item?id=in.({})&select=id,version", several(first).map(|id| id.to_string()).join(","))
             }
             Self::Shelf(shelf) => format!("/item?shelf=eq.{shelf}&select=id,version&order=id"),
+            Self::Page(first) => format!("/item?id=gte.{first}&select=id,version&order=id&limit={PAGE}"),
             Self::Phase(shelf, phase) => format!("/item?shelf=eq.{shelf}&phase=eq.{phase}&select=id,version"),
             Self::WithParts(id) => format!("/item?id=eq.{id}&select=id,version,part(id,version)"),
             Self::WithItem(id) => format!("/part?id=eq.{id}&select=id,version,item(id,version)"),
@@ -277,6 +283,7 @@ impl Question {
         match self {
             Self::Point(id) => vec![Key { table: Table::Item, id }],
             Self::Several(first) => several(first).map(|id| Key { table: Table::Item, id }).to_vec(),
+            Self::Page(first) => keys(Table::Item, &|id| (first..first + PAGE).contains(&id)),
             Self::Shelf(shelf) | Self::Phase(shelf, _) => keys(Table::Item, &|id| id % SHELVES == shelf),
             Self::WithParts(id) => {
                 let part = |id| Key { table: Table::Part, id };

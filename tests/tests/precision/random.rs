@@ -8,7 +8,7 @@ use transom_tests::{Postgres, Redis};
 use super::stage::Stage;
 use super::{MUSIC, NEUTRAL};
 
-const QUESTIONS: usize = 48;
+const QUESTIONS: usize = 64;
 const ROUNDS: usize = 16;
 const CHANGES_PER_ROUND: usize = 4;
 
@@ -43,7 +43,22 @@ fn question() -> impl Strategy<Value = String> {
                 format!("/artists?id=eq.{n}&select={select}{}&order=id", genre.unwrap_or_default())
             }
         ),
+        (page(), prop::sample::select(albums.to_vec()))
+            .prop_map(|(page, select)| format!("/albums?{page}&select={select}")),
         (1..4).prop_map(|n| format!("/tags?id=eq.{n}&select=*,albums(*)")),
+    ]
+}
+
+/// Rows in an order that leaves no choice, and rows between bounds.
+fn page() -> impl Strategy<Value = String> {
+    let bound = || 0..45_u32;
+    prop_oneof![
+        (bound(), 1..8).prop_map(|(first, rows)| format!("id=gte.{first}&order=id&limit={rows}")),
+        (bound(), 1..8).prop_map(|(last, rows)| format!("id=lt.{last}&order=id.desc&limit={rows}")),
+        (0..3, 1..8).prop_map(|(offset, rows)| format!("order=id&limit={rows}&offset={offset}")),
+        (1..9, 1..8).prop_map(|(first, rows)| format!("artist_id=gte.{first}&order=artist_id,id&limit={rows}")),
+        (bound(), bound(), "(rock|folk)")
+            .prop_map(|(first, last, genre)| format!("id=gt.{first}&id=lte.{last}&genre=neq.{genre}&order=id")),
     ]
 }
 
@@ -61,6 +76,8 @@ fn change() -> impl Strategy<Value = String> {
             )
         }),
         (20..40).prop_map(|n| format!("delete from albums where id = {n}")),
+        (-3..60_i32)
+            .prop_map(|n| format!("update albums set id = {n} where id = (select max(id) from albums where id > 9)")),
         (1..10, 1..4).prop_map(|(n, tag)| format!("insert into tagged values ({n}, {tag}) on conflict do nothing")),
         (1..10, 1..4).prop_map(|(n, tag)| format!("delete from tagged where album_id = {n} and tag_id = {tag}")),
         (1..4).prop_map(|n| format!("update tags set name = name || '.' where id = {n}")),

@@ -20,7 +20,7 @@ fn table(name: &str) -> TableId {
 
 fn templates(all: &[(&str, &[(&str, u32)])]) -> TemplateSet {
     let template = |(name, columns): &(&str, &[(&str, u32)])| {
-        let columns = columns.iter().map(|(name, id)| ((*name).into(), *id)).collect();
+        let columns = columns.iter().map(|(name, id)| TemplateColumn::by_value(name, *id)).collect();
         RowTemplate { table: table(name), columns }.to_template()
     };
     let edition = Edition { epoch: Epoch::random(), version: 0 };
@@ -153,7 +153,11 @@ proptest! {
         let mut extents = vec![Extent::rows()];
         relation.add_row(images, &mut extents, &mut RowTagWriter::default(), &mut 10).unwrap();
         let rows = |value: Option<String>| crate::rest::RowSet {
-            columns: vec![("note".into(), crate::rest::Equality::Text)],
+            columns: vec![crate::rest::Facet {
+                name: "note".into(),
+                equality: crate::rest::Equality::Text,
+                grain: crate::rest::Grain::Value,
+            }],
             tuples: vec![vec![value.map(Into::into)]],
         };
         let read = crate::rest::Footprint::from_iter([(table("t"), vec![rows(old), rows(new)])]);

@@ -25,7 +25,9 @@ fn table(name: &str) -> TableId {
 }
 
 fn by_id(names: &[&str]) -> TemplateSet {
-    let template = |name: &&str| RowTemplate { table: table(name), columns: vec![("id".into(), 23)] }.to_template();
+    let template = |name: &&str| {
+        RowTemplate { table: table(name), columns: vec![crate::key::TemplateColumn::by_value("id", 23)] }.to_template()
+    };
     let edition = Edition { epoch: Epoch::random(), version: 0 };
     TemplateSet::of(&Templates { edition, known: names.iter().map(template).collect() })
 }

@@ -12,7 +12,7 @@ use crate::{
         relation::TAGS_PER_TABLE_MAX,
         templates::TemplateSet,
     },
-    key::{RowTagWriter, RowTemplate},
+    key::{RowTagWriter, RowTemplate, TemplateColumn},
     rest::TableId,
 };
 
@@ -51,8 +51,13 @@ fn tags(
                 Some(Value::Null) => Some(None),
                 _ => None,
             };
-            let values = columns.iter().map(|(name, _)| Some((&**name, value(name)?))).collect::<Option<Vec<_>>>()?;
-            tags.insert(writer.tag(table, values));
+            let told = |column: &TemplateColumn| match value(&column.name)? {
+                Some(text) => column.told(text).map(Some),
+                None => Some(None),
+            };
+            let values = columns.iter().map(told).collect::<Option<Vec<_>>>()?;
+            let named = columns.iter().zip(&values).map(|(one, value)| (&*one.name, one.grain, value.as_deref()));
+            tags.insert(writer.tag(table, named));
         }
     }
     (tags.len() <= TAGS_PER_TABLE_MAX).then_some(tags)
@@ -77,7 +82,7 @@ mod tests {
 
     fn by(columns: &[(&str, &str)]) -> TemplateSet {
         let template = |(name, column): &(&str, &str)| {
-            RowTemplate { table: table(name), columns: vec![((*column).into(), 23)] }.to_template()
+            RowTemplate { table: table(name), columns: vec![TemplateColumn::by_value(column, 23)] }.to_template()
         };
         let edition = Edition { epoch: Epoch::random(), version: 0 };
         TemplateSet::of(&Templates { edition, known: columns.iter().map(template).collect() })

@@ -51,7 +51,7 @@ mod tests {
 
     fn header(allowed: Allowed, events: &'static str) -> String {
         let said = super::super::Said { headers: None, status: None };
-        allowed.header(&Answer { total: None, page: 0, body: events.into(), said, location: None })
+        allowed.header(&Answer { total: None, page: 0, body: events.into(), said, location: None, end: None })
     }
 
     #[test]

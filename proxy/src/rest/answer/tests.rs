@@ -2,7 +2,7 @@ use super::*;
 use crate::rest::request::Nulls;
 
 fn row(total: Option<i64>, page: i64) -> Answer {
-    Answer { total, page, body: Bytes::from_static(b"[1]"), location: None, said: Said::default() }
+    Answer { total, page, body: Bytes::from_static(b"[1]"), location: None, end: None, said: Said::default() }
 }
 
 fn header<'a>(rendered: &'a Rendered, name: &str) -> Option<&'a str> {

@@ -102,15 +102,91 @@ fn footprint(table: &str, query: &str) -> String {
         };
         for set in rows {
             for tuple in &set.tuples {
-                let pair = |((name, _), value): (&(Arc<str>, Equality), &Value)| {
-                    format!("{name}={}", value.as_deref().unwrap_or("NULL"))
+                let pair = |(facet, value): (&Facet, &Value)| {
+                    format!("{}={}", named(facet), value.as_deref().unwrap_or("NULL"))
                 };
                 let pairs: Vec<String> = set.columns.iter().zip(tuple).map(pair).collect();
                 texts.push(format!("{}({})", table.name, pairs.join(",")));
             }
         }
+        if let Some(page) = plan.footprint.page().filter(|page| page.table == *table) {
+            texts.push(format!("{}({}=..)", table.name, named(&page.facet)));
+        }
     }
     texts.join(" ")
+}
+
+fn named(facet: &Facet) -> String {
+    facet.grain.bits().map_or(facet.name.to_string(), |bits| format!("{}/{}", facet.name, 1 << bits))
+}
+
+#[test]
+fn bounds_leave_the_buckets_between_them() {
+    for (query, expected) in [
+        ("id=gte.20&id=lt.40", "albums(id/16=1) albums(id/16=2)"),
+        ("id=gt.19&id=lte.39&order=genre", "albums(id/16=1) albums(id/16=2)"),
+        ("and=(id.gte.020,id.lt.40)&id=gte.0", "albums(id/16=1) albums(id/16=2)"),
+        ("id=lt.10", "albums(id/16=-1) albums(id/16=0)"),
+        ("artist_id=gte.0&artist_id=lt.4096&id=gte.0&id=lt.16", "albums(id/16=0)"),
+        ("id=gte.0&id=lt.512", "albums(id/256=0) albums(id/256=1)"),
+        ("id=gte.0&id=lt.512&genre=eq.rock", "albums(genre=rock)"),
+    ] {
+        assert_eq!(footprint("albums", query), expected, "{query}");
+    }
+    for query in [
+        "id=gt.42",
+        "id=not.gt.42&id=lt.60",
+        "or=(id.gt.1,id.lt.9)",
+        "id=gte(all).{1,2}&id=gte.1",
+        "genre=gt.a&genre=lt.b",
+        "id=gte.0&id=lt.99999999999",
+        "id=gte.-2147483648&id=lte.2147483647",
+    ] {
+        let rows = footprint("albums", query);
+        assert!(
+            rows == "albums(*)" || query.contains("lt.60") && rows.starts_with("albums(id/16=-1) "),
+            "{query}: {rows}"
+        );
+    }
+    assert_eq!(footprint("artists", "score=gt.1&score=lt.2"), "artists(*)", "no integers");
+    assert_eq!(
+        footprint("artists", "id=eq.5&select=*,albums(*)&albums.genre=gt.x&albums.id=lt.9"),
+        "albums(artist_id=5) artists(id=5)"
+    );
+    assert_eq!(
+        footprint("artists", "id=lt.5&select=*,albums(*)&albums.id=lt.9"),
+        "albums(id/16=-1) albums(id/16=0) artists(id/16=-1) artists(id/16=0)"
+    );
+}
+
+#[test]
+fn a_page_in_the_order_of_a_column_has_its_end_for_a_bound() {
+    for query in [
+        "id=gte.20&order=id&limit=20",
+        "id=lt.9000&order=id.desc&limit=20",
+        "id=gt.20&order=id,genre&limit=5&offset=7&select=genre",
+        "id=gt.20&genre=like.a*&order=id&limit=20&select=*,artists!inner(*)",
+        "id=gte.0&id=lt.100000&order=id&limit=20",
+    ] {
+        let rows = footprint("albums", query);
+        assert!(rows.starts_with("albums(id/16=..)"), "{query}: {rows}");
+    }
+    assert_eq!(footprint("albums", "id=gt.20&order=id&limit=200"), "albums(id/256=..)");
+    assert_eq!(footprint("parts", "id=gte.20&order=id&limit=20"), "parts(id/16=..)");
+    for query in [
+        "id=gte.20&limit=20",
+        "id=gte.20&order=genre,id&limit=20",
+        "id=gte.20&order=id.desc&limit=20",
+        "order=id&limit=20",
+        "id=gte.20&order=id&limit=0",
+        "id=gte.20&order=id&select=artist_id,count()&limit=20",
+        "id=gte.20&order=id&limit=20&select=genre,genre",
+        "id=gte.20&order=id&limit=20&select=*,albums(*)",
+    ] {
+        assert_eq!(footprint("albums", query), "albums(*)", "{query}");
+    }
+    assert_eq!(footprint("albums", "id=eq.7&order=id&limit=20"), "albums(id=7)", "a value says more");
+    assert_eq!(footprint("albums", "id=gte.3&id=lt.9&order=id&limit=500"), "albums(id/16=0)", "so do two bounds");
 }
 
 #[test]

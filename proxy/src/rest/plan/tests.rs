@@ -208,8 +208,14 @@ fn put_names_one_row_by_its_primary_key() {
     ] {
         assert_eq!(code(&Method::PUT, "flights", query), expected, "{query}");
     }
-    let row =
-        |page| Answer { total: Some(1), page, body: Bytes::new(), said: crate::rest::Said::default(), location: None };
+    let row = |page| Answer {
+        total: Some(1),
+        page,
+        body: Bytes::new(),
+        said: crate::rest::Said::default(),
+        location: None,
+        end: None,
+    };
     assert_eq!(put.shape.answer(row(0)), Err(Error::PutMismatch));
     assert_eq!(put.shape.answer(row(1)).unwrap().status.as_u16(), 204);
 }

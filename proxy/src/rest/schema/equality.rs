@@ -66,6 +66,11 @@ impl Equality {
         self.family() == other.family()
     }
 
+    /// Whether its values are integers, which are in an order that their texts tell.
+    pub(in crate::rest) fn is_integer(self) -> bool {
+        self.family() == Self::BigInteger
+    }
+
     fn family(self) -> Self {
         match self {
             Self::SmallInteger | Self::Integer | Self::BigInteger => Self::BigInteger,

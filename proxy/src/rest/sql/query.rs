@@ -11,9 +11,22 @@ use crate::rest::tree::{Branch, Node};
 
 /// Writes `SELECT ...` of a node: its columns and what is embedded. `parent` is the query around it.
 pub(super) fn write_query(sql: &mut SqlWriter, node: &Node<'_>, parent: Option<Source<'_>>) {
+    write_select(sql, node, parent, None);
+}
+
+/// As `write_query`, of the root, with one more column of its relation under another name.
+pub(super) fn write_query_beside(sql: &mut SqlWriter, node: &Node<'_>, beside: Option<(&str, &str)>) {
+    write_select(sql, node, None, beside);
+}
+
+fn write_select(sql: &mut SqlWriter, node: &Node<'_>, parent: Option<Source<'_>>, beside: Option<(&str, &str)>) {
     let source = Source::of(node);
     sql.push("SELECT ");
     let groups = write_list(sql, source, node);
+    if let Some((column, name)) = beside {
+        source.write_column(sql.push(", "), column);
+        sql.push(" AS ").ident(name);
+    }
     sql.push(" FROM ");
     write_from(sql, node, parent);
     write_joins(sql, source);

@@ -1,9 +1,10 @@
 //! The statement of a read.
 
 use super::body::{ROWS, SAID, SOURCE, write_body};
-use super::query::{write_count, write_query};
+use super::end::End;
+use super::query::{write_count, write_query_beside};
 use crate::rest::request::{Body, Format};
-use crate::rest::statement::{SqlWriter, Statement};
+use crate::rest::statement::{SqlWriter, Statement, Yields};
 use crate::rest::tree::Node;
 
 /// How the total is counted by the statement itself.
@@ -16,11 +17,17 @@ pub(in crate::rest) enum Counted {
 }
 
 /// Returns one row: `total_result_set bigint` (null unless counted), `page_total bigint`, `body`, and what the transaction
-/// says of the answer.
-pub(in crate::rest) fn read_statement(node: &Node<'_>, format: &Format, body: Body, counted: Counted) -> Statement {
+/// says of the answer; and `page_end bigint` (null if there is no row), if the end is wanted.
+pub(in crate::rest) fn read_statement(
+    node: &Node<'_>,
+    format: &Format,
+    body: Body,
+    counted: Counted,
+    end: Option<&End<'_>>,
+) -> Statement {
     let mut sql = SqlWriter::default();
     sql.push("WITH ").push(SOURCE).push(" AS (");
-    write_query(&mut sql, node, None);
+    write_query_beside(&mut sql, node, end.and_then(End::beside));
     sql.push(")");
     if counted != Counted::Not {
         sql.push(", _transom_count AS (");
@@ -36,8 +43,19 @@ pub(in crate::rest) fn read_statement(node: &Node<'_>, format: &Format, body: Bo
     });
     sql.push(" AS total_result_set, pg_catalog.count(").push(ROWS).push(") AS page_total, ");
     write_body(&mut sql, format, body);
-    sql.push(" AS body, ").push(SAID).push(" FROM (SELECT * FROM ").push(SOURCE).push(") ").push(ROWS);
-    sql.finish()
+    sql.push(" AS body, ").push(SAID);
+    if let Some(end) = end {
+        end.write(sql.push(", "));
+    }
+    sql.push(" FROM (SELECT ");
+    match end {
+        Some(end) => end.write_shown(&mut sql),
+        None => {
+            sql.push("*");
+        }
+    }
+    sql.push(" FROM ").push(SOURCE).push(") ").push(ROWS);
+    Statement { yields: if end.is_some() { Yields::Page } else { Yields::Answer }, ..sql.finish() }
 }
 
 /// Returns one row: the plan of counting the node's rows, as JSON.
