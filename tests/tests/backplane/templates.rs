@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use cache_core::cache::{Stored, TwoTier};
+use cache_core::cache::{Lookup, Stored, TwoTier};
 use cache_core::clock::Clock;
 use cache_core::coherence::{Epoch, Kind, WriteId};
+use cache_core::dependence::Dependence;
+use cache_core::freshness::Directives;
 use cache_core::limits::Limits;
 use cache_core::tag::{SlotCount, Tag, Tags};
 use cache_core::template::{Edition, Published, RegisterError, TEMPLATES_MAX, Template, Templates};
@@ -190,8 +192,7 @@ async fn an_announcement_of_many_pages_is_heard_at_its_end() {
     assert!(names.iter().all(|name| writer.l1(name).is_none()));
 }
 
-#[tokio::test]
-async fn a_node_without_peers_keeps_the_same_promises() {
+fn alone() -> TwoTier<Body> {
     let limits = Limits {
         l1_bytes_max: 1 << 20,
         entry_bytes_max: 1 << 16,
@@ -200,7 +201,39 @@ async fn a_node_without_peers_keeps_the_same_promises() {
         redis_timeout: REDIS_TIMEOUT,
         fill_lease_for: Duration::ZERO,
     };
-    let cache = TwoTier::<Body>::alone(limits, Clock::start());
+    TwoTier::alone(limits, Clock::start())
+}
+
+/// Fills with an answer that tells on what it depends, and says whether it is still there after each of these was announced.
+async fn kept_after(cache: &TwoTier<Body>, template: &str, announced: &[&str]) -> Vec<bool> {
+    let tags = |names: &[&str]| names.iter().map(|name| Tag::named(name)).collect::<Tags>();
+    let (wide, certain) = (tags(&["t(all)", "t(*)"]), tags(&["t(all)"]));
+    let on = Dependence::exactly(wide.clone(), named([template]).into(), wide).with_certain(certain);
+    let mut kept = Vec::new();
+    for name in announced {
+        let ticket = cache.begin_on(&key(name), &on).await.narrowed([Tag::named("t(a/16=1)")]);
+        assert_eq!(cache.store(ticket, Body("page".into()), LIFETIMES).1, Stored::Yes);
+        cache.announce([Tag::named(name)], Kind::Change).await.unwrap();
+        let found = cache.lookup_l1(&key(name), &Directives::default(), cache.clock().now());
+        kept.push(matches!(found, Lookup::Found(_)));
+    }
+    kept
+}
+
+#[tokio::test]
+async fn an_answer_that_tells_on_what_it_depends_depends_on_no_more() {
+    let announced = ["t(*)", "t(a/16=0)", "t(a/16=1)", "t(all)"];
+    assert_eq!(kept_after(&alone(), "t(a/16)", &announced).await, [true, true, false, false]);
+    // Nobody would announce that it changed.
+    let full = alone();
+    let many: Vec<Template> = (0..TEMPLATES_MAX).map(|number| Template::named(number.to_string())).collect();
+    full.register(&many).await.unwrap();
+    assert_eq!(kept_after(&full, "t(a/16)", &announced).await, [false, true, true, false]);
+}
+
+#[tokio::test]
+async fn a_node_without_peers_keeps_the_same_promises() {
+    let cache = alone();
     let edition = cache.templates().await.unwrap().edition;
     let epoch = cache.register(&named(["t(a)"])).await.unwrap();
     let ticket = cache.begin_in(epoch, key("row"), Tags::from_iter([Tag::named("t(a=1)")])).unwrap();

@@ -1,12 +1,12 @@
 //! Lists between bounds, and pages in order: a change of a row leaves alone those that it is not in.
 
-use std::process::Command;
 use std::time::Duration;
 
 use serde_json::Value;
-use transom_tests::{Database, Postgres, Redis, binary, eventually};
+use transom_tests::{Postgres, Redis, eventually};
 
 use super::stage::Stage;
+use super::triggers::recording;
 
 const COUNTERS: &str = "
     create table counters (id int primary key, kind int, n int);
@@ -68,16 +68,6 @@ async fn a_change_touches_the_pages_that_its_row_is_in_on_two_nodes_around_a_red
 async fn a_change_that_is_recorded_touches_the_pages_that_its_row_is_in() {
     let database = recording(COUNTERS).await;
     play(&Stage::of("trigger", &database, None, 1, NEUTRAL, &TARGETS).await).await;
-}
-
-async fn recording() -> Database {
-    let database = Postgres::shared().await.database().await;
-    database.execute(COUNTERS).await;
-    let setup =
-        Command::new(binary()).args(["setup", "--feed", "trigger"]).env("DATABASE_URL", database.url()).output();
-    let setup = setup.expect("it is built");
-    assert!(setup.status.success(), "{}", String::from_utf8_lossy(&setup.stderr));
-    database
 }
 
 /// The fill of a page begins with more tags than it ends with. Those must not keep a peer from what is stored.

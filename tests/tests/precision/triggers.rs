@@ -7,7 +7,8 @@ use transom_tests::{Database, Postgres, Redis, binary};
 use super::stage::Stage;
 use super::{MUSIC, NEUTRAL, TARGETS, play};
 
-async fn recording(tables: &str) -> Database {
+/// A database with these tables, on which changes are recorded.
+pub(super) async fn recording(tables: &str) -> Database {
     let database = Postgres::shared().await.database().await;
     database.execute(tables).await;
     let setup =
