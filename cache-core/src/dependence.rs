@@ -13,7 +13,7 @@ pub struct Dependence {
     /// what has to be registered for the exact tags to hear of every change
     templates: Box<[Template]>,
     /// of the exact tags those that the answer carries whatever it is; `None`: all
-    certain: Option<Tags>,
+    certain: Option<Box<Tags>>,
     /// what hears of every change whoever knows which templates
     coarse: Tags,
 }
@@ -35,7 +35,7 @@ impl Dependence {
     /// it carries until then.
     #[must_use]
     pub fn with_certain(self, tags: Tags) -> Self {
-        Self { certain: Some(tags), ..self }
+        Self { certain: Some(Box::new(tags)), ..self }
     }
 
     /// The tags once the templates are registered.
@@ -50,8 +50,8 @@ impl Dependence {
         &self.templates
     }
 
-    pub(crate) fn certain(&self) -> Option<&Tags> {
-        self.certain.as_ref()
+    pub(crate) fn certain(&self) -> Option<Box<Tags>> {
+        self.certain.clone()
     }
 
     pub(crate) fn coarse(&self) -> &Tags {

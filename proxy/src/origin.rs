@@ -296,7 +296,7 @@ impl Origin {
     /// that the next read in the transaction could see.
     fn may_be_answered_with_others(&self, session: &Session, statement: &Statement) -> bool {
         let is_stored = !matches!(session.told, Told::Request(_));
-        is_stored && statement.yields == Yields::Answer && self.pre_request.is_none()
+        is_stored && statement.yields != Yields::Lines && self.pre_request.is_none()
     }
 
     /// Waits for a connection, or until somebody who got one has answered this read too. `None`: they did not get to it.

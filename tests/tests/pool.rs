@@ -71,6 +71,27 @@ async fn reads_that_wait_share_a_transaction_and_each_gets_its_own_answer() {
 }
 
 #[tokio::test]
+async fn pages_that_wait_share_a_transaction_too() {
+    let (database, node, first, lock) = busy_node().await;
+    let mut pages = Vec::new();
+    for after in [10, 20, 30] {
+        pages.push(asked(&node, &format!("/item?select=name&id=gt.{after}&order=id&limit=1")));
+        let waiting = f64::from(after / 10);
+        eventually("it waits for the connection", SOON, async || {
+            node.metric("transom_pool_waiting_reads").await >= waiting
+        })
+        .await;
+    }
+    drop(lock);
+    first.await.expect("no panic").expect_status(200);
+    for (after, page) in [10, 20, 30].iter().zip(pages) {
+        let answer = page.await.expect("no panic").expect_status(200);
+        assert_eq!(answer.text(), format!("[{{\"name\":\"item {}\"}}]", after + 1));
+    }
+    assert_eq!(database.calls(SESSION).await, 2, "the first, and all pages");
+}
+
+#[tokio::test]
 async fn a_read_that_fails_fails_alone() {
     let (_database, node, first, lock) = busy_node().await;
     let reads = asked_in_turn(&node, &["1", "2", "none", "3", "4"]).await;

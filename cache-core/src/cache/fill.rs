@@ -26,7 +26,7 @@ pub struct FillTicket {
     pub(super) stamp: Stamp,
     pub(super) began: Moment,
     /// the tags that the answer carries whatever it is, if it will tell the others itself
-    certain: Option<Tags>,
+    certain: Option<Box<Tags>>,
     /// kept from the peers until the ticket is used or dropped
     pub(super) lease: Option<FillLease>,
 }
@@ -58,7 +58,7 @@ impl FillTicket {
 
     /// The tags of which an announcement outdates the fill whatever the answer will be.
     pub(super) fn certain_tags(&self) -> &Tags {
-        self.certain.as_ref().unwrap_or(&self.stamp.tags)
+        self.certain.as_deref().unwrap_or(&self.stamp.tags)
     }
 }
 
@@ -106,7 +106,7 @@ impl<V: Value> TwoTier<V> {
         for _ in 0..REGISTRATIONS_MAX {
             let Ok(epoch) = self.register(dependence.templates()).await else { break };
             if let Some(ticket) = self.begin_in(epoch, key.clone(), dependence.exact().clone()) {
-                return FillTicket { certain: dependence.certain().cloned(), ..ticket };
+                return FillTicket { certain: dependence.certain(), ..ticket };
             }
         }
         self.begin(key.clone(), dependence.coarse().clone())

@@ -29,7 +29,8 @@ const COLUMNS_MAX: usize = 4;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Footprint {
     rows: BTreeMap<TableId, Vec<RowSet>>,
-    page: Option<Page>,
+    /// seldom there, and large
+    page: Option<Box<Page>>,
 }
 
 /// The rows of a table that have one of these tuples of values in these columns.
@@ -82,7 +83,7 @@ impl Footprint {
     /// What the answer itself has to tell, before it is known which rows of the table matter.
     #[must_use]
     pub fn page(&self) -> Option<&Page> {
-        self.page.as_ref()
+        self.page.as_deref()
     }
 
     /// The tables of which not any row matters.
@@ -124,7 +125,7 @@ struct Survey {
     /// tables of which any row matters to some part of the answer
     any: BTreeSet<TableId>,
     rows: BTreeMap<TableId, Vec<RowSet>>,
-    page: Option<Page>,
+    page: Option<Box<Page>>,
     tuples: usize,
 }
 
@@ -133,7 +134,7 @@ impl Survey {
         // What the schema cache does not know makes the answer opaque.
         let Some(relation) = node.known else { return };
         node.conditions.iter().for_each(|condition| fixed.restrict(node, relation, condition));
-        match page(node, relation, &fixed).filter(|_| beyond == Beyond::Unseen) {
+        match page_of(node, relation, &fixed).filter(|_| beyond == Beyond::Unseen) {
             Some(page) => self.add_page(relation, page),
             None => self.add(relation, &fixed),
         }
@@ -179,7 +180,7 @@ impl Survey {
     fn add_page(&mut self, relation: &Relation, page: Page) {
         if let Some(traced) = &relation.traced {
             self.rows_of(relation, traced);
-            self.page = Some(page);
+            self.page = Some(Box::new(page));
         }
     }
 
@@ -246,7 +247,7 @@ fn bucket_set(facet: &Facet, interval: Interval) -> Option<RowSet> {
 }
 
 /// What the whole answer is, if it is a page whose end tells more than its filters do.
-fn page(node: &Node<'_>, relation: &Relation, fixed: &Fixed) -> Option<Page> {
+fn page_of(node: &Node<'_>, relation: &Relation, fixed: &Fixed) -> Option<Page> {
     let (None, Some(traced), Some(rows)) = (&node.branch, &relation.traced, node.range.limit) else { return None };
     let [OrderTerm { relation: None, field, direction, .. }, ..] = node.order else { return None };
     let column = relation.column(&field.column).filter(|_| field.path.is_empty() && !node.aggregates())?;
@@ -295,7 +296,7 @@ impl Fixed {
                 };
                 if let Some(all) = values(filter, equality) {
                     self.fix(&column.name, Values { equality, all });
-                } else if let Some(interval) = interval(filter, equality) {
+                } else if let Some(interval) = between(filter, equality) {
                     let known = self.intervals.entry(column.name.clone()).or_insert((equality, Interval::ALL));
                     known.1 = known.1.intersect(interval);
                 }
@@ -367,7 +368,7 @@ fn values(filter: &Filter, equality: Equality) -> Option<BTreeSet<Value>> {
 }
 
 /// What a filter by a bound lets through, if that is certain.
-fn interval(filter: &Filter, equality: Equality) -> Option<Interval> {
+fn between(filter: &Filter, equality: Equality) -> Option<Interval> {
     let Filter { field, polarity: Polarity::Plain, operation } = filter else { return None };
     let Operation::Compare { operator, quantifier: None, value } = operation else { return None };
     if !field.path.is_empty() || !equality.is_integer() {

@@ -37,7 +37,7 @@ pub(super) struct Question {
     principal: Principal,
     pub(super) dependence: Dependence,
     /// what the answer tells of the rows that it depends on, if it does
-    page: Option<Page>,
+    page: Option<Box<Page>>,
     /// `Content-Location` of the reply
     pub(super) location: Option<HeaderValue>,
     /// why the cache has no part in it, if so
@@ -100,7 +100,7 @@ impl Question {
         let tags_of =
             |footprint| -> Tags { key::tags_of_read(url, &plan.reads.tables, footprint).chain(about()).collect() };
         let claims = principal.excerpt(&plan.reads.claims);
-        let page = footprint.page().cloned();
+        let page = footprint.page().cloned().map(Box::new);
         let dependence = match &page {
             None => Dependence::exactly(tags_of(&footprint), templates, tags_of(&Footprint::default())),
             Some(page) => {

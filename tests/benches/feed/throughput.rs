@@ -20,7 +20,7 @@ use http::StatusCode;
 use transom::feed::{Feed, Kind};
 use transom::key::{self, RowTagWriter, RowTemplate, TemplateColumn};
 use transom::reply::StoredResponse;
-use transom::rest::TableId;
+use transom::rest::{Grain, TableId};
 use transom::telemetry::Metrics;
 use transom_tests::bench::{LIFETIMES, Usage};
 use transom_tests::eventually;

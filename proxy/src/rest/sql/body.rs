@@ -22,6 +22,11 @@ pub(super) const SAID: &str = "nullif(current_setting('response.headers', true),
 /// The name of the common table expression behind them.
 pub(super) const SOURCE: &str = "_transom_source";
 
+/// Writes the rows that are aggregated, as they stand behind `FROM`.
+pub(super) fn write_rows(sql: &mut SqlWriter) {
+    sql.push("(SELECT * FROM ").push(SOURCE).push(") ").push(ROWS);
+}
+
 /// Writes the body as text: a list of rows.
 pub(super) fn write_body(sql: &mut SqlWriter, format: &Format, body: Body) {
     write_body_of(sql, Outcome::Table, format, body);

@@ -1,6 +1,6 @@
 //! Where a page ends: what its last row has in the column that comes first in its order.
 
-use super::body::SOURCE;
+use super::body::{ROWS, SOURCE, write_rows};
 use super::list::column_names;
 use crate::rest::footprint::Page;
 use crate::rest::request::Format;
@@ -9,6 +9,8 @@ use crate::rest::tree::{Node, Output};
 
 /// What the column is called in the query of the page, if the answer does not show it.
 const HIDDEN: &str = "_transom_end";
+/// The rows of that query, beside those of the answer.
+const PAGE: &str = "_transom_page";
 
 /// How a statement finds the end of its page.
 #[derive(Debug)]
@@ -51,24 +53,24 @@ impl<'a> End<'a> {
         matches!(self.place, Place::Hidden(_)).then_some((self.column, HIDDEN))
     }
 
-    /// Writes the columns of the answer.
-    pub(super) fn write_shown(&self, sql: &mut SqlWriter) {
-        match &self.place {
-            Place::Shown(_) => sql.push("*"),
-            Place::Hidden(names) => sql.join(names, ", ", |sql, name| {
-                sql.ident(name);
-            }),
-        };
-    }
-
     /// Writes the column of the statement.
     pub(super) fn write(&self, sql: &mut SqlWriter) {
-        let name = match self.place {
-            Place::Shown(name) => name,
-            Place::Hidden(_) => HIDDEN,
+        let (rows, name) = match self.place {
+            Place::Shown(name) => (ROWS, name),
+            Place::Hidden(_) => (PAGE, HIDDEN),
         };
-        sql.push("(SELECT pg_catalog.").push(self.furthest).push("(").ident(name);
-        sql.push(")::bigint FROM ").push(SOURCE).push(") AS page_end");
+        sql.push("pg_catalog.").push(self.furthest).push("(").push(rows).push(".").ident(name);
+        sql.push(")::bigint AS page_end");
+    }
+
+    /// Writes what stands behind `FROM`: the rows of the answer, and the end beside each. To read the query of the page once
+    /// more would be simpler, and would make PostgreSQL keep its rows.
+    pub(super) fn write_rows(&self, sql: &mut SqlWriter) {
+        let Place::Hidden(names) = &self.place else { return write_rows(sql) };
+        sql.push(SOURCE).push(" AS ").push(PAGE).push(", LATERAL (SELECT ").join(names, ", ", |sql, name| {
+            sql.push(PAGE).push(".").ident(name);
+        });
+        sql.push(") ").push(ROWS);
     }
 }
 

@@ -1,6 +1,6 @@
 //! The statement of a read.
 
-use super::body::{ROWS, SAID, SOURCE, write_body};
+use super::body::{ROWS, SAID, SOURCE, write_body, write_rows};
 use super::end::End;
 use super::query::{write_count, write_query_beside};
 use crate::rest::request::{Body, Format};
@@ -47,14 +47,11 @@ pub(in crate::rest) fn read_statement(
     if let Some(end) = end {
         end.write(sql.push(", "));
     }
-    sql.push(" FROM (SELECT ");
+    sql.push(" FROM ");
     match end {
-        Some(end) => end.write_shown(&mut sql),
-        None => {
-            sql.push("*");
-        }
+        Some(end) => end.write_rows(&mut sql),
+        None => write_rows(&mut sql),
     }
-    sql.push(" FROM ").push(SOURCE).push(") ").push(ROWS);
     Statement { yields: if end.is_some() { Yields::Page } else { Yields::Answer }, ..sql.finish() }
 }
 
