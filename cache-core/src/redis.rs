@@ -1,5 +1,7 @@
 //! Connections to Redis: standalone, Sentinel or Cluster, by URL.
 
+mod gather;
+
 use std::{sync::Arc, time::Duration};
 
 use fred::{
@@ -11,6 +13,7 @@ use fred::{
     },
 };
 
+pub(crate) use self::gather::Gatherer;
 use crate::{error::RedisError, seal::KeyRing};
 
 /// The three connections of a node. Apart, so that a large value on its way never delays a poll, and a poll never waits

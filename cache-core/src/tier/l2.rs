@@ -17,7 +17,7 @@ use crate::{
     entry::{Entry, Value},
     error::{CodecError, RedisError},
     key::CacheKey,
-    redis::{RedisLink, within},
+    redis::{Gatherer, RedisLink, within},
 };
 
 /// What L2 says of a key. That it is absent and that nobody knows are different answers.
@@ -35,6 +35,7 @@ pub enum L2Answer<V> {
 /// of its key together in Redis Cluster, so that one script reaches both.
 pub struct L2 {
     link: RedisLink,
+    reads: Arc<Gatherer>,
     breaker: Arc<Breaker>,
     clock: Clock,
     prefix: String,
@@ -60,13 +61,15 @@ impl L2 {
         namespace: &str,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        Self { link, breaker, clock, prefix: format!("transom:{namespace}"), observer, naming: Naming::Digest }
+        let (reads, prefix) = (Gatherer::new(&link), format!("transom:{namespace}"));
+        Self { link, reads, breaker, clock, prefix, observer, naming: Naming::Digest }
     }
 
     /// The same Redis for entries whose keys are texts, below a word of their own.
     pub(crate) fn beside(&self, kind: &str) -> Self {
         Self {
             link: self.link.clone(),
+            reads: self.reads.clone(),
             breaker: self.breaker.clone(),
             clock: self.clock,
             prefix: self.prefix.clone(),
@@ -89,8 +92,7 @@ impl L2 {
         if self.breaker.is_open() {
             return Err(RedisError::BreakerOpen);
         }
-        let asked = self.link.data.get::<Option<Bytes>, _>(self.name(key));
-        within(self.link.timeout, asked).await.inspect_err(|error| self.breaker.trip(error))
+        self.reads.get(self.name(key)).await.inspect_err(|error| self.breaker.trip(error))
     }
 
     /// Stores or replaces, until the entry is of no use any more. Failure is the breaker's business: L2 is a copy.

@@ -3,9 +3,10 @@
 use cache_core::coherence::Kind;
 use cache_core::outcome::TierResult;
 use cache_core::template::Template;
+use futures_util::future::join_all;
 use transom_tests::{Redis, Reply, eventually};
 
-use super::{NOISE, Node, REDIS_TIMEOUT, SOON, key};
+use super::{NOISE, Node, PATIENCE, REDIS_TIMEOUT, SOON, key};
 
 #[tokio::test]
 async fn what_a_peer_filled_is_promoted() {
@@ -80,4 +81,50 @@ async fn a_node_that_owes_an_announcement_takes_nothing_from_l2() {
     assert!(matches!(nodes[1].l2("row").await, Err(TierResult::Incoherent | TierResult::Unavailable)));
     let reply = redis.command(&["PING"]).await.unwrap();
     assert_eq!(reply, Reply::Simple("PONG".to_owned()));
+}
+
+/// Calls of a command since Redis began.
+async fn calls(redis: &Redis, command: &str) -> u64 {
+    let info = redis.command(&["INFO", "commandstats"]).await.unwrap().text().unwrap();
+    let prefix = format!("cmdstat_{command}:calls=");
+    let calls = info.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next());
+    calls.map_or(0, |calls| calls.parse().unwrap())
+}
+
+#[tokio::test]
+async fn reads_that_wait_together_are_one_command_and_each_gets_its_own_answer() {
+    let redis = Redis::start().await;
+    let nodes = Node::three(&redis).await;
+    let names: Vec<String> = (0..100).map(|number| format!("row {number}")).collect();
+    for name in names.iter().step_by(2) {
+        nodes[0].share(&nodes[1], name, &format!("value of {name}")).await;
+    }
+    nodes[2].leased().await;
+    let before = (calls(&redis, "get").await, calls(&redis, "mget").await);
+    let answers = join_all(names.iter().map(|name| nodes[2].l2(name))).await;
+    let sent = (calls(&redis, "get").await - before.0, calls(&redis, "mget").await - before.1);
+    for (number, (name, answer)) in names.iter().zip(answers).enumerate() {
+        let expected = if number % 2 == 0 { Ok(format!("value of {name}")) } else { Err(TierResult::Absent) };
+        assert_eq!(answer, expected, "{name}");
+    }
+    assert!(sent.0 + sent.1 < 20, "{sent:?} commands for a hundred reads");
+}
+
+/// The one who went to Redis for all, and one who waits in line.
+#[tokio::test]
+async fn who_gives_up_strands_nobody() {
+    let redis = Redis::start().await;
+    let node = Node::start(&redis.url()).await;
+    redis.pause();
+    let began = std::time::Instant::now();
+    let impatient = async {
+        let (first, second) = tokio::join!(
+            tokio::time::timeout(REDIS_TIMEOUT / 4, node.l2("first")),
+            tokio::time::timeout(REDIS_TIMEOUT / 8, node.l2("second")),
+        );
+        redis.resume();
+        assert!(first.is_err() && second.is_err(), "{first:?} {second:?}");
+    };
+    let ((), third, fourth) = tokio::join!(impatient, node.l2("third"), node.l2("fourth"));
+    assert!(began.elapsed() < PATIENCE, "they waited for those who had gone: {third:?} {fourth:?}");
 }
