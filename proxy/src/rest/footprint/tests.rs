@@ -2,6 +2,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method};
 
 use super::*;
+use crate::config::{Api, Permission};
 use crate::rest::schema::{
     Changes, Column, Dependencies, Fill, ForeignKey, Parts, RelationKind, SchemaCache, TypeFamily,
 };
@@ -92,7 +93,8 @@ fn footprint(table: &str, query: &str) -> String {
     let headers = HeaderMap::new();
     let inbound =
         Inbound { method: &Method::GET, path: table, query: Some(query), headers: &headers, body: &Bytes::new() };
-    let settings = Settings { schemas: vec!["api".to_owned()], max_rows: Some(1000), ..Settings::default() };
+    let api = Api { aggregates: Permission::Granted, ..Api::default() };
+    let settings = Settings { schemas: vec!["api".to_owned()], max_rows: Some(1000), api, ..Settings::default() };
     let Plan::Read(plan) = plan(&inbound, &schema(), &settings).unwrap() else { panic!("a read") };
     let mut texts = Vec::new();
     for table in &plan.reads.tables {
