@@ -33,10 +33,14 @@ fn asked(node: &Node, target: &str) -> JoinHandle<Response> {
 }
 
 /// Asks for these rows one after the other, each when the one before waits.
-async fn asked_in_turn(node: &Node, values: &[&str]) -> Vec<JoinHandle<Response>> {
+async fn rows_asked_in_turn(node: &Node, values: &[&str]) -> Vec<JoinHandle<Response>> {
+    asked_in_turn(node, values.iter().map(|value| format!("/item?id=eq.{value}"))).await
+}
+
+async fn asked_in_turn(node: &Node, targets: impl IntoIterator<Item = String>) -> Vec<JoinHandle<Response>> {
     let mut reads = Vec::new();
-    for value in values {
-        reads.push(asked(node, &format!("/item?id=eq.{value}")));
+    for target in targets {
+        reads.push(asked(node, &target));
         let waiting = f64::from(u32::try_from(reads.len()).expect("a few"));
         eventually("it waits for the connection", SOON, async || {
             node.metric("transom_pool_waiting_reads").await >= waiting
@@ -51,7 +55,7 @@ async fn reads_that_wait_share_a_transaction_and_each_gets_its_own_answer() {
     let (database, node, first, lock) = busy_node().await;
     let values: Vec<String> = (1..=11).map(|id| id.to_string()).collect();
     let values: Vec<&str> = values.iter().map(String::as_str).collect();
-    let reads = asked_in_turn(&node, &values).await;
+    let reads = rows_asked_in_turn(&node, &values).await;
     let other = asked(&node, "/item?name=eq.item%2050");
     eventually("another one waits", SOON, async || node.metric("transom_pool_waiting_reads").await >= 12.0).await;
     drop(lock);
@@ -73,15 +77,8 @@ async fn reads_that_wait_share_a_transaction_and_each_gets_its_own_answer() {
 #[tokio::test]
 async fn pages_that_wait_share_a_transaction_too() {
     let (database, node, first, lock) = busy_node().await;
-    let mut pages = Vec::new();
-    for after in [10, 20, 30] {
-        pages.push(asked(&node, &format!("/item?select=name&id=gt.{after}&order=id&limit=1")));
-        let waiting = f64::from(after / 10);
-        eventually("it waits for the connection", SOON, async || {
-            node.metric("transom_pool_waiting_reads").await >= waiting
-        })
-        .await;
-    }
+    let page = |after| format!("/item?select=name&id=gt.{after}&order=id&limit=1");
+    let pages = asked_in_turn(&node, [10, 20, 30].map(page)).await;
     drop(lock);
     first.await.expect("no panic").expect_status(200);
     for (after, page) in [10, 20, 30].iter().zip(pages) {
@@ -94,7 +91,7 @@ async fn pages_that_wait_share_a_transaction_too() {
 #[tokio::test]
 async fn a_read_that_fails_fails_alone() {
     let (_database, node, first, lock) = busy_node().await;
-    let reads = asked_in_turn(&node, &["1", "2", "none", "3", "4"]).await;
+    let reads = rows_asked_in_turn(&node, &["1", "2", "none", "3", "4"]).await;
     drop(lock);
     first.await.expect("no panic").expect_status(200);
     let mut statuses = Vec::new();
@@ -107,7 +104,7 @@ async fn a_read_that_fails_fails_alone() {
 #[tokio::test]
 async fn who_waited_too_long_leaves_the_others_their_turn() {
     let (_database, node, first, lock) = busy_node().await;
-    let reads = asked_in_turn(&node, &["1", "2"]).await;
+    let reads = rows_asked_in_turn(&node, &["1", "2"]).await;
     let gone = node.rest().get("/item?id=eq.3").header("cache-control", "no-cache").send();
     assert!(tokio::time::timeout(Duration::from_millis(50), gone).await.is_err(), "it gave up");
     drop(lock);

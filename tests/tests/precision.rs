@@ -2,8 +2,8 @@
 
 mod canonical;
 mod identities;
-mod partitions;
 mod pages;
+mod partitions;
 mod published;
 mod purges;
 mod random;

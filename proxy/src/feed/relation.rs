@@ -168,8 +168,8 @@ impl Relation {
 /// What stands in a tag for a value of a column; `None` if it is not told, or not in the encoding that requests are in.
 fn told<'m>(column: &TemplateColumn, datum: Datum<'m>) -> Option<Option<Cow<'m, str>>> {
     match datum {
-        Datum::Null => Some(None),
-        Datum::Text(bytes) => column.told(std::str::from_utf8(bytes).ok()?).map(Some),
+        Datum::Null => column.told(None),
+        Datum::Text(bytes) => column.told(Some(std::str::from_utf8(bytes).ok()?)),
         Datum::Untold | Datum::Binary => None,
     }
 }

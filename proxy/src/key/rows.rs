@@ -43,14 +43,15 @@ impl TemplateColumn {
         Self { name: facet.name.clone(), type_id: facet.equality.type_id(), grain: facet.grain }
     }
 
-    /// What stands in a tag for a value of the column: itself, or the number of its bucket. `None` if it has none, because it
-    /// is no integer.
+    /// What stands in a tag for a value of the column, or for NULL: itself, or the number of its bucket. `None` if it has none,
+    /// because it is no integer.
     #[must_use]
-    pub fn told<'v>(&self, value: &'v str) -> Option<Cow<'v, str>> {
-        match self.grain {
-            Grain::Value => Some(value.into()),
-            Grain::Bucket { bits } => Some(bucket(value.parse().ok()?, bits).to_string().into()),
-        }
+    pub fn told<'v>(&self, value: Option<&'v str>) -> Option<Option<Cow<'v, str>>> {
+        Some(match (value, self.grain) {
+            (None, _) => None,
+            (Some(value), Grain::Value) => Some(value.into()),
+            (Some(value), Grain::Bucket { bits }) => Some(bucket(value.parse().ok()?, bits).to_string().into()),
+        })
     }
 }
 
@@ -60,6 +61,25 @@ impl TemplateColumn {
 enum WrittenColumn<'a> {
     Bucket(Cow<'a, str>, u32, u8),
     Value(Cow<'a, str>, u32),
+}
+
+impl<'a> WrittenColumn<'a> {
+    fn of(column: &'a TemplateColumn) -> Self {
+        let name = Cow::Borrowed(&*column.name);
+        match column.grain {
+            Grain::Value => Self::Value(name, column.type_id),
+            Grain::Bucket { bits } => Self::Bucket(name, column.type_id, bits),
+        }
+    }
+
+    fn read(self) -> Option<TemplateColumn> {
+        match self {
+            Self::Value(name, type_id) => Some(TemplateColumn::by_value(&name, type_id)),
+            Self::Bucket(name, type_id, bits) => {
+                Some(TemplateColumn { name: name.into(), type_id, grain: Grain::of_bits(bits)? })
+            }
+        }
+    }
 }
 
 impl RowTemplate {
@@ -72,11 +92,7 @@ impl RowTemplate {
     /// Its name among peers.
     #[must_use]
     pub fn to_template(&self) -> Template {
-        let written = |column: &TemplateColumn| match column.grain {
-            Grain::Value => WrittenColumn::Value(column.name.to_string().into(), column.type_id),
-            Grain::Bucket { bits } => WrittenColumn::Bucket(column.name.to_string().into(), column.type_id, bits),
-        };
-        let columns: Vec<WrittenColumn<'_>> = self.columns.iter().map(written).collect();
+        let columns: Vec<WrittenColumn<'_>> = self.columns.iter().map(WrittenColumn::of).collect();
         // An array of texts and numbers is always JSON.
         let name = serde_json::to_string(&(LAYOUT, &*self.table.schema, &*self.table.name, columns));
         Template::named(name.unwrap_or_default())
@@ -87,13 +103,7 @@ impl RowTemplate {
     pub fn parse(template: &Template) -> Option<Self> {
         type Written<'a> = (u8, String, String, Vec<WrittenColumn<'a>>);
         let (layout, schema, name, columns): Written<'_> = serde_json::from_str(template.name()).ok()?;
-        let read = |column| match column {
-            WrittenColumn::Value(name, type_id) => Some(TemplateColumn::by_value(&name, type_id)),
-            WrittenColumn::Bucket(name, type_id, bits) => {
-                Some(TemplateColumn { name: name.into(), type_id, grain: Grain::of_bits(bits)? })
-            }
-        };
-        let columns = columns.into_iter().map(read).collect::<Option<Vec<TemplateColumn>>>()?;
+        let columns = columns.into_iter().map(WrittenColumn::read).collect::<Option<Vec<TemplateColumn>>>()?;
         let table = TableId { schema: schema.into(), name: name.into() };
         (layout == LAYOUT && !columns.is_empty()).then_some(Self { table, columns })
     }
@@ -183,9 +193,9 @@ mod tests {
         let mut writer = RowTagWriter::default();
         assert_eq!(writer.text(&flights(), [("id", Grain::Value, Some("42"))]), "public.flights(id=42)");
         let bucket = TemplateColumn { grain: Grain::Bucket { bits: 4 }, ..TemplateColumn::by_value("id", 23) };
-        let told = bucket.told("-77");
+        let told = bucket.told(Some("-77")).unwrap();
         assert_eq!(writer.text(&flights(), [("id", bucket.grain, told.as_deref())]), "public.flights(id/16=-1)");
-        assert_eq!(bucket.told("x"), None);
+        assert_eq!(bucket.told(Some("x")), None);
         let two = [("carrier", Grain::Value, Some("UA")), ("tailnum", Grain::Value, None)];
         assert_eq!(writer.text(&flights(), two), "public.flights(carrier=UA,tailnum is null)");
     }

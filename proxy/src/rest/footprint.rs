@@ -69,9 +69,8 @@ impl Footprint {
     pub(super) fn of(root: &Node<'_>, beyond: Beyond) -> Self {
         let mut survey = Survey::default();
         survey.visit(root, Fixed::default(), beyond);
-        let Survey { any, mut rows, page, .. } = survey;
-        rows.retain(|table, _| !any.contains(table));
-        Self { page, rows }.with_page_where_rows_are()
+        let Survey { any, rows, page, .. } = survey;
+        Self { rows, page }.keeping(|table| !any.contains(table))
     }
 
     /// The rows of this table that matter; `None` if any row does. None at all of a partition, whose changes are announced
@@ -93,22 +92,18 @@ impl Footprint {
 
     /// The same without what is known of the tables that do not fulfill this.
     #[must_use]
-    pub fn keeping(mut self, keeps: impl Fn(&TableId, &[RowSet]) -> bool) -> Self {
-        self.rows.retain(|table, rows| keeps(table, rows));
-        self.with_page_where_rows_are()
-    }
-
-    /// The same where the answer will not tell: any row matters of the table that it is a page of.
-    #[must_use]
-    pub(super) fn without_page(mut self) -> Self {
-        if let Some(page) = self.page.take() {
-            self.rows.remove(&page.table);
-        }
+    pub fn keeping(mut self, keeps: impl Fn(&TableId) -> bool) -> Self {
+        self.rows.retain(|table, _| keeps(table));
+        self.page = self.page.filter(|page| keeps(&page.table));
         self
     }
 
-    fn with_page_where_rows_are(mut self) -> Self {
-        self.page = self.page.filter(|page| self.rows.contains_key(&page.table));
+    /// The same where the answer does not tell, or not yet: any row matters of the table that it is a page of.
+    #[must_use]
+    pub fn without_page(mut self) -> Self {
+        if let Some(page) = self.page.take() {
+            self.rows.remove(&page.table);
+        }
         self
     }
 }

@@ -91,23 +91,23 @@ impl Question {
         // Kept as tags, which are smaller.
         let footprint = std::mem::take(&mut plan.footprint);
         let (footprint, templates) = if bypass.is_none() {
-            let footprint = footprint.keeping(|table, _| context.coverage.tells_rows_of(table));
+            let footprint = footprint.keeping(|table| context.coverage.tells_rows_of(table));
             context.repertoire.admit(footprint)
         } else {
             (Footprint::default(), Box::default())
         };
         let about = || context.about.iter().copied();
-        let tags_of =
-            |footprint| -> Tags { key::tags_of_read(url, &plan.reads.tables, footprint).chain(about()).collect() };
+        let tags_of = |footprint: &Footprint| -> Tags {
+            key::tags_of_read(url, &plan.reads.tables, footprint).chain(about()).collect()
+        };
         let claims = principal.excerpt(&plan.reads.claims);
         let page = footprint.page().cloned().map(Box::new);
-        let dependence = match &page {
-            None => Dependence::exactly(tags_of(&footprint), templates, tags_of(&Footprint::default())),
-            Some(page) => {
-                let until_told = footprint.clone().keeping(|table, _| *table != page.table);
-                Dependence::exactly(tags_of(&until_told), templates, tags_of(&Footprint::default()))
-                    .with_certain(tags_of(&footprint))
-            }
+        let certain = page.is_some().then(|| tags_of(&footprint));
+        let footprint = footprint.without_page();
+        let dependence = Dependence::exactly(tags_of(&footprint), templates, tags_of(&Footprint::default()));
+        let dependence = match certain {
+            Some(tags) => dependence.with_certain(tags),
+            None => dependence,
         };
         let session = Session::new(
             principal.role.clone(),

@@ -1,7 +1,7 @@
 //! The templates that this node reads by. Each costs whoever announces a little for every changed row of its table, so a table
 //! gets a few and no more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cache_core::template::Template;
 use parking_lot::Mutex;
@@ -32,7 +32,7 @@ impl Repertoire {
             return (footprint, Box::default());
         }
         let mut tables = self.0.lock();
-        let mut all = Vec::new();
+        let (mut all, mut refused) = (Vec::new(), BTreeSet::new());
         // A partition has no rows of its own in a footprint: where that of its parent finds no room, the parent's tag of
         // any row stands for those of the partitions.
         for (table, rows) in footprint.tables() {
@@ -43,6 +43,7 @@ impl Repertoire {
             let known = tables.entry(table.clone()).or_default();
             let mut new = wanted.iter().filter(|template| !known.contains_key(template)).enumerate();
             if new.any(|(number, template)| known.len() + number >= limit(template)) {
+                refused.insert(table.clone());
                 continue;
             }
             for template in wanted {
@@ -52,13 +53,7 @@ impl Repertoire {
         }
         all.sort();
         all.dedup();
-        let has_room = |table: &TableId, rows: &[RowSet]| {
-            let known = tables.get(table);
-            let is_known = |template| known.is_some_and(|known| known.contains_key(template));
-            templates(&footprint, table, rows).iter().all(is_known)
-        };
-        let kept = footprint.clone().keeping(has_room);
-        (kept, all.into())
+        (footprint.keeping(|table| !refused.contains(table)), all.into())
     }
 }
 

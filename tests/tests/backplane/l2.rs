@@ -31,9 +31,13 @@ async fn what_another_release_stored_is_absent() {
     assert_eq!(nodes[2].l2("row").await, Err(TierResult::Absent));
 }
 
+async fn info(redis: &Redis, section: &str) -> String {
+    redis.command(&["INFO", section]).await.unwrap().text().unwrap()
+}
+
 /// How often something was looked for in vain: only lookups of absent entries do that, the scripts find what they seek.
 async fn misses(redis: &Redis) -> u64 {
-    let info = redis.command(&["INFO", "stats"]).await.unwrap().text().unwrap();
+    let info = info(redis, "stats").await;
     info.lines().find_map(|line| line.strip_prefix("keyspace_misses:")).unwrap().parse().unwrap()
 }
 
@@ -85,7 +89,7 @@ async fn a_node_that_owes_an_announcement_takes_nothing_from_l2() {
 
 /// Calls of a command since Redis began.
 async fn calls(redis: &Redis, command: &str) -> u64 {
-    let info = redis.command(&["INFO", "commandstats"]).await.unwrap().text().unwrap();
+    let info = info(redis, "commandstats").await;
     let prefix = format!("cmdstat_{command}:calls=");
     let calls = info.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next());
     calls.map_or(0, |calls| calls.parse().unwrap())

@@ -51,10 +51,7 @@ fn tags(
                 Some(Value::Null) => Some(None),
                 _ => None,
             };
-            let told = |column: &TemplateColumn| match value(&column.name)? {
-                Some(text) => column.told(text).map(Some),
-                None => Some(None),
-            };
+            let told = |column: &TemplateColumn| column.told(value(&column.name)?);
             let values = columns.iter().map(told).collect::<Option<Vec<_>>>()?;
             let named = columns.iter().zip(&values).map(|(one, value)| (&*one.name, one.grain, value.as_deref()));
             tags.insert(writer.tag(table, named));

@@ -44,12 +44,10 @@ impl Page {
     #[must_use]
     pub fn rows(&self, count: i64, end: Option<i64>) -> Option<RowSet> {
         // Only a full page hides what comes behind it.
-        let seen = match (self.direction, end) {
-            (Direction::Ascending, Some(last)) if i128::from(count) >= self.rows => Interval { last, ..Interval::ALL },
-            (Direction::Descending, Some(first)) if i128::from(count) >= self.rows => {
-                Interval { first, ..Interval::ALL }
-            }
-            _ => Interval::ALL,
+        let seen = match (self.direction, end.filter(|_| i128::from(count) >= self.rows)) {
+            (Direction::Ascending, Some(last)) => Interval { last, ..Interval::ALL },
+            (Direction::Descending, Some(first)) => Interval { first, ..Interval::ALL },
+            (_, None) => Interval::ALL,
         };
         bucket_set(&self.facet, self.interval.intersect(seen))
     }
