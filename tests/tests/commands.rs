@@ -200,6 +200,20 @@ async fn check_finds_a_sound_setup_sound() {
     check(&database, &[("REDIS_URL", &nowhere)]).ends_with(1).says(&["FAIL", "redis_url", "refused"]);
 }
 
+/// Reads share commands under load, so this user would be refused then and not before.
+#[tokio::test]
+async fn check_finds_what_a_redis_user_may_not_do() {
+    let (database, redis) = (Postgres::shared().await.database().await, Redis::start().await);
+    let url = format!("redis://reader:secret@127.0.0.1:{}", redis.port());
+    for (refused, what) in [("-mget", "redis reads"), ("-set", "redis stores"), ("-eval", "redis scripts")] {
+        let user = ["ACL", "SETUSER", "reader", "reset", "on", ">secret", "~transom:*", "&*", "+@all", refused];
+        redis.command(&user).await.unwrap();
+        check(&database, &[("REDIS_URL", &url)]).ends_with(1).says(&["FAIL", what, "NOPERM", "allow"]);
+    }
+    redis.command(&["ACL", "SETUSER", "reader", "+@all"]).await.unwrap();
+    check(&database, &[("REDIS_URL", &url)]).ends_with(0).says(&["redis reads", "redis stores"]);
+}
+
 #[tokio::test]
 async fn purge_reaches_a_node_and_says_so_if_there_is_none() {
     let database = Postgres::shared().await.database().await;

@@ -8,7 +8,7 @@
 //! Nobody waits for others to come: a read that is alone costs what it cost before, and how many share a command
 //! follows from how busy Redis is.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use fred::{
@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::oneshot};
 
 use super::{RedisLink, within};
-use crate::error::RedisError;
+use crate::{breaker::Breaker, error::RedisError};
 
 /// Reads of one `MGET`. Its answer is complete when the last value has come, so this many values of the largest size are
 /// what one read may wait for beside its own; more would spare little.
@@ -28,10 +28,11 @@ const GATHERED_MAX: usize = 32;
 /// What is stored under a name, or why that is not known.
 type Answer = Result<Option<Bytes>, RedisError>;
 
-/// Reads strings, those that wait at the same time together.
+/// Reads strings, those that wait at the same time together. What fails opens the breaker, and an open breaker ends the line.
 pub(crate) struct Gatherer {
     client: Client,
     timeout: Duration,
+    breaker: Arc<Breaker>,
     line: Mutex<Line>,
 }
 
@@ -57,15 +58,18 @@ enum Place {
 }
 
 impl Gatherer {
-    pub(crate) fn new(link: &RedisLink) -> Arc<Self> {
-        Arc::new(Self { client: link.data.clone(), timeout: link.timeout, line: Mutex::new(Line::Free) })
+    pub(crate) fn new(link: &RedisLink, breaker: Arc<Breaker>) -> Arc<Self> {
+        Arc::new(Self { client: link.data.clone(), timeout: link.timeout, breaker, line: Mutex::new(Line::Free) })
     }
 
     /// The bytes under this name. Waits at most one timeout, its time in line included. Whoever gives up strands nobody.
     ///
     /// # Errors
-    /// If Redis does not answer; what fails fails for all who share the command.
+    /// If Redis does not answer; what fails fails for all who share the command, and for all who wait behind it.
     pub(crate) async fn get(self: &Arc<Self>, name: String) -> Answer {
+        if self.breaker.is_open() {
+            return Err(RedisError::BreakerOpen);
+        }
         // In a Cluster the names of one command have to be in one slot, which those of entries are not.
         if self.client.is_clustered() {
             return self.get_alone(name).await;
@@ -79,13 +83,18 @@ impl Gatherer {
             Place::InLine(answer) => match tokio::time::timeout(self.timeout, answer).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(_)) => Err(RedisError::Client("the read was abandoned".to_owned())),
-                Err(_) => Err(RedisError::Timeout(self.timeout)),
+                Err(_) => self.judged(Err(RedisError::Timeout(self.timeout))),
             },
         }
     }
 
     async fn get_alone(&self, name: String) -> Answer {
-        within(self.timeout, self.client.get(name)).await
+        self.judged(within(self.timeout, self.client.get(name)).await)
+    }
+
+    /// What Redis answered, or that it did not: then nobody else asks.
+    fn judged<T>(&self, answer: Result<T, RedisError>) -> Result<T, RedisError> {
+        answer.inspect_err(|error| self.breaker.trip(error))
     }
 
     fn enter(self: &Arc<Self>, name: String) -> Place {
@@ -103,8 +112,12 @@ impl Gatherer {
         }
     }
 
-    /// The head of the line, without those who gave up; frees the line if there is nobody.
+    /// The head of the line, without those who gave up; frees the line if there is nobody, or nobody is to ask.
     fn next(&self) -> Vec<Asked> {
+        if self.breaker.is_open() {
+            self.refuse();
+            return Vec::new();
+        }
         let mut line = self.line.lock();
         let Line::Busy(waiting) = &mut *line else { return Vec::new() };
         let mut batch = Vec::with_capacity(waiting.len().min(GATHERED_MAX));
@@ -121,11 +134,18 @@ impl Gatherer {
         batch
     }
 
+    /// Sends the whole line away: Redis just failed, and each of them would wait for it once more.
+    fn refuse(&self) {
+        if let Line::Busy(waiting) = mem::replace(&mut *self.line.lock(), Line::Free) {
+            waiting.into_iter().for_each(|asked| drop(asked.answer.send(Err(RedisError::BreakerOpen))));
+        }
+    }
+
     /// Reads what these ask for. Who gave up in between does not hear it.
     async fn answer(&self, batch: Vec<Asked>) {
         let (names, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|asked| (asked.name, asked.answer)).unzip();
         let read = within(self.timeout, self.client.mget::<Vec<Option<Bytes>>, _>(names)).await;
-        match read.and_then(|values| as_many(values, answers.len())) {
+        match self.judged(read.and_then(|values| as_many(values, answers.len()))) {
             Ok(values) => answers.into_iter().zip(values).for_each(|(answer, value)| drop(answer.send(Ok(value)))),
             Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone())))),
         }

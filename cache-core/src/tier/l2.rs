@@ -61,7 +61,7 @@ impl L2 {
         namespace: &str,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let (reads, prefix) = (Gatherer::new(&link), format!("transom:{namespace}"));
+        let (reads, prefix) = (Gatherer::new(&link, breaker.clone()), format!("transom:{namespace}"));
         Self { link, reads, breaker, clock, prefix, observer, naming: Naming::Digest }
     }
 
@@ -89,10 +89,7 @@ impl L2 {
 
     /// The bytes under the name of this key's entry.
     pub(crate) async fn stored(&self, key: &CacheKey) -> Result<Option<Bytes>, RedisError> {
-        if self.breaker.is_open() {
-            return Err(RedisError::BreakerOpen);
-        }
-        self.reads.get(self.name(key)).await.inspect_err(|error| self.breaker.trip(error))
+        self.reads.get(self.name(key)).await
     }
 
     /// Stores or replaces, until the entry is of no use any more. Failure is the breaker's business: L2 is a copy.

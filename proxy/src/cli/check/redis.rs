@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use fred::prelude::{Client, ClientLike, FredResult, FromValue};
+use fred::prelude::{Client, ClientLike, Expiration, FredResult, FromValue, KeysInterface};
 use fred::types::config::Config as FredConfig;
 use fred::types::{Builder, ClusterHash, CustomCommand};
 
@@ -30,8 +30,10 @@ pub(super) async fn check(redis: Option<&Redis>, namespace: &str) -> Vec<Finding
     let findings = vec![
         version(within(ask::<String>(&client, "INFO", &["server"])).await),
         eviction(within(ask::<HashMap<String, String>>(&client, "CONFIG", &["GET", "maxmemory*"])).await),
-        allowed("redis scripts", "EVAL", within(ask::<i64>(&client, "EVAL", &["return 1", "0"])).await),
-        allowed("redis pub/sub", "PUBLISH", within(publish(&client, namespace)).await),
+        allowed("redis scripts", "EVAL, EVALSHA", within(ask::<i64>(&client, "EVAL", &["return 1", "0"])).await),
+        allowed("redis pub/sub", "PUBLISH, SUBSCRIBE", within(publish(&client, namespace)).await),
+        allowed("redis reads", "GET, MGET", within(read(&client, namespace)).await),
+        allowed("redis stores", "SET", within(store(&client, namespace)).await),
     ];
     drop(within(client.quit()).await);
     findings
@@ -72,11 +74,11 @@ fn eviction(settings: Result<HashMap<String, String>, String>) -> Finding {
     Finding::ok(what, found)
 }
 
-fn allowed(what: &'static str, command: &str, answer: Result<i64, String>) -> Finding {
+fn allowed<T>(what: &'static str, commands: &str, answer: Result<T, String>) -> Finding {
     match answer {
         Ok(_) => Finding::ok(what, "allowed"),
         Err(why) => {
-            let fix = format!("allow {command} to this user (ACL), which invalidation uses");
+            let fix = format!("allow {commands} on the names below `transom:` to this user (ACL)");
             Finding::fail(what, why, fix)
         }
     }
@@ -94,6 +96,21 @@ async fn connect(redis: &Redis) -> FredResult<Client> {
 async fn publish(client: &Client, namespace: &str) -> FredResult<i64> {
     let channel = format!("{{transom:{namespace}}}:check");
     ask(client, "PUBLISH", &[&channel, "check"]).await
+}
+
+/// Reads that wait at the same time are an `MGET`, so a user who may only `GET` would be refused under load alone.
+async fn read(client: &Client, namespace: &str) -> FredResult<(Option<String>, Vec<Option<String>>)> {
+    let name = entry(namespace);
+    Ok((client.get(&name).await?, client.mget(name).await?))
+}
+
+async fn store(client: &Client, namespace: &str) -> FredResult<()> {
+    client.set(entry(namespace), "check", Some(Expiration::PX(1)), None, false).await
+}
+
+/// A name among those of entries, which are digests.
+fn entry(namespace: &str) -> String {
+    format!("transom:{namespace}:e:{{check}}")
 }
 
 async fn ask<T: FromValue>(client: &Client, command: &'static str, arguments: &[&str]) -> FredResult<T> {
