@@ -307,5 +307,5 @@ impl Drop for Shared {
     }
 }
 
-/// How long a writer waits for its own announcement to come back before it answers.
+/// How long a writer waits for its own announcement to come back before it answers, or looks whether to wait on.
 pub const ECHO_PATIENCE: Duration = Duration::from_millis(100);

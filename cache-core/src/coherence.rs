@@ -32,7 +32,7 @@ use tokio::sync::Notify;
 
 pub use self::{
     announcement::{Announcement, Epoch, InvalidToken, Kind, Position, Seq, Snapshot, Token, Trusted, WriteId},
-    echo::Echo,
+    echo::{Echo, Heard},
     feed::{Break, SentAt, Settled, Stream, Vouched},
     follower::Follower,
 };

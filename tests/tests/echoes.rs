@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use cache_core::backplane::ECHO_PATIENCE;
 use serde_json::json;
 use transom_tests::{Database, Http, Lease, Node, NodeBuilder, Postgres, Redis, Response, Signal, eventually};
 
@@ -155,6 +156,38 @@ async fn announced_without_a_leader(kind: &str) {
         assert!(read_after(node.rest(), token).await.contains("without a leader"));
     }
     leader.process().signal(Signal::Cont);
+}
+
+/// To call the whole table changed would cost all its readers more than the wait costs this writer.
+#[tokio::test]
+async fn a_write_waits_for_a_leader_that_is_late() {
+    for kind in KINDS {
+        announced_late(kind).await;
+    }
+}
+
+async fn announced_late(kind: &str) {
+    let (database, redis) = (database(kind).await, Redis::start().await);
+    let builder = fed(&database, &redis, kind).set("max_staleness", "20s");
+    let mut leader = builder.start_process().await;
+    until_hit(leader.rest(), ONE).await;
+    let writer = builder.start().await;
+    writer.until_lease(Lease::Held).await;
+    // So that the leader knows the templates of both, and announces rows.
+    patch(writer.rest(), "in time").await;
+    until_hit(writer.rest(), ONE).await;
+    until_hit(writer.rest(), OTHER).await;
+    let before = writer.metric(BY_WRITES).await;
+    leader.process().signal(Signal::Stop);
+    let thawed_late = async {
+        tokio::time::sleep(ECHO_PATIENCE * 4).await;
+        leader.process().signal(Signal::Cont);
+    };
+    let (written, ()) = tokio::join!(patch(writer.rest(), "late"), thawed_late);
+    assert!(!written.header("transom-token").is_empty());
+    assert_eq!(writer.metric(BY_WRITES).await, before, "the node announced for itself");
+    assert!(writer.rest().get(ONE).send().await.text().contains("late"));
+    assert!(writer.rest().get(OTHER).send().await.is_hit(), "another row");
 }
 
 #[tokio::test]

@@ -38,16 +38,30 @@ impl Echo {
         Self { write, heard, coherence }
     }
 
-    /// Waits until the write was announced and this node has applied everything up to that announcement. `None` if that
-    /// takes longer than `patience`, or cannot be said because the epoch changed: the message may have been lost, and
-    /// never come. Cancel safe.
-    pub async fn wait(&mut self, patience: Duration) -> Option<Token> {
+    /// Waits until the write was announced and this node has applied everything up to that announcement, but no longer than
+    /// `patience`. Cancel safe, and may be called again.
+    pub async fn wait(&mut self, patience: Duration) -> Heard {
         let deadline = Instant::now() + patience;
-        let heard = tokio::time::timeout_at(deadline, self.heard.wait_for(Option::is_some)).await.ok()?;
-        let token = (*heard.ok()?)?;
+        let heard = tokio::time::timeout_at(deadline, self.heard.wait_for(Option::is_some)).await;
+        let Some(token) = heard.ok().and_then(|heard| *heard.ok()?) else { return Heard::NotYet };
         let left = deadline.saturating_duration_since(Instant::now());
-        (self.coherence.wait_for(token, left).await == Reached::Yes).then_some(token)
+        match self.coherence.wait_for(token, left).await {
+            Reached::Yes => Heard::Yes(token),
+            Reached::NotYet => Heard::NotYet,
+            Reached::OtherEpoch => Heard::Never,
+        }
     }
+}
+
+/// Whether an [`Echo`] was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard {
+    /// this node has applied the announcement, and everything before it
+    Yes(Token),
+    /// it has not yet
+    NotYet,
+    /// the epoch changed, so nothing can be said: a message may have been lost, and never come
+    Never,
 }
 
 impl Drop for Echo {
@@ -87,9 +101,9 @@ mod tests {
         let [mine, other] = [WriteId::random(), WriteId::random()];
         let mut echo = node.expect(mine);
         node.apply(&announcement(7, 11, &[other]), NOW);
-        assert_eq!(echo.wait(PATIENCE).await, None);
+        assert_eq!(echo.wait(PATIENCE).await, Heard::NotYet);
         node.apply(&announcement(7, 12, &[other, mine]), NOW);
-        assert_eq!(echo.wait(PATIENCE).await, Some(Token { epoch: Epoch(7), seq: Seq(12) }));
+        assert_eq!(echo.wait(PATIENCE).await, Heard::Yes(Token { epoch: Epoch(7), seq: Seq(12) }));
         drop(echo);
         assert!(node.echoes.0.lock().is_empty());
     }
@@ -100,10 +114,10 @@ mod tests {
         let mine = WriteId::random();
         let mut echo = node.expect(mine);
         node.apply(&announcement(7, 12, &[mine]), NOW);
-        assert_eq!(echo.wait(PATIENCE).await, None, "11 is missing");
+        assert_eq!(echo.wait(PATIENCE).await, Heard::NotYet, "11 is missing");
         node.apply(&announcement(7, 11, &[]), NOW);
         node.apply(&announcement(7, 12, &[]), NOW);
-        assert_eq!(echo.wait(PATIENCE).await, Some(Token { epoch: Epoch(7), seq: Seq(12) }));
+        assert_eq!(echo.wait(PATIENCE).await, Heard::Yes(Token { epoch: Epoch(7), seq: Seq(12) }));
     }
 
     #[tokio::test(start_paused = true)]
@@ -113,7 +127,7 @@ mod tests {
         let mut echo = node.expect(mine);
         node.apply(&announcement(8, 1, &[mine]), NOW);
         let began = Instant::now();
-        assert_eq!(echo.wait(PATIENCE).await, None);
+        assert_eq!(echo.wait(PATIENCE).await, Heard::Never);
         assert_eq!(began.elapsed(), Duration::ZERO, "there is nothing to wait for");
     }
 
@@ -123,8 +137,8 @@ mod tests {
         let mine = WriteId::random();
         let mut echo = node.expect(mine);
         node.apply_own(&announcement(7, 11, &[mine]), NOW);
-        assert_eq!(echo.wait(PATIENCE).await, None, "it has to come back to be counted");
+        assert_eq!(echo.wait(PATIENCE).await, Heard::NotYet, "it has to come back to be counted");
         node.apply(&announcement(7, 11, &[mine]), NOW);
-        assert!(echo.wait(PATIENCE).await.is_some());
+        assert!(matches!(echo.wait(PATIENCE).await, Heard::Yes(_)));
     }
 }

@@ -1,11 +1,11 @@
 //! Changing data: one transaction, then the announcement, then the answer.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use cache_core::{
     backplane::ECHO_PATIENCE,
-    coherence::{Echo, Kind, Token, WriteId},
+    coherence::{Echo, Heard, Kind, Token, WriteId},
     error::RedisError,
     outcome::Source,
     tag::Tag,
@@ -20,6 +20,9 @@ use crate::{
     reply::{self, Forward, Reply, TRANSOM_TOKEN},
     rest::{self, Changes, Plan, Rendered, TableId, WritePlan},
 };
+
+/// Longest wait of a write for a change feed that is late.
+const FEED_PATIENCE: Duration = Duration::from_secs(1);
 
 impl Serve {
     /// Answers a write. What it changed is announced before it is answered, also if the client has gone meanwhile.
@@ -99,7 +102,7 @@ impl Serve {
     async fn written(&self, written: Written<Rendered>, mut echo: Echo) -> Reply {
         let Written { accepted: Rendered { status, headers, body }, changed, signed } = written;
         let heard = match signed {
-            Signed::Yes => echo.wait(ECHO_PATIENCE).await,
+            Signed::Yes => self.heard(&mut echo).await,
             Signed::No => None,
         };
         let token = match heard {
@@ -111,6 +114,25 @@ impl Serve {
             reply.response.headers_mut().insert(TRANSOM_TOKEN, token);
         }
         reply
+    }
+
+    /// Waits for the change feed while this node's lease tells that it keeps up, and Redis answers. To announce the whole table
+    /// costs all who read it more than a wait costs this one writer, and a feed that is late because the machine has too
+    /// much to do would be later by every row that has to be read again.
+    async fn heard(&self, echo: &mut Echo) -> Option<Token> {
+        let (coherence, clock) = (self.cache.coherence(), self.cache.clock());
+        let until = clock.now().plus(FEED_PATIENCE);
+        loop {
+            match echo.wait(ECHO_PATIENCE).await {
+                Heard::Yes(token) => return Some(token),
+                Heard::Never => return None,
+                Heard::NotYet => {}
+            }
+            let now = clock.now();
+            if now >= until || !coherence.lease_held(now) || self.cache.l2_available() == Some(false) {
+                return None;
+            }
+        }
     }
 
     async fn announce_all_that_may_change(&self, changes: &Changes) {

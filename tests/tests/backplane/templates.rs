@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use cache_core::cache::{Lookup, Stored, TwoTier};
 use cache_core::clock::Clock;
-use cache_core::coherence::{Epoch, Kind, WriteId};
+use cache_core::coherence::{Epoch, Heard, Kind, WriteId};
 use cache_core::dependence::Dependence;
 use cache_core::freshness::Directives;
 use cache_core::limits::Limits;
@@ -165,7 +165,7 @@ async fn a_writer_hears_the_announcement_that_somebody_else_made() {
     let Published::Yes(token) = publish(&leader, "row", edition, &[other, mine]).await else {
         panic!("nobody registers here")
     };
-    assert_eq!(echo.wait(PATIENCE).await, Some(token));
+    assert_eq!(echo.wait(PATIENCE).await, Heard::Yes(token));
     assert_eq!(writer.l1("row"), None);
     assert_eq!(writer.fill("row", "new"), Stored::Yes, "the writer's watermark has reached its write");
     assert_eq!(writer.l1("row").as_deref(), Some("new"));
@@ -188,7 +188,7 @@ async fn an_announcement_of_many_pages_is_heard_at_its_end() {
     })
     .await;
     let Published::Yes(token) = published else { panic!("nobody registers here") };
-    assert_eq!(echo.wait(PATIENCE).await, Some(token));
+    assert_eq!(echo.wait(PATIENCE).await, Heard::Yes(token));
     assert!(names.iter().all(|name| writer.l1(name).is_none()));
 }
 
@@ -246,5 +246,5 @@ async fn a_node_without_peers_keeps_the_same_promises() {
     let Published::Yes(token) = cache.publish_knowing(tags, Kind::Change, edition, &[mine]).await.unwrap() else {
         panic!("nobody registers here")
     };
-    assert_eq!(echo.wait(PATIENCE).await, Some(token));
+    assert_eq!(echo.wait(PATIENCE).await, Heard::Yes(token));
 }
