@@ -74,7 +74,7 @@ pub struct Stored<V> {
 /// Writes an entry. `began` is the beginning of its fill by the wall clock.
 #[must_use]
 pub fn encode<V: Value>(key: &CacheKey, entry: &Entry<V>, began: WallMillis) -> Vec<u8> {
-    let mut out = Vec::with_capacity(PREFIX_BYTES + FIXED_BYTES + key.canonical().len() + entry.value.weight() + 64);
+    let mut out = Vec::with_capacity(PREFIX_BYTES + FIXED_BYTES + key.length() + entry.value.weight() + 64);
     out.put_slice(MAGIC);
     out.put_u16_le(VERSION);
     // An entry carries a handful of tags; were there more than fit, the count would not match and the entry be a miss.
@@ -91,8 +91,8 @@ pub fn encode<V: Value>(key: &CacheKey, entry: &Entry<V>, began: WallMillis) -> 
     for tag in entry.stamp.tags.iter() {
         out.put_u64_le(tag.as_u64());
     }
-    out.put_u32_le(u32::try_from(key.canonical().len()).unwrap_or(u32::MAX));
-    out.put_slice(key.canonical());
+    out.put_u32_le(u32::try_from(key.length()).unwrap_or(u32::MAX));
+    key.parts().iter().for_each(|part| out.put_slice(part));
     entry.value.encode(&mut out);
     let checksum = xxh3_64(&out[PREFIX_BYTES..]);
     out[PREFIX_BYTES - 8..PREFIX_BYTES].copy_from_slice(&checksum.to_le_bytes());
@@ -116,7 +116,7 @@ pub fn decode<V: Value>(key: &CacheKey, mut bytes: Bytes) -> Result<Stored<V>, C
     if bytes.len() < key_length {
         return Err(CodecError::NotAnEntry);
     }
-    if bytes.split_to(key_length) != key.canonical() {
+    if !key.is(&bytes.split_to(key_length)) {
         return Err(CodecError::OtherKey);
     }
     let stamp = Stamp::from_parts(epoch, Seq(as_of), tags);
@@ -166,12 +166,12 @@ pub(crate) fn open(ring: &KeyRing, place: &str, key: &CacheKey, sealed: &[u8]) -
 /// Everything that has to be the same when a sealed entry is opened: what it shows (but for the checksum, which is made
 /// last), where it is, and its key.
 fn context(shown: &[u8], place: &str, key: &CacheKey) -> Vec<u8> {
-    let mut context = Vec::with_capacity(SHOWN_BYTES + place.len() + key.canonical().len());
+    let mut context = Vec::with_capacity(SHOWN_BYTES + place.len() + key.length());
     context.put_slice(&shown[..PREFIX_BYTES - 8]);
     context.put_slice(&shown[PREFIX_BYTES..SHOWN_BYTES]);
     context.put_u64_le(place.len() as u64);
     context.put_slice(place.as_bytes());
-    context.put_slice(key.canonical());
+    key.parts().iter().for_each(|part| context.put_slice(part));
     context
 }
 

@@ -79,7 +79,7 @@ impl<V: Value> Entry<V> {
     /// What the entry weighs in L1, with its key: the memory that it takes, and not only its bytes.
     #[must_use]
     pub fn weight(&self, key: &CacheKey) -> usize {
-        let bytes = self.value.weight() + key.canonical().len();
+        let bytes = self.value.weight() + key.weight();
         bytes + bytes / ROUNDED_ONE_IN + OVERHEAD_BYTES
     }
 }

@@ -1,6 +1,7 @@
 //! What makes two requests the same: the raw key (same bytes) and the cache key (same question), and what an answer
 //! depends on, as tags.
 
+mod forms;
 mod rows;
 
 use std::borrow::Cow;
@@ -10,6 +11,7 @@ use http::{HeaderMap, HeaderName, Method};
 use percent_encoding::percent_decode_str;
 use smallvec::SmallVec;
 
+pub use self::forms::Forms;
 pub use self::rows::{RowTagWriter, RowTemplate, TemplateColumn, Told, tag, tags as tags_of_rows};
 use crate::{
     auth::Principal,
@@ -17,7 +19,7 @@ use crate::{
 };
 
 /// Version of the layout of a cache key: part of the key, so that two releases never share an entry by accident.
-const LAYOUT: u8 = 2;
+const LAYOUT: u8 = 3;
 
 /// The number of a request header that may change what is asked. Everything else (`User-Agent`, cookies, ...) cannot.
 fn significance(name: &HeaderName) -> Option<u8> {
@@ -52,28 +54,31 @@ pub fn raw(method: &Method, target: &str, headers: &HeaderMap) -> RawKey {
     key
 }
 
-/// The cache key: everything the answer may depend on besides the data (C6). `claims` are those that it depends on.
+/// The cache key: everything the answer may depend on besides the data (C6). `claims` are those that it depends on. It begins
+/// with its form, which is kept once for all keys of that form; and so is what its plans have in common.
 #[must_use]
 pub fn cache(
     namespace: &str,
     fingerprint: u128,
     principal: &Principal,
     claims: Option<&str>,
-    plan: &ReadPlan,
+    plan: &mut ReadPlan,
+    forms: &Forms,
 ) -> CacheKey {
-    let mut key = Vec::with_capacity(plan.statement.sql.len() + 256);
-    key.push(LAYOUT);
-    key.extend_from_slice(&fingerprint.to_le_bytes());
-    part(&mut key, Some(namespace));
-    part(&mut key, principal.role.as_deref());
-    part(&mut key, claims);
-    part(&mut key, plan.zone);
-    part(&mut key, Some(&format!("{:?}", plan.shape)));
-    part(&mut key, Some(&plan.statement.sql));
+    let mut form = Vec::with_capacity(plan.statement.sql.len() + 256);
+    form.push(LAYOUT);
+    form.extend_from_slice(&fingerprint.to_le_bytes());
+    part(&mut form, Some(namespace));
+    part(&mut form, principal.role.as_deref());
+    part(&mut form, plan.zone);
+    part(&mut form, Some(&format!("{:?}", plan.shape)));
+    part(&mut form, Some(&plan.statement.sql));
+    let mut rest = Vec::new();
+    part(&mut rest, claims);
     for param in &plan.statement.params {
-        part(&mut key, param.0.as_deref());
+        part(&mut rest, param.0.as_deref());
     }
-    CacheKey::new(key)
+    CacheKey::beginning(forms.kept(form, plan), rest)
 }
 
 /// Length first, so that parts cannot run into each other; absent is not empty.

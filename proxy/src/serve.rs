@@ -83,6 +83,7 @@ pub struct Serve {
     pub(crate) distinct: Distinct,
     absences: Absences,
     repertoire: Repertoire,
+    forms: key::Forms,
     fills: Collapse<End>,
     auditor: Auditor,
     rest: rest::Settings,
@@ -118,6 +119,7 @@ impl Serve {
             distinct,
             absences: Absences::new(&config.cache),
             repertoire: Repertoire::default(),
+            forms: key::Forms::default(),
             fills: Collapse::new(config.collapse.leader_max),
             auditor: Auditor::new(config.audit),
             rest: rest_settings(&config),
@@ -352,6 +354,7 @@ impl Serve {
             database: &self.config.database,
             coverage: &self.feed.coverage(),
             repertoire: &self.repertoire,
+            forms: &self.forms,
         };
         Question::new(plan, principal, url, &context)
     }

@@ -168,7 +168,9 @@ impl L2 {
     pub(crate) fn name(&self, key: &CacheKey) -> String {
         match &self.naming {
             Naming::Digest => format!("{}:e:{{{:032x}}}", self.prefix, key.digest()),
-            Naming::Text(kind) => format!("{}:{kind}:{{{}}}", self.prefix, String::from_utf8_lossy(key.canonical())),
+            Naming::Text(kind) => {
+                format!("{}:{kind}:{{{}}}", self.prefix, String::from_utf8_lossy(&key.parts().concat()))
+            }
         }
     }
 

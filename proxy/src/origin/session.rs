@@ -7,7 +7,7 @@ use http::{HeaderMap, header, request::Parts};
 use crate::rest::Caller;
 
 /// As whom a statement runs, where it looks names up, and what it may know of the request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Session {
     /// `None`: the role of the connection
     pub role: Option<Arc<str>>,
@@ -22,7 +22,7 @@ pub struct Session {
 }
 
 /// What the database may know of a request.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Told {
     /// Nothing, for an answer that is stored and that no claim is part of: if something did read them after all, it would
     /// find nobody's claims rather than those of whoever came first (C6).
@@ -35,7 +35,7 @@ pub enum Told {
 
 /// The settings `request.*` of PostgREST
 /// (<https://docs.postgrest.org/en/v12/references/transactions.html#request-headers-cookies-and-jwt-claims>).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct RequestSettings {
     /// `request.jwt.claims`: JSON
     pub claims: Arc<str>,

@@ -277,7 +277,7 @@ impl From<Error> for crate::error::Error {
 }
 
 /// Whether the request carried credentials: the difference between "log in" (401) and "you may not" (403).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Caller {
     Anonymous,
     Authenticated,

@@ -5,6 +5,8 @@ mod root;
 mod call;
 mod embed;
 
+use std::sync::Arc;
+
 use embed::{Graft, Twig};
 
 use super::answer::{Content, ReadShape, RowsShape, WriteKind, WriteShape};
@@ -34,9 +36,10 @@ pub enum Plan {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadPlan {
     pub statement: Statement,
-    pub shape: ReadShape,
+    /// shared by all plans of this form that are kept
+    pub shape: Arc<ReadShape>,
     /// what the planner is asked about the total
-    pub estimate: Option<Estimate>,
+    pub estimate: Option<Box<Estimate>>,
     /// the time zone of the session, if not the usual
     pub zone: Option<&'static str>,
     /// what the answer depends on
@@ -119,14 +122,14 @@ fn plan_read(request: &Request, body: Body, schema: &SchemaCache, settings: &Set
             Some(execution) => statement.explained(&execution.explain()),
             None => statement,
         },
-        shape: ReadShape {
+        shape: Arc::new(ReadShape {
             format,
             body,
             content: execution.map_or(Content::Rows, |execution| Content::Plan(execution.content_type())),
             offset: node.range.offset,
             profile: request.profile.clone(),
             applied: request.preferences.applied(Kinds::Reads),
-        },
+        }),
         zone: request.preferences.zone,
         reads,
         footprint: if end.is_some() { footprint } else { footprint.without_page() },
@@ -164,13 +167,13 @@ fn opacity_of_making(format: &Format, execution: Option<&Execution>) -> Option<O
 
 /// As in PostgREST: the planner's guess alone, or in place of a count that ends beyond what one response may hold. Without
 /// such a bound it stands in for a smaller exact count.
-fn estimate(node: &Node<'_>, count: Option<Count>, rows_max: Option<u64>) -> Option<Estimate> {
+fn estimate(node: &Node<'_>, count: Option<Count>, rows_max: Option<u64>) -> Option<Box<Estimate>> {
     let above = match count {
         None | Some(Count::Exact) => return None,
         Some(Count::Planned) => None,
         Some(Count::Estimated) => rows_max.and_then(|max| i64::try_from(max).ok()),
     };
-    Some(Estimate { statement: estimate_statement(node), above })
+    Some(Box::new(Estimate { statement: estimate_statement(node), above }))
 }
 
 fn plan_write(mut request: Request, schema: &SchemaCache, settings: &Settings) -> Result<WritePlan, Error> {

@@ -187,7 +187,7 @@ impl Serve {
 
     async fn read_again(&self, job: &Job) -> Result<StoredResponse, AuditSkip> {
         let Question { session, plan, .. } = &*job.question;
-        let reading = self.origin.read_aside(session, &plan.statement, plan.estimate.as_ref());
+        let reading = self.origin.read_aside(session, &plan.statement, plan.estimate.as_deref());
         let answer = match tokio::time::timeout(self.config.limits.request_deadline, reading).await {
             Ok(Ok(Some(answer))) => answer,
             Ok(Ok(None)) => return Err(AuditSkip::PoolBusy),

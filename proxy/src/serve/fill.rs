@@ -197,7 +197,7 @@ impl Serve {
         l2: Option<TierResult>,
     ) -> End {
         let budget = self.config.limits.request_deadline;
-        let reading = self.origin.read(session, &question.plan.statement, question.plan.estimate.as_ref());
+        let reading = self.origin.read(session, &question.plan.statement, question.plan.estimate.as_deref());
         let answer = tokio::time::timeout(budget, reading).await.map_err(|_| Error::Deadline { budget })??;
         // What a function says of the answer is said to this request alone: a cookie must not reach another (C6).
         let keep = if answer.said.is_nothing() { keep } else { Keep::No };

@@ -7,7 +7,7 @@ use cache_core::{
     clock::Clock,
     dependence::Dependence,
     entry::Lifetimes,
-    key::CacheKey,
+    key::{CacheKey, share},
     tag::{Tag, Tags},
 };
 use http::{HeaderValue, request::Parts};
@@ -19,7 +19,7 @@ use crate::{
     config,
     distinct::Asked,
     feed::Coverage,
-    key::{self, RowTagWriter},
+    key::{self, Forms, RowTagWriter},
     origin::{RequestSettings, Session},
     reply::Forward,
     rest::{
@@ -62,6 +62,7 @@ pub(super) struct Context<'c> {
     pub(super) database: &'c config::Database,
     pub(super) coverage: &'c Coverage,
     pub(super) repertoire: &'c Repertoire,
+    pub(super) forms: &'c Forms,
     /// what is asked, as the schema cache knows it
     pub(super) relation: Option<&'c Relation>,
     /// what its answer carries beside the tags of what it is read from
@@ -116,7 +117,9 @@ impl Question {
             &context.database.extra_search_path,
         )
         .in_zone(plan.zone);
-        let key = key::cache(context.namespace, context.fingerprint, &principal, claims.as_deref(), &plan);
+        let claims_of_key = claims.as_deref();
+        let key =
+            key::cache(context.namespace, context.fingerprint, &principal, claims_of_key, &mut plan, context.forms);
         let point = if policy.absent_filter && claims.is_none() && bypass.is_none() {
             point(&plan, &footprint, context.relation)
         } else {
@@ -127,14 +130,16 @@ impl Question {
             asked: Asked::new(&key, &principal),
             key,
             // It is told what is in the key and nothing else, so nothing else can be in the answer.
-            session: Arc::new(match claims {
+            session: context.forms.session(match claims {
                 Some(claims) => session.of_claims(claims),
                 None => session,
             }),
             dependence,
             page,
             // A name with a control character cannot stand in a header; its path is percent-encoded all the same.
-            location: HeaderValue::try_from(&plan.location).ok().filter(|location| !location.is_empty()),
+            location: HeaderValue::try_from(std::mem::take(&mut plan.location))
+                .ok()
+                .filter(|location| !location.is_empty()),
             bypass,
             coverage: context.coverage.generation(),
             fingerprint: context.fingerprint,
@@ -225,8 +230,10 @@ fn strictest<'t>(cache: &config::Cache, tables: impl Iterator<Item = &'t TableId
 /// The second index of L1: from the bytes of a request to the question in it. Bounded in bytes.
 pub(super) struct Questions(Cache<Arc<[u8]>, Arc<Question>>);
 
-/// Bytes of a question beside its texts, rounded up.
-const OVERHEAD_BYTES: usize = 640;
+/// Bytes of a question beside its texts, with the nodes of the index; as measured, rounded up.
+const OVERHEAD_BYTES: usize = 1_280;
+/// Bytes that one of a page has beside that: where it ends, and the tags that it carries anyway.
+const PAGE_BYTES: usize = 200;
 
 impl Questions {
     pub(super) fn new(bytes_max: u64) -> Self {
@@ -238,8 +245,9 @@ impl Questions {
                 let claims = question.principal.claims.len();
                 let tags = size_of::<Tag>() * question.dependence.exact().len();
                 let estimate = question.plan.estimate.as_ref().map_or(0, |estimate| estimate.statement.sql.len());
-                let statements = statement.sql.len() + params + estimate;
-                let texts = claims + raw.len() + statements + question.key.canonical().len() + tags;
+                let page = question.page.as_ref().map_or(0, |_| PAGE_BYTES);
+                let statements = share(&statement.sql) + params + estimate;
+                let texts = claims + raw.len() + statements + question.key.weight() + tags + page;
                 u32::try_from(texts + OVERHEAD_BYTES).unwrap_or(u32::MAX)
             })
             .build();

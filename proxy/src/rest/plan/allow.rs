@@ -1,5 +1,7 @@
 //! `OPTIONS`: which methods a resource allows.
 
+use std::sync::Arc;
+
 use super::super::answer::{Allowed, Content, ReadShape};
 use super::super::footprint::Footprint;
 use super::super::request::{Body, Format, Nulls, ResourceRequest};
@@ -22,14 +24,14 @@ pub(super) fn plan_options(inbound: &Inbound<'_>, schema: &SchemaCache, settings
     };
     Ok(Plan::Read(ReadPlan {
         statement: statement(&request.schema, name),
-        shape: ReadShape {
+        shape: Arc::new(ReadShape {
             format: Format::Array(Nulls::Kept),
             body: Body::Omitted,
             content: Content::Allowed(allowed),
             offset: 0,
             profile: None,
             applied: String::new(),
-        },
+        }),
         estimate: None,
         zone: None,
         reads: Dependencies::opaque(Opaque::SystemCatalog),

@@ -1,5 +1,7 @@
 //! Calling functions: which overload is meant, and what its result is.
 
+use std::sync::Arc;
+
 use super::super::answer::{Content, ReadShape, WriteShape};
 use super::super::ast::SelectItem;
 use super::super::footprint::Footprint;
@@ -79,7 +81,7 @@ pub(super) fn plan_call(
         statement,
         estimate: None,
         zone,
-        shape,
+        shape: Arc::new(shape),
         reads,
         // What calls a function is not looked into.
         footprint: Footprint::default(),

@@ -39,7 +39,7 @@ pub(super) fn plan_root(inbound: &Inbound<'_>, schema: &SchemaCache, settings: &
     };
     Ok(Plan::Read(ReadPlan {
         statement: openapi::statement(&request.schema, settings.openapi.described),
-        shape,
+        shape: Arc::new(shape),
         estimate: None,
         zone: None,
         // Privileges and comments change without an announcement.
