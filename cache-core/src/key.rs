@@ -142,7 +142,9 @@ mod tests {
         for end in 0..=9 {
             let (beginning, rest) = b"flights|1".split_at(end);
             let parted = CacheKey::beginning(beginning.into(), rest);
-            assert!(parted == whole && whole == parted && parted.digest() == whole.digest());
+            assert_eq!(parted, whole);
+            assert_eq!(whole, parted);
+            assert_eq!(parted.digest(), whole.digest());
             assert!(parted.is(b"flights|1") && parted.length() == 9);
             assert!(!parted.is(b"flights|2") && !parted.is(b"flights|") && !parted.is(b"flights|11"));
             assert_ne!(parted, CacheKey::beginning(beginning.into(), [rest, b"2"].concat()));

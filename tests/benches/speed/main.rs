@@ -11,6 +11,7 @@ mod l2;
 mod load;
 mod memory;
 mod mixed;
+mod nodes;
 mod peers;
 mod resident;
 mod scenario;
@@ -38,7 +39,7 @@ fn main() -> ExitCode {
     let known: Vec<&str> = scenario::ALL
         .iter()
         .map(|scenario| scenario.name)
-        .chain(["l2", "memory", "mixed", "resident", "startup"])
+        .chain(["l2", "memory", "mixed", "nodes", "resident", "startup"])
         .collect();
     if let Some(unknown) = arguments.iter().find(|name| !known.contains(&name.as_str())) {
         eprintln!("there is no scenario {unknown}; there are {}", known.join(", "));
@@ -67,6 +68,9 @@ fn main() -> ExitCode {
         }
         if wants("mixed") {
             mixed::measure().await;
+        }
+        if wants("nodes") {
+            nodes::measure().await;
         }
         if wants("startup") {
             startup::measure().await;
