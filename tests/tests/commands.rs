@@ -4,8 +4,8 @@ use std::net::TcpListener;
 use std::process::{Command, Output};
 use std::time::Duration;
 
-use serde_json::Value;
-use transom_tests::{Database, Folder, NodeBuilder, Postgres, Redis, Signal, binary, eventually, free_port};
+use serde_json::{Value, json};
+use transom_tests::{Database, Folder, Lease, NodeBuilder, Postgres, Redis, Signal, binary, eventually, free_port};
 
 const SOON: Duration = Duration::from_secs(10);
 
@@ -200,13 +200,43 @@ async fn check_finds_a_sound_setup_sound() {
     check(&database, &[("REDIS_URL", &nowhere)]).ends_with(1).says(&["FAIL", "redis_url", "refused"]);
 }
 
+/// What README says that a Redis user needs.
+const REDIS_RULES: &str =
+    "~transom:* ~{transom:* &transom:* &{transom:* +@read +@write +@pubsub +@scripting +@connection +info +time";
+
+#[tokio::test]
+async fn the_redis_user_of_the_readme_suffices() {
+    assert!(include_str!("../../README.md").contains(REDIS_RULES), "README says something else");
+    let (database, redis) = (Postgres::shared().await.database().await, Redis::start().await);
+    database.execute("grant update on airlines to web_anon").await;
+    let rules = REDIS_RULES.split(' ');
+    let user: Vec<&str> = ["ACL", "SETUSER", "transom", "on", ">secret"].into_iter().chain(rules).collect();
+    redis.command(&user).await.unwrap();
+    let url = format!("redis://transom:secret@127.0.0.1:{}", redis.port());
+    check(&database, &[("REDIS_URL", &url)]).ends_with(0).says(&["redis reads", "redis stores", "redis pub/sub"]);
+    let builder = NodeBuilder::on(&database).set("redis_url", url).set("feed", "logical");
+    let nodes = [builder.start().await, builder.start().await];
+    for node in &nodes {
+        node.until_lease(Lease::Held).await;
+    }
+    let target = "/airlines?carrier=eq.UA";
+    eventually("a peer's answer", SOON, async || {
+        nodes[0].rest().patch(target, &json!({ "name": "Untied" })).send().await.expect_status(204);
+        nodes[0].rest().get(target).send().await.expect_status(200);
+        let answer = nodes[1].rest().get(target).send().await.expect_status(200);
+        let status = answer.header("cache-status").to_owned();
+        if status.contains("detail=l2") { Ok(()) } else { Err(status) }
+    })
+    .await;
+}
+
 /// Reads share commands under load, so this user would be refused then and not before.
 #[tokio::test]
 async fn check_finds_what_a_redis_user_may_not_do() {
     let (database, redis) = (Postgres::shared().await.database().await, Redis::start().await);
     let url = format!("redis://reader:secret@127.0.0.1:{}", redis.port());
     for (refused, what) in [("-mget", "redis reads"), ("-set", "redis stores"), ("-eval", "redis scripts")] {
-        let user = ["ACL", "SETUSER", "reader", "reset", "on", ">secret", "~transom:*", "&*", "+@all", refused];
+        let user = ["ACL", "SETUSER", "reader", "reset", "on", ">secret", "~*", "&*", "+@all", refused];
         redis.command(&user).await.unwrap();
         check(&database, &[("REDIS_URL", &url)]).ends_with(1).says(&["FAIL", what, "NOPERM", "allow"]);
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use fred::prelude::{Client, ClientLike, Expiration, FredResult, FromValue, KeysInterface};
+use fred::prelude::{Client, ClientLike, Expiration, FredResult, FromValue, KeysInterface, LuaInterface};
 use fred::types::config::Config as FredConfig;
 use fred::types::{Builder, ClusterHash, CustomCommand};
 
@@ -30,7 +30,7 @@ pub(super) async fn check(redis: Option<&Redis>, namespace: &str) -> Vec<Finding
     let findings = vec![
         version(within(ask::<String>(&client, "INFO", &["server"])).await),
         eviction(within(ask::<HashMap<String, String>>(&client, "CONFIG", &["GET", "maxmemory*"])).await),
-        allowed("redis scripts", "EVAL, EVALSHA", within(ask::<i64>(&client, "EVAL", &["return 1", "0"])).await),
+        allowed("redis scripts", "EVAL, EVALSHA", within(run(&client, namespace)).await),
         allowed("redis pub/sub", "PUBLISH, SUBSCRIBE", within(publish(&client, namespace)).await),
         allowed("redis reads", "GET, MGET", within(read(&client, namespace)).await),
         allowed("redis stores", "SET", within(store(&client, namespace)).await),
@@ -78,7 +78,7 @@ fn allowed<T>(what: &'static str, commands: &str, answer: Result<T, String>) -> 
     match answer {
         Ok(_) => Finding::ok(what, "allowed"),
         Err(why) => {
-            let fix = format!("allow {commands} on the names below `transom:` to this user (ACL)");
+            let fix = format!("allow {commands} on `transom:*` and `{{transom:*` to this user (ACL)");
             Finding::fail(what, why, fix)
         }
     }
@@ -93,9 +93,13 @@ async fn connect(redis: &Redis) -> FredResult<Client> {
     Ok(client)
 }
 
+/// A script over a name among those of the history, as all scripts of invalidation are.
+async fn run(client: &Client, namespace: &str) -> FredResult<i64> {
+    client.eval("return redis.call('EXISTS', KEYS[1])", history(namespace), ()).await
+}
+
 async fn publish(client: &Client, namespace: &str) -> FredResult<i64> {
-    let channel = format!("{{transom:{namespace}}}:check");
-    ask(client, "PUBLISH", &[&channel, "check"]).await
+    ask(client, "PUBLISH", &[&history(namespace), "check"]).await
 }
 
 /// Reads that wait at the same time are an `MGET`, so a user who may only `GET` would be refused under load alone.
@@ -106,6 +110,11 @@ async fn read(client: &Client, namespace: &str) -> FredResult<(Option<String>, V
 
 async fn store(client: &Client, namespace: &str) -> FredResult<()> {
     client.set(entry(namespace), "check", Some(Expiration::PX(1)), None, false).await
+}
+
+/// A name that begins as those of the history and of the channels do.
+fn history(namespace: &str) -> String {
+    format!("{{transom:{namespace}}}:check")
 }
 
 /// A name among those of entries, which are digests.
