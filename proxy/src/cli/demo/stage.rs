@@ -78,6 +78,6 @@ fn start_unless_interrupted() -> Result<Option<Embedded>, Failure> {
 fn describe(redis: Option<&PrivateRedis>) -> &'static str {
     match redis {
         Some(_) => "Started a private redis-server as L2.",
-        None => "There is no redis-server on the PATH, so this demo has L1 only.",
+        None => "No redis-server came up (is there one on the PATH?), so this demo has L1 only.",
     }
 }
