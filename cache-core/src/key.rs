@@ -3,6 +3,7 @@
 use std::{
     fmt,
     hash::{BuildHasherDefault, Hash, Hasher},
+    ptr,
     sync::Arc,
 };
 
@@ -84,13 +85,15 @@ pub fn share<T: AsRef<[u8]> + ?Sized>(kept: &Arc<T>) -> usize {
 
 impl PartialEq for CacheKey {
     fn eq(&self, other: &Self) -> bool {
-        let is_same = |a: &Arc<[u8]>, b: &Arc<[u8]>| Arc::ptr_eq(a, b) || a == b;
-        self.digest == other.digest
-            && match (&self.beginning, &other.beginning) {
-                (Some(one), Some(another)) if is_same(one, another) => is_same(&self.rest, &other.rest),
-                (None, None) => is_same(&self.rest, &other.rest),
-                _ => self.parts().concat() == other.parts().concat(),
-            }
+        let ([beginning, rest], [its_beginning, its_rest]) = (self.parts(), other.parts());
+        let is_same = |one: &[u8], another: &[u8]| ptr::eq(one, another) || one == another;
+        if self.digest != other.digest {
+            false
+        } else if beginning.len() == its_beginning.len() {
+            is_same(beginning, its_beginning) && is_same(rest, its_rest)
+        } else {
+            self.parts().concat() == other.parts().concat()
+        }
     }
 }
 

@@ -193,11 +193,7 @@ impl Node {
 
     /// Waits until the node can prove its coherence, or until it cannot.
     pub async fn until_lease(&self, held: Lease) {
-        let what = format!("the lease is {held:?}");
-        eventually(&what, Duration::from_secs(10), async || {
-            (self.metric("transom_lease_held").await > 0.0) == (held == Lease::Held)
-        })
-        .await;
+        until_lease(&self.admin, held).await;
     }
 
     /// Stops it in good order.
@@ -240,6 +236,16 @@ impl NodeProcess {
         self.admin_listen
     }
 
+    /// As [`Node::metric`].
+    pub async fn metric(&self, series: &str) -> f64 {
+        metric(&self.admin, series).await
+    }
+
+    /// As [`Node::until_lease`].
+    pub async fn until_lease(&self, held: Lease) {
+        until_lease(&self.admin, held).await;
+    }
+
     /// Everything it logged so far.
     #[must_use]
     pub fn log(&self) -> String {
@@ -267,9 +273,21 @@ pub fn binary() -> PathBuf {
 }
 
 async fn metric(admin: &Http, series: &str) -> f64 {
-    let text = admin.get("/metrics").send().await.text();
+    value_of(series, &admin.get("/metrics").send().await.text())
+}
+
+/// The value of a series in what `/metrics` prints; 0 if it is not there.
+pub(crate) fn value_of(series: &str, text: &str) -> f64 {
     let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     value.and_then(|value| value.parse().ok()).unwrap_or(0.0)
+}
+
+async fn until_lease(admin: &Http, held: Lease) {
+    let what = format!("the lease is {held:?}");
+    eventually(&what, Duration::from_secs(10), async || {
+        (metric(admin, "transom_lease_held").await > 0.0) == (held == Lease::Held)
+    })
+    .await;
 }
 
 fn variable(setting: &str) -> String {

@@ -20,7 +20,7 @@ const OVERHEAD_BYTES: usize = 512;
 /// The forms of questions, and the sessions in which they are asked.
 pub struct Forms {
     forms: Cache<Arc<[u8]>, Form>,
-    sessions: Cache<Session, Arc<Session>>,
+    sessions: Cache<Arc<Session>, Arc<Session>>,
 }
 
 #[derive(Clone)]
@@ -60,8 +60,8 @@ impl Forms {
         if let Some(kept) = self.sessions.get(&session) {
             return kept;
         }
-        let kept = Arc::new(session.clone());
-        self.sessions.insert(session, kept.clone());
+        let kept = Arc::new(session);
+        self.sessions.insert(kept.clone(), kept.clone());
         kept
     }
 }
@@ -70,7 +70,7 @@ fn weight(texts: usize) -> u32 {
     u32::try_from(texts + OVERHEAD_BYTES).unwrap_or(u32::MAX)
 }
 
-/// Bytes that a session tells the database, which are kept twice: by those who look for it, and by those who have it.
+/// Bytes that a session tells the database.
 fn told(session: &Session) -> usize {
     match &session.told {
         Told::Claims(claims) => claims.len(),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio_postgres::Client as Session;
 use transom_tests::bench::Client;
-use transom_tests::{Database, NodeBuilder, NodeProcess, Postgres, Redis, eventually};
+use transom_tests::{Database, Lease, NodeBuilder, NodeProcess, Postgres, Redis};
 
 /// A Postgres, a Redis and nodes around them.
 pub(super) struct World {
@@ -34,7 +34,7 @@ impl World {
             world.nodes.push(node);
         }
         for node in &world.nodes {
-            until_lease(node).await;
+            node.until_lease(Lease::Held).await;
         }
         world
     }
@@ -57,13 +57,6 @@ impl World {
     pub(super) async fn session(&self) -> Session {
         self.database.client().await
     }
-}
-
-async fn until_lease(node: &NodeProcess) {
-    eventually("the node can prove its coherence", Duration::from_secs(20), async || {
-        node.admin().get("/metrics").send().await.text().contains("\ntransom_lease_held 1")
-    })
-    .await;
 }
 
 /// The target of one row's version.

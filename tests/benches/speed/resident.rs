@@ -4,7 +4,7 @@ use std::fs;
 
 use transom_tests::NodeBuilder;
 
-use super::world::{World, counted_entries, warm};
+use super::world::{World, warm};
 
 /// `l1_bytes_max`, and how many different questions are asked: three times what fits, and more.
 const NODES: [(&str, u64, usize); 2] = [("64MiB", 64 << 20, 100_000), ("256MiB", 256 << 20, 400_000)];
@@ -41,7 +41,7 @@ pub(super) async fn measure(world: &World) {
         let (after, peak) = (mebibytes(pid, "VmRSS"), mebibytes(pid, "VmHWM"));
         let allowed = bytes >> 20;
         let beyond = after.cast_signed() - allowed.cast_signed();
-        let entries = counted_entries(node.admin()).await;
+        let entries = node.metric("transom_l1_entries").await;
         println!("| {setting} | {count} | {entries} | {before} | {after} | {beyond} | {peak} |");
     }
 }

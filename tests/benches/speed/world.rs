@@ -1,6 +1,6 @@
 //! The node under test, with all that it needs, and what its answers are made of.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use http::Request;
 use http_body_util::Full;
@@ -8,7 +8,7 @@ use jsonwebtoken::{EncodingKey, Header, encode};
 use serde_json::json;
 use transom_tests::bench::Answer;
 use transom_tests::connection::Connection;
-use transom_tests::{Database, Http, NodeBuilder, NodeProcess, Postgres, Redis, eventually};
+use transom_tests::{Database, Http, Lease, NodeBuilder, NodeProcess, Postgres, Redis};
 
 use super::scenario::Asking;
 
@@ -39,10 +39,7 @@ impl World {
         let redis = Redis::start().await;
         let node = NodeBuilder::on(&database).redis(&redis).set("feed", "logical").set("workers", "1");
         let node = node.unset("audit_share").set("jwt_secret", SECRET).start_process().await;
-        eventually("the node can prove its coherence", Duration::from_secs(20), async || {
-            node.admin().get("/metrics").send().await.text().contains("\ntransom_lease_held 1")
-        })
-        .await;
+        node.until_lease(Lease::Held).await;
         Self { node, database, redis, _postgres: postgres }
     }
 
@@ -76,13 +73,6 @@ pub(super) async fn counted(admin: &Http, label: &str) -> [u64; 2] {
         counts[1] += count;
     }
     counts
-}
-
-/// Entries in L1, as the node counts them.
-pub(super) async fn counted_entries(admin: &Http) -> u64 {
-    let text = admin.get("/metrics").send().await.text();
-    let count = text.lines().find_map(|line| line.strip_prefix("transom_l1_entries "));
-    count.and_then(|count| count.parse().ok()).expect("a number of entries")
 }
 
 /// A token that is good for an hour, for the role that everybody has.

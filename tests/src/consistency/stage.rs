@@ -6,6 +6,7 @@ use tokio::time::timeout;
 
 use super::cable::Cable;
 use super::schema::{self, DATABASE};
+use crate::node::value_of;
 use crate::{NodeBuilder, NodeProcess, Postgres, Redis, RedisSentinel, Signal, eventually, free_port};
 
 /// How long a node may take to say something of itself.
@@ -279,8 +280,6 @@ impl Seat {
         let Some(process) = &self.process else { return 0.0 };
         let asked = timeout(ASK, process.admin().get("/metrics").try_send()).await;
         let Ok(Ok(answer)) = asked else { return 0.0 };
-        let text = answer.text();
-        let value = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
-        value.and_then(|value| value.parse().ok()).unwrap_or(0.0)
+        value_of(series, &answer.text())
     }
 }
