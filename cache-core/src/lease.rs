@@ -8,13 +8,15 @@
 //! ```
 //!
 //! A claim is a look into L2 and an attempt at the lease in one round trip, so a miss costs no more than before, and
-//! whoever waits needs no message that could be lost. While nearly all claims meet an entry, a plain `GET` goes first: it
+//! whoever waits needs no message that could be lost. Claims that wait at the same time go together, and so do stores. While nearly all claims meet an entry, a plain `GET` goes first: it
 //! costs Redis a fraction of a script, and the few that find nothing claim after it.
 //!
 //! The lease says when its fill began (epoch and `as_of`, as in an entry): a node that knows of a later announcement of the
 //! key's tags neither waits for that fill nor is held up by it. A holder that dies is survived by its lease for `fill_lease_for`.
 //!
 //! Nothing here is needed for coherence: a lease that is lost, or given twice, costs one more query.
+
+mod scripts;
 
 use std::{
     sync::{
@@ -29,6 +31,7 @@ use fred::types::{Value as RedisValue, scripts::Script};
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 
+use self::scripts::{Claim, Claims, Store, Stores};
 use crate::{
     codec,
     coherence::{Seq, Stamp},
@@ -36,6 +39,7 @@ use crate::{
     error::RedisError,
     key::CacheKey,
     outcome::TierResult,
+    redis::Gatherer,
     tag::Tags,
     tier::{L2, L2Answer},
 };
@@ -43,8 +47,8 @@ use crate::{
 /// The leases of a namespace, each under `transom:<namespace>:l:{<digest>}`.
 pub(crate) struct Leases {
     l2: Arc<L2>,
-    claim: Script,
-    store: Script,
+    claims: Arc<Gatherer<Claims>>,
+    stores: Arc<Gatherer<Stores>>,
     release: Script,
     lease_for: Duration,
     prevalence: Prevalence,
@@ -97,9 +101,9 @@ impl Holder {
 impl Leases {
     pub(crate) fn new(l2: Arc<L2>, lease_for: Duration, tasks: TaskTracker) -> Self {
         Self {
+            claims: l2.gatherer(Claims::new(l2.head(), lease_for)),
+            stores: l2.gatherer(Stores::default()),
             l2,
-            claim: Script::from_lua(include_str!("lease/claim.lua")),
-            store: Script::from_lua(include_str!("lease/store.lua")),
             release: Script::from_lua(include_str!("lease/release.lua")),
             lease_for,
             prevalence: Prevalence::default(),
@@ -168,16 +172,9 @@ impl Leases {
         refused: Option<Checksum>,
     ) -> Result<Claimed<V>, RedisError> {
         let written = lease_text(stamp);
-        let args: Vec<RedisValue> = vec![
-            RedisValue::Bytes(Bytes::copy_from_slice(&self.l2.head())),
-            RedisValue::Bytes(Bytes::copy_from_slice(&stamp.epoch.to_le_bytes())),
-            newest.0.to_string().into(),
-            RedisValue::Bytes(refused.map_or_else(Bytes::new, |checksum| Bytes::copy_from_slice(&checksum))),
-            RedisValue::Bytes(written.clone()),
-            self.lease_for.as_millis().max(1).to_string().into(),
-        ];
-        let keys = vec![self.l2.name(key), self.l2.lease_name(key)];
-        let (word, what): (String, Bytes) = self.l2.run(&self.claim, keys, args).await?;
+        let names = [self.l2.name(key), self.l2.lease_name(key)];
+        let claim = Claim { names, epoch: stamp.epoch, newest, refused, written: written.clone() };
+        let (word, what) = self.claims.ask(claim).await?;
         let granted = |over| {
             let lease = FillLease { leases: self.clone(), key: key.clone(), written, held: Held::Yes };
             let l2 = match &*what {
@@ -190,11 +187,11 @@ impl Leases {
             };
             Claimed::Granted { lease, l2, over }
         };
-        match word.as_str() {
-            "granted" => Ok(granted(Over::Nobody)),
-            "voided" => Ok(granted(Over::OutdatedPeer)),
-            "taken" => Ok(Claimed::Taken(Holder(what))),
-            "entry" => match (codec::checksum(&what), self.l2.read(key, what)) {
+        match &*word {
+            b"granted" => Ok(granted(Over::Nobody)),
+            b"voided" => Ok(granted(Over::OutdatedPeer)),
+            b"taken" => Ok(Claimed::Taken(Holder(what))),
+            b"entry" => match (codec::checksum(&what), self.l2.read(key, what)) {
                 (Some(checksum), L2Answer::Found(entry)) => Ok(Claimed::Entry(entry, checksum)),
                 // To be filled like any other: its key is not on the ring, or it was damaged.
                 (Some(checksum), _) if refused != Some(checksum) => {
@@ -270,10 +267,9 @@ impl FillLease {
     pub(crate) async fn store<V: Value>(mut self, entry: &Entry<V>) {
         self.held = Held::No;
         let l2 = &self.leases.l2;
-        let (bytes, keep) = l2.written(&self.key, entry);
-        let keys = vec![l2.name(&self.key), l2.lease_name(&self.key)];
-        let args = vec![RedisValue::Bytes(bytes), keep.to_string().into(), RedisValue::Bytes(self.written.clone())];
-        drop(l2.run::<u64>(&self.leases.store, keys, args).await);
+        let (bytes, keep_ms) = l2.written(&self.key, entry);
+        let names = [l2.name(&self.key), l2.lease_name(&self.key)];
+        drop(self.leases.stores.ask(Store { names, entry: bytes, keep_ms, written: self.written.clone() }).await);
     }
 }
 

@@ -13,7 +13,7 @@ use fred::{
     },
 };
 
-pub(crate) use self::gather::Gatherer;
+pub(crate) use self::gather::{Command, Gatherer};
 use crate::{error::RedisError, seal::KeyRing};
 
 /// The three connections of a node. Apart, so that a large value on its way never delays a poll, and a poll never waits

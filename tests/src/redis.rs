@@ -96,6 +96,25 @@ impl Redis {
         resp::command(self.port, words).await
     }
 
+    /// A section of what Redis tells of itself.
+    ///
+    /// # Panics
+    /// If it does not.
+    pub async fn info(&self, section: &str) -> String {
+        self.command(&["INFO", section]).await.expect("Redis answers").text().expect("a text")
+    }
+
+    /// Calls of a command since Redis began; its name in small letters.
+    ///
+    /// # Panics
+    /// If Redis does not tell.
+    pub async fn calls(&self, command: &str) -> u64 {
+        let info = self.info("commandstats").await;
+        let prefix = format!("cmdstat_{command}:calls=");
+        let calls = info.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next());
+        calls.map_or(0, |calls| calls.parse().expect("a number"))
+    }
+
     /// Cuts the connection of every subscriber and says how many there were.
     ///
     /// # Panics

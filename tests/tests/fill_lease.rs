@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use serde_json::json;
-use transom_tests::{Database, Lease, Node, NodeBuilder, Postgres, Redis, Response, eventually};
+use transom_tests::{Database, Lease, Node, NodeBuilder, Postgres, Redis, Reply, Response, eventually};
 
 const UNITED: &str = "/airlines?carrier=eq.UA";
 const SOON: Duration = Duration::from_secs(10);
@@ -76,6 +76,33 @@ async fn a_thousand_misses_of_one_key_on_three_nodes_cost_one_query() {
     assert_eq!(reads(&nodes).await, 1.0);
     assert_eq!(database.calls("%airlines%").await, 1, "and Postgres says the same");
     assert_eq!(leases(&nodes, "granted").await, 1.0);
+}
+
+/// A claim and a store each, but hardly ever a command of their own; and what each of them says is true of its own key.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn fills_that_go_on_at_the_same_time_share_commands() {
+    const FILLS: u32 = 300;
+    let (database, redis) = (Postgres::shared().await.database().await, Redis::start().await);
+    let nodes = three(&patient(&database, &redis)).await;
+    let get = async |node: &Node| {
+        let answers = (1..=FILLS).map(|id| node.rest().get(&format!("/flights?id=eq.{id}")).send());
+        for (id, answer) in (1..=FILLS).zip(join_all(answers).await) {
+            assert_eq!(answer.expect_status(200).json()[0]["id"], id);
+        }
+    };
+    let before = redis.calls("evalsha").await;
+    get(&nodes[0]).await;
+    // A lease goes with the store.
+    eventually("all is stored", SOON, async || match redis.command(&["KEYS", "transom:*:l:*"]).await {
+        Ok(Reply::Array(names)) if names.is_empty() => Ok(()),
+        other => Err(format!("{other:?}")),
+    })
+    .await;
+    let sent = redis.calls("evalsha").await - before;
+    assert!(sent < u64::from(FILLS), "{sent} commands for {FILLS} claims and as many stores");
+    assert_eq!(leases(&nodes[..1], "granted").await, f64::from(FILLS));
+    get(&nodes[1]).await;
+    assert_eq!(reads(&nodes).await, f64::from(FILLS), "what one node stored the next one finds");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,119 +1,150 @@
-//! Reads that wait at the same time go to Redis together: one command, one write and one answer for all of them.
+//! Questions that wait at the same time go to Redis together: one command, one write and one answer for all of them.
 //!
 //! ```text
-//! a read ── nothing under way ──> it goes at once, as a GET, and is under way
-//!        ── one is under way ───> it waits in line; what ends lets the head of the line go, as one MGET
+//! a question ── nothing under way ──> it goes at once, alone, and is under way
+//!            ── one is under way ───> it waits in line; what ends lets the head of the line go, as one command
 //! ```
 //!
-//! Nobody waits for others to come: a read that is alone costs what it cost before, and how many share a command
+//! Nobody waits for others to come: a question that is alone costs what it cost before, and how many share a command
 //! follows from how busy Redis is.
 
 use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
-use bytes::Bytes;
-use fred::{
-    clients::Client,
-    interfaces::{ClientLike, KeysInterface},
-};
+use fred::{clients::Client, interfaces::ClientLike};
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::oneshot};
 
-use super::{RedisLink, within};
+use super::RedisLink;
 use crate::{breaker::Breaker, error::RedisError};
 
-/// Reads of one `MGET`. Its answer is complete when the last value has come, so this many values of the largest size are
-/// what one read may wait for beside its own; more would spare little.
+/// Questions of one command. Its answer is complete when the last part has come, so this many values of the largest size are
+/// what one question may wait for beside its own; more would spare little.
 const GATHERED_MAX: usize = 32;
+/// What the questions of one command may weigh together, the first of them aside.
+const GATHERED_BYTES_MAX: usize = 1 << 20;
 
-/// What is stored under a name, or why that is not known.
-type Answer = Result<Option<Bytes>, RedisError>;
+/// A command that asks one thing or several of the same kind.
+pub(crate) trait Command: Sized + Send + Sync + 'static {
+    /// What is asked.
+    type Asked: Send;
+    /// What Redis says to it.
+    type Answer: Send;
 
-/// Reads strings, those that wait at the same time together. What fails opens the breaker, and an open breaker ends the line.
-pub(crate) struct Gatherer {
+    /// Asks for all of it, and brings an answer to each, in the same order.
+    ///
+    /// # Errors
+    /// If Redis refuses or fails: all of it, then.
+    fn ask(
+        &self,
+        client: &Client,
+        asked: Vec<Self::Asked>,
+    ) -> impl Future<Output = Result<Vec<Self::Answer>, RedisError>> + Send;
+
+    /// How many bytes it takes to ask this, if they are many.
+    fn weight(_: &Self::Asked) -> usize {
+        0
+    }
+}
+
+/// Asks, what waits at the same time together. What fails opens the breaker, and an open breaker ends the line.
+pub(crate) struct Gatherer<C: Command> {
+    command: C,
     client: Client,
     timeout: Duration,
     breaker: Arc<Breaker>,
-    line: Mutex<Line>,
+    line: Mutex<Line<C>>,
 }
 
-/// Who reads, and who waits for that.
-enum Line {
+type Answer<C> = Result<<C as Command>::Answer, RedisError>;
+
+/// Who asks, and who waits for that.
+enum Line<C: Command> {
     /// nothing is under way
     Free,
-    /// a command is under way, and these come after it; as many as requests may be in flight
-    Busy(VecDeque<Asked>),
+    /// a command is under way, and these come after it; as many as fills may be in flight
+    Busy(VecDeque<Waiting<C>>),
 }
 
-/// A read in line.
-struct Asked {
-    name: String,
-    answer: oneshot::Sender<Answer>,
+/// A question in line.
+struct Waiting<C: Command> {
+    asked: C::Asked,
+    answer: oneshot::Sender<Answer<C>>,
 }
 
-/// How a read begins.
-enum Place {
-    /// nobody else reads
-    First(Turn, String),
-    InLine(oneshot::Receiver<Answer>),
+/// How a question begins.
+enum Place<C: Command> {
+    /// nobody else asks
+    First(Turn<C>, C::Asked),
+    InLine(oneshot::Receiver<Answer<C>>),
 }
 
-impl Gatherer {
-    pub(crate) fn new(link: &RedisLink, breaker: Arc<Breaker>) -> Arc<Self> {
-        Arc::new(Self { client: link.data.clone(), timeout: link.timeout, breaker, line: Mutex::new(Line::Free) })
+impl<C: Command> Gatherer<C> {
+    pub(crate) fn new(command: C, link: &RedisLink, breaker: Arc<Breaker>) -> Arc<Self> {
+        let (client, timeout) = (link.data.clone(), link.timeout);
+        Arc::new(Self { command, client, timeout, breaker, line: Mutex::new(Line::Free) })
     }
 
-    /// The bytes under this name. Waits at most one timeout, its time in line included. Whoever gives up strands nobody.
+    /// What Redis says to this. Waits at most one timeout, its time in line included. Whoever gives up strands nobody.
     ///
     /// # Errors
     /// If Redis does not answer; what fails fails for all who share the command, and for all who wait behind it.
-    pub(crate) async fn get(self: &Arc<Self>, name: String) -> Answer {
+    pub(crate) async fn ask(self: &Arc<Self>, asked: C::Asked) -> Answer<C> {
         if self.breaker.is_open() {
             return Err(RedisError::BreakerOpen);
         }
         // In a Cluster the names of one command have to be in one slot, which those of entries are not.
         if self.client.is_clustered() {
-            return self.get_alone(name).await;
+            return self.ask_alone(asked).await;
         }
-        match self.enter(name) {
-            Place::First(turn, name) => {
-                let answer = self.get_alone(name).await;
+        match self.enter(asked) {
+            Place::First(turn, asked) => {
+                let answer = self.ask_alone(asked).await;
                 drop(turn);
                 answer
             }
             Place::InLine(answer) => match tokio::time::timeout(self.timeout, answer).await {
                 Ok(Ok(answer)) => answer,
-                Ok(Err(_)) => Err(RedisError::Client("the read was abandoned".to_owned())),
+                Ok(Err(_)) => Err(RedisError::Client("the question was abandoned".to_owned())),
                 Err(_) => self.judged(Err(RedisError::Timeout(self.timeout))),
             },
         }
     }
 
-    async fn get_alone(&self, name: String) -> Answer {
-        self.judged(within(self.timeout, self.client.get(name)).await)
+    async fn ask_alone(&self, asked: C::Asked) -> Answer<C> {
+        let mut answers = self.ask_all(vec![asked]).await?;
+        answers.pop().ok_or_else(|| RedisError::Protocol("nothing".to_owned()))
     }
 
-    /// What Redis answered, or that it did not: then nobody else asks.
+    /// Asks, waits at most one timeout, and has the breaker hear of it if Redis failed: then nobody else asks.
+    async fn ask_all(&self, asked: Vec<C::Asked>) -> Result<Vec<C::Answer>, RedisError> {
+        let number = asked.len();
+        // Boxed, as the client's future is twenty times the size of what is awaited around it.
+        let answers = tokio::time::timeout(self.timeout, Box::pin(self.command.ask(&self.client, asked)));
+        let answers = answers.await.unwrap_or(Err(RedisError::Timeout(self.timeout)));
+        self.judged(answers.and_then(|answers| as_many(answers, number)))
+    }
+
     fn judged<T>(&self, answer: Result<T, RedisError>) -> Result<T, RedisError> {
         answer.inspect_err(|error| self.breaker.trip(error))
     }
 
-    fn enter(self: &Arc<Self>, name: String) -> Place {
+    fn enter(self: &Arc<Self>, asked: C::Asked) -> Place<C> {
         let mut line = self.line.lock();
         match &mut *line {
             Line::Free => {
                 *line = Line::Busy(VecDeque::new());
-                Place::First(Turn(self.clone()), name)
+                Place::First(Turn(self.clone()), asked)
             }
             Line::Busy(waiting) => {
                 let (answer, receiver) = oneshot::channel();
-                waiting.push_back(Asked { name, answer });
+                waiting.push_back(Waiting { asked, answer });
                 Place::InLine(receiver)
             }
         }
     }
 
     /// The head of the line, without those who gave up; frees the line if there is nobody, or nobody is to ask.
-    fn next(&self) -> Vec<Asked> {
+    fn next(&self) -> Vec<Waiting<C>> {
         if self.breaker.is_open() {
             self.refuse();
             return Vec::new();
@@ -121,11 +152,14 @@ impl Gatherer {
         let mut line = self.line.lock();
         let Line::Busy(waiting) = &mut *line else { return Vec::new() };
         let mut batch = Vec::with_capacity(waiting.len().min(GATHERED_MAX));
+        let mut bytes = 0;
         while batch.len() < GATHERED_MAX
-            && let Some(asked) = waiting.pop_front()
+            && bytes < GATHERED_BYTES_MAX
+            && let Some(next) = waiting.pop_front()
         {
-            if !asked.answer.is_closed() {
-                batch.push(asked);
+            if !next.answer.is_closed() {
+                bytes += C::weight(&next.asked);
+                batch.push(next);
             }
         }
         if batch.is_empty() {
@@ -137,39 +171,38 @@ impl Gatherer {
     /// Sends the whole line away: Redis just failed, and each of them would wait for it once more.
     fn refuse(&self) {
         if let Line::Busy(waiting) = mem::replace(&mut *self.line.lock(), Line::Free) {
-            waiting.into_iter().for_each(|asked| drop(asked.answer.send(Err(RedisError::BreakerOpen))));
+            waiting.into_iter().for_each(|next| drop(next.answer.send(Err(RedisError::BreakerOpen))));
         }
     }
 
-    /// Reads what these ask for. Who gave up in between does not hear it.
-    async fn answer(&self, batch: Vec<Asked>) {
-        let (names, answers): (Vec<_>, Vec<_>) = batch.into_iter().map(|asked| (asked.name, asked.answer)).unzip();
-        let read = within(self.timeout, self.client.mget::<Vec<Option<Bytes>>, _>(names)).await;
-        match self.judged(read.and_then(|values| as_many(values, answers.len()))) {
-            Ok(values) => answers.into_iter().zip(values).for_each(|(answer, value)| drop(answer.send(Ok(value)))),
-            Err(error) => answers.into_iter().for_each(|answer| drop(answer.send(Err(error.clone())))),
+    /// Asks what these ask. Who gave up in between does not hear it.
+    async fn answer(&self, batch: Vec<Waiting<C>>) {
+        let (asked, waiting): (Vec<_>, Vec<_>) = batch.into_iter().map(|next| (next.asked, next.answer)).unzip();
+        match self.ask_all(asked).await {
+            Ok(answers) => waiting.into_iter().zip(answers).for_each(|(one, answer)| drop(one.send(Ok(answer)))),
+            Err(error) => waiting.into_iter().for_each(|one| drop(one.send(Err(error.clone())))),
         }
     }
 }
 
-fn as_many(values: Vec<Option<Bytes>>, asked: usize) -> Result<Vec<Option<Bytes>>, RedisError> {
-    if values.len() == asked {
-        Ok(values)
+fn as_many<T>(answers: Vec<T>, asked: usize) -> Result<Vec<T>, RedisError> {
+    if answers.len() == asked {
+        Ok(answers)
     } else {
-        Err(RedisError::Protocol(format!("{} values of {asked}", values.len())))
+        Err(RedisError::Protocol(format!("{} answers to {asked} questions", answers.len())))
     }
 }
 
 /// The right to have a command under way. Dropping it, with an answer or without, lets the next ones go.
-struct Turn(Arc<Gatherer>);
+struct Turn<C: Command>(Arc<Gatherer<C>>);
 
-impl Drop for Turn {
+impl<C: Command> Drop for Turn<C> {
     fn drop(&mut self) {
         let batch = self.0.next();
         if batch.is_empty() {
             return;
         }
-        let turn = Turn(self.0.clone());
+        let turn = Self(self.0.clone());
         // The task is owned by its turn: it ends within one timeout, and is the only one of its gatherer.
         match Handle::try_current() {
             Ok(runtime) => drop(runtime.spawn(async move {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use fred::{
+    clients::Client,
     interfaces::KeysInterface,
     types::{Expiration, FromValue, Value as RedisValue, scripts::Script},
 };
@@ -17,7 +18,7 @@ use crate::{
     entry::{Entry, Value},
     error::{CodecError, RedisError},
     key::CacheKey,
-    redis::{Gatherer, RedisLink, within},
+    redis::{Command, Gatherer, RedisLink, within},
 };
 
 /// What L2 says of a key. That it is absent and that nobody knows are different answers.
@@ -35,12 +36,27 @@ pub enum L2Answer<V> {
 /// of its key together in Redis Cluster, so that one script reaches both.
 pub struct L2 {
     link: RedisLink,
-    reads: Arc<Gatherer>,
+    reads: Arc<Gatherer<Get>>,
     breaker: Arc<Breaker>,
     clock: Clock,
     prefix: String,
     observer: Arc<dyn Observer>,
     naming: Naming,
+}
+
+/// Reads strings by name: one with `GET`, several with `MGET`.
+struct Get;
+
+impl Command for Get {
+    type Asked = String;
+    type Answer = Option<Bytes>;
+
+    async fn ask(&self, client: &Client, mut names: Vec<String>) -> Result<Vec<Option<Bytes>>, RedisError> {
+        match names.pop() {
+            Some(name) if names.is_empty() => Ok(vec![client.get(name).await?]),
+            last => Ok(client.mget(names.into_iter().chain(last).collect::<Vec<_>>()).await?),
+        }
+    }
 }
 
 /// How entries are named.
@@ -61,7 +77,7 @@ impl L2 {
         namespace: &str,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let (reads, prefix) = (Gatherer::new(&link, breaker.clone()), format!("transom:{namespace}"));
+        let (reads, prefix) = (Gatherer::new(Get, &link, breaker.clone()), format!("transom:{namespace}"));
         Self { link, reads, breaker, clock, prefix, observer, naming: Naming::Digest }
     }
 
@@ -87,9 +103,14 @@ impl L2 {
         }
     }
 
+    /// Asks this in one command with what waits at the same time, on the connection of L2.
+    pub(crate) fn gatherer<C: Command>(&self, command: C) -> Arc<Gatherer<C>> {
+        Gatherer::new(command, &self.link, self.breaker.clone())
+    }
+
     /// The bytes under the name of this key's entry.
     pub(crate) async fn stored(&self, key: &CacheKey) -> Result<Option<Bytes>, RedisError> {
-        self.reads.get(self.name(key)).await
+        self.reads.ask(self.name(key)).await
     }
 
     /// Stores or replaces, until the entry is of no use any more. Failure is the breaker's business: L2 is a copy.

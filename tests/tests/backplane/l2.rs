@@ -31,13 +31,9 @@ async fn what_another_release_stored_is_absent() {
     assert_eq!(nodes[2].l2("row").await, Err(TierResult::Absent));
 }
 
-async fn info(redis: &Redis, section: &str) -> String {
-    redis.command(&["INFO", section]).await.unwrap().text().unwrap()
-}
-
 /// How often something was looked for in vain: only lookups of absent entries do that, the scripts find what they seek.
 async fn misses(redis: &Redis) -> u64 {
-    let info = info(redis, "stats").await;
+    let info = redis.info("stats").await;
     info.lines().find_map(|line| line.strip_prefix("keyspace_misses:")).unwrap().parse().unwrap()
 }
 
@@ -87,14 +83,6 @@ async fn a_node_that_owes_an_announcement_takes_nothing_from_l2() {
     assert_eq!(reply, Reply::Simple("PONG".to_owned()));
 }
 
-/// Calls of a command since Redis began.
-async fn calls(redis: &Redis, command: &str) -> u64 {
-    let info = info(redis, "commandstats").await;
-    let prefix = format!("cmdstat_{command}:calls=");
-    let calls = info.lines().find_map(|line| line.strip_prefix(&prefix)?.split(',').next());
-    calls.map_or(0, |calls| calls.parse().unwrap())
-}
-
 #[tokio::test]
 async fn reads_that_wait_together_are_one_command_and_each_gets_its_own_answer() {
     let redis = Redis::start().await;
@@ -104,9 +92,9 @@ async fn reads_that_wait_together_are_one_command_and_each_gets_its_own_answer()
         nodes[0].share(&nodes[1], name, &format!("value of {name}")).await;
     }
     nodes[2].leased().await;
-    let before = (calls(&redis, "get").await, calls(&redis, "mget").await);
+    let before = (redis.calls("get").await, redis.calls("mget").await);
     let answers = join_all(names.iter().map(|name| nodes[2].l2(name))).await;
-    let sent = (calls(&redis, "get").await - before.0, calls(&redis, "mget").await - before.1);
+    let sent = (redis.calls("get").await - before.0, redis.calls("mget").await - before.1);
     for (number, (name, answer)) in names.iter().zip(answers).enumerate() {
         let expected = if number % 2 == 0 { Ok(format!("value of {name}")) } else { Err(TierResult::Absent) };
         assert_eq!(answer, expected, "{name}");
@@ -129,7 +117,7 @@ async fn a_line_ends_with_the_command_that_waited_in_vain() {
     assert!(took < REDIS_TIMEOUT + NOISE, "a hundred reads waited {took:?} together");
     redis.resume();
     eventually("the breaker closes", SOON, async || node.cache.l2_available() == Some(true)).await;
-    assert_eq!(calls(&redis, "mget").await, 0);
+    assert_eq!(redis.calls("mget").await, 0);
 }
 
 /// The one who went to Redis for all, and one who waits in line.
