@@ -69,7 +69,8 @@ impl Admission {
     /// As [`principal`](Self::principal).
     pub(crate) async fn admit(&self, headers: &HeaderMap) -> Result<(), Error> {
         if self.auth.names_users() {
-            self.principal(headers).await?;
+            // Boxed: the room for what hardly anybody waits for would be part of every request.
+            Box::pin(self.principal(headers)).await?;
         }
         Ok(())
     }

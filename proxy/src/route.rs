@@ -64,10 +64,11 @@ impl Service<Request<Incoming>> for Router {
             return RouteFuture::Hit(ready(Err(Error::NoSuchPath)));
         }
         let (serve, bytes_max) = (self.serve.clone(), self.body_bytes_max);
+        // A box of its own, which has not to hold a write.
+        if reads {
+            return RouteFuture::Work(Box::pin(async move { serve.read(&parts).await }));
+        }
         RouteFuture::Work(Box::pin(async move {
-            if reads {
-                return serve.read(&parts).await;
-            }
             if expects_leave(&parts) && body.size_hint().lower() > bytes_max as u64 {
                 return Err(Error::BodyTooLarge { bytes_max });
             }

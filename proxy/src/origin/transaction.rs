@@ -104,7 +104,8 @@ impl<'c> Transaction<'c> {
     async fn read_answer(&mut self, statement: &Statement, estimate: Option<&Estimate>) -> Result<Answer, Failure> {
         let answer = match estimate {
             None => self.read_plainly(statement).await,
-            Some(estimate) => self.read_and_estimate(statement, estimate).await,
+            // Boxed: rare, and larger than all else that a read waits for.
+            Some(estimate) => Box::pin(self.read_and_estimate(statement, estimate)).await,
         };
         if answer.is_err() {
             self.roll_back().await;

@@ -197,8 +197,10 @@ impl Serve {
         l2: Option<TierResult>,
     ) -> End {
         let budget = self.config.limits.request_deadline;
-        let reading = self.origin.read(session, &question.plan.statement, question.plan.estimate.as_deref());
-        let answer = tokio::time::timeout(budget, reading).await.map_err(|_| Error::Deadline { budget })??;
+        let (statement, estimate) = (&question.plan.statement, question.plan.estimate.as_deref());
+        // Not named: a future that is moved after it was given a name takes its room twice.
+        let answer = tokio::time::timeout(budget, self.origin.read(session, statement, estimate)).await;
+        let answer = answer.map_err(|_| Error::Deadline { budget })??;
         // What a function says of the answer is said to this request alone: a cookie must not reach another (C6).
         let keep = if answer.said.is_nothing() { keep } else { Keep::No };
         self.learn(question, &answer, ticket.began());
