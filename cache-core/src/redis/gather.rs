@@ -1,12 +1,13 @@
 //! Questions that wait at the same time go to Redis together: one command, one write and one answer for all of them.
 //!
 //! ```text
-//! a question ── nothing under way ──> it goes at once, alone, and is under way
-//!            ── one is under way ───> it waits in line; what ends lets the head of the line go, as one command
+//! a question ── nothing under way ───> it goes at once, alone, and is under way
+//!            ── a command is under way ─> it waits in line; what ends lets the head of the line go, as one command
+//!                                         ..unless the line is as long as a command may be: then it goes at once too
 //! ```
 //!
 //! Nobody waits for others to come: a question that is alone costs what it cost before, and how many share a command
-//! follows from how busy Redis is.
+//! follows from how busy Redis is, and how far away.
 
 use std::{collections::VecDeque, mem, sync::Arc, time::Duration};
 
@@ -22,6 +23,9 @@ use crate::{breaker::Breaker, error::RedisError};
 const GATHERED_MAX: usize = 32;
 /// What the questions of one command may weigh together, the first of them aside.
 const GATHERED_BYTES_MAX: usize = 1 << 20;
+
+/// Commands under way at most: a Redis that is far away answers as many in the time of one.
+const UNDER_WAY_MAX: usize = 4;
 
 /// A command that asks one thing or several of the same kind.
 pub(crate) trait Command: Sized + Send + Sync + 'static {
@@ -58,11 +62,11 @@ pub(crate) struct Gatherer<C: Command> {
 type Answer<C> = Result<<C as Command>::Answer, RedisError>;
 
 /// Who asks, and who waits for that.
-enum Line<C: Command> {
-    /// nothing is under way
-    Free,
-    /// a command is under way, and these come after it; as many as fills may be in flight
-    Busy(VecDeque<Waiting<C>>),
+struct Line<C: Command> {
+    /// commands
+    under_way: usize,
+    /// they come after these; as many as fills may be in flight, and nobody while nothing is under way
+    waiting: VecDeque<Waiting<C>>,
 }
 
 /// A question in line.
@@ -78,10 +82,34 @@ enum Place<C: Command> {
     InLine(oneshot::Receiver<Answer<C>>),
 }
 
+impl<C: Command> Default for Line<C> {
+    fn default() -> Self {
+        Self { under_way: 0, waiting: VecDeque::new() }
+    }
+}
+
+impl<C: Command> Line<C> {
+    /// The head of the line, without those who gave up.
+    fn head(&mut self) -> Vec<Waiting<C>> {
+        let mut head = Vec::with_capacity(self.waiting.len().min(GATHERED_MAX));
+        let mut bytes = 0;
+        while head.len() < GATHERED_MAX
+            && bytes < GATHERED_BYTES_MAX
+            && let Some(next) = self.waiting.pop_front()
+        {
+            if !next.answer.is_closed() {
+                bytes += C::weight(&next.asked);
+                head.push(next);
+            }
+        }
+        head
+    }
+}
+
 impl<C: Command> Gatherer<C> {
     pub(crate) fn new(command: C, link: &RedisLink, breaker: Arc<Breaker>) -> Arc<Self> {
         let (client, timeout) = (link.data.clone(), link.timeout);
-        Arc::new(Self { command, client, timeout, breaker, line: Mutex::new(Line::Free) })
+        Arc::new(Self { command, client, timeout, breaker, line: Mutex::default() })
     }
 
     /// What Redis says to this. Waits at most one timeout, its time in line included. Whoever gives up strands nobody.
@@ -105,7 +133,8 @@ impl<C: Command> Gatherer<C> {
             Place::InLine(answer) => match tokio::time::timeout(self.timeout, answer).await {
                 Ok(Ok(answer)) => answer,
                 Ok(Err(_)) => Err(RedisError::Client("the question was abandoned".to_owned())),
-                Err(_) => self.judged(Err(RedisError::Timeout(self.timeout))),
+                // No sign that Redis failed: of that, the commands before it tell.
+                Err(_) => Err(RedisError::Timeout(self.timeout)),
             },
         }
     }
@@ -121,58 +150,42 @@ impl<C: Command> Gatherer<C> {
         // Boxed, as the client's future is twenty times the size of what is awaited around it.
         let answers = tokio::time::timeout(self.timeout, Box::pin(self.command.ask(&self.client, asked)));
         let answers = answers.await.unwrap_or(Err(RedisError::Timeout(self.timeout)));
-        self.judged(answers.and_then(|answers| as_many(answers, number)))
-    }
-
-    fn judged<T>(&self, answer: Result<T, RedisError>) -> Result<T, RedisError> {
-        answer.inspect_err(|error| self.breaker.trip(error))
+        answers.and_then(|answers| as_many(answers, number)).inspect_err(|error| self.breaker.trip(error))
     }
 
     fn enter(self: &Arc<Self>, asked: C::Asked) -> Place<C> {
         let mut line = self.line.lock();
-        match &mut *line {
-            Line::Free => {
-                *line = Line::Busy(VecDeque::new());
-                Place::First(Turn(self.clone()), asked)
-            }
-            Line::Busy(waiting) => {
-                let (answer, receiver) = oneshot::channel();
-                waiting.push_back(Waiting { asked, answer });
-                Place::InLine(receiver)
-            }
+        if line.under_way == 0 {
+            line.under_way = 1;
+            return Place::First(Turn(self.clone()), asked);
         }
+        let (answer, receiver) = oneshot::channel();
+        line.waiting.push_back(Waiting { asked, answer });
+        if line.waiting.len() >= GATHERED_MAX && line.under_way < UNDER_WAY_MAX {
+            line.under_way += 1;
+            let head = line.head();
+            drop(line);
+            Turn(self.clone()).go(head);
+        }
+        Place::InLine(receiver)
     }
 
-    /// The head of the line, without those who gave up; frees the line if there is nobody, or nobody is to ask.
+    /// What a command that ended lets go; nothing if nobody waits, or nobody is to ask.
     fn next(&self) -> Vec<Waiting<C>> {
+        let mut line = self.line.lock();
         if self.breaker.is_open() {
-            self.refuse();
+            // Redis just failed, and each of them would wait for it once more.
+            let refused = mem::take(&mut line.waiting);
+            line.under_way -= 1;
+            drop(line);
+            refused.into_iter().for_each(|next| drop(next.answer.send(Err(RedisError::BreakerOpen))));
             return Vec::new();
         }
-        let mut line = self.line.lock();
-        let Line::Busy(waiting) = &mut *line else { return Vec::new() };
-        let mut batch = Vec::with_capacity(waiting.len().min(GATHERED_MAX));
-        let mut bytes = 0;
-        while batch.len() < GATHERED_MAX
-            && bytes < GATHERED_BYTES_MAX
-            && let Some(next) = waiting.pop_front()
-        {
-            if !next.answer.is_closed() {
-                bytes += C::weight(&next.asked);
-                batch.push(next);
-            }
+        let head = line.head();
+        if head.is_empty() {
+            line.under_way -= 1;
         }
-        if batch.is_empty() {
-            *line = Line::Free;
-        }
-        batch
-    }
-
-    /// Sends the whole line away: Redis just failed, and each of them would wait for it once more.
-    fn refuse(&self) {
-        if let Line::Busy(waiting) = mem::replace(&mut *self.line.lock(), Line::Free) {
-            waiting.into_iter().for_each(|next| drop(next.answer.send(Err(RedisError::BreakerOpen))));
-        }
+        head
     }
 
     /// Asks what these ask. Who gave up in between does not hear it.
@@ -196,21 +209,25 @@ fn as_many<T>(answers: Vec<T>, asked: usize) -> Result<Vec<T>, RedisError> {
 /// The right to have a command under way. Dropping it, with an answer or without, lets the next ones go.
 struct Turn<C: Command>(Arc<Gatherer<C>>);
 
+impl<C: Command> Turn<C> {
+    /// Asks what these ask, in a task that its turn owns: it ends within one timeout, and its gatherer has
+    /// [few](UNDER_WAY_MAX).
+    fn go(self, head: Vec<Waiting<C>>) {
+        // Without a runtime whoever waited is gone too.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(async move {
+                self.0.answer(head).await;
+                drop(self);
+            });
+        }
+    }
+}
+
 impl<C: Command> Drop for Turn<C> {
     fn drop(&mut self) {
-        let batch = self.0.next();
-        if batch.is_empty() {
-            return;
-        }
-        let turn = Self(self.0.clone());
-        // The task is owned by its turn: it ends within one timeout, and is the only one of its gatherer.
-        match Handle::try_current() {
-            Ok(runtime) => drop(runtime.spawn(async move {
-                turn.0.answer(batch).await;
-                drop(turn);
-            })),
-            // The runtime is gone, and with it whoever waited.
-            Err(_) => drop(batch),
+        let head = self.0.next();
+        if !head.is_empty() {
+            Self(self.0.clone()).go(head);
         }
     }
 }

@@ -102,7 +102,7 @@ async fn reads_that_wait_together_are_one_command_and_each_gets_its_own_answer()
     assert!(sent.0 + sent.1 < 20, "{sent:?} commands for a hundred reads");
 }
 
-/// A hundred reads wait behind one when Redis stalls: that one is all that Redis hears of them.
+/// Two hundred reads wait when Redis stalls: a few commands are all that Redis hears of them.
 #[tokio::test]
 async fn a_line_ends_with_the_command_that_waited_in_vain() {
     let redis = Redis::start().await;
@@ -110,14 +110,14 @@ async fn a_line_ends_with_the_command_that_waited_in_vain() {
     node.l2("row").await.unwrap_err();
     redis.pause();
     let began = std::time::Instant::now();
-    let names: Vec<String> = (0..100).map(|number| format!("row {number}")).collect();
+    let names: Vec<String> = (0..200).map(|number| format!("row {number}")).collect();
     let answers = join_all(names.iter().map(|name| node.l2(name))).await;
     let took = began.elapsed();
     assert!(answers.iter().all(|answer| *answer == Err(TierResult::Unavailable)), "{answers:?}");
-    assert!(took < REDIS_TIMEOUT + NOISE, "a hundred reads waited {took:?} together");
+    assert!(took < REDIS_TIMEOUT + NOISE, "two hundred reads waited {took:?} together");
     redis.resume();
     eventually("the breaker closes", SOON, async || node.cache.l2_available() == Some(true)).await;
-    assert_eq!(redis.calls("mget").await, 0);
+    assert_eq!(redis.calls("mget").await, 3, "no more are under way beside the first read, and none came after them");
 }
 
 /// The one who went to Redis for all, and one who waits in line.
