@@ -138,7 +138,7 @@ impl Backplane {
     pub async fn templates(&self) -> Result<Templates, RedisError> {
         match self {
             Self::Alone(alone) => Ok(alone.templates()),
-            Self::Shared(shared) => shared.asked(shared.scripts.templates()).await,
+            Self::Shared(shared) => shared.breaker.guard(shared.scripts.templates()).await,
         }
     }
 
@@ -171,7 +171,7 @@ impl Backplane {
     pub async fn sent_at(&self, now: Moment) -> Result<SentAt, RedisError> {
         match self {
             Self::Alone(_) => Ok(SentAt::Here(now)),
-            Self::Shared(shared) => shared.asked(shared.scripts.clock()).await.map(SentAt::Redis),
+            Self::Shared(shared) => shared.breaker.guard(shared.scripts.clock()).await.map(SentAt::Redis),
         }
     }
 
@@ -186,7 +186,7 @@ impl Backplane {
                 alone.begin_epoch(now);
                 Ok(Some(Break::Unknown))
             }
-            Self::Shared(shared) => shared.asked(shared.scripts.adopt(stream)).await,
+            Self::Shared(shared) => shared.breaker.guard(shared.scripts.adopt(stream)).await,
         }
     }
 
@@ -200,7 +200,7 @@ impl Backplane {
             (Self::Alone(alone), SentAt::Here(sent_at)) => alone.vouch(sent_at),
             (Self::Shared(shared), SentAt::Redis(millis)) => {
                 let until = millis + u64::try_from(shared.half_bound().as_millis()).unwrap_or(u64::MAX / 2);
-                return shared.asked(shared.scripts.vouch(stream, until, settled)).await;
+                return shared.breaker.guard(shared.scripts.vouch(stream, until, settled)).await;
             }
             // A heartbeat of another backplane proves nothing here.
             (Self::Alone(_), SentAt::Redis(_)) | (Self::Shared(_), SentAt::Here(_)) => {}
@@ -232,21 +232,13 @@ pub struct Shared {
 }
 
 impl Shared {
-    /// Asks Redis unless its breaker is open.
-    async fn asked<T>(&self, question: impl Future<Output = Result<T, RedisError>>) -> Result<T, RedisError> {
-        if self.breaker.is_open() {
-            return Err(RedisError::BreakerOpen);
-        }
-        question.await.inspect_err(|error| self.breaker.trip(error))
-    }
-
     /// The feed's half of `max_staleness`; the other one belongs to the poll.
     fn half_bound(&self) -> Duration {
         self.coherence.max_staleness() / 2
     }
 
     async fn announce(&self, slots: &Slots, kind: Kind) -> Result<Token, RedisError> {
-        match self.asked(self.scripts.announce(slots, kind)).await {
+        match self.breaker.guard(self.scripts.announce(slots, kind)).await {
             Ok(token) => {
                 self.apply_own(token, slots, kind, &[]);
                 Ok(token)
@@ -266,7 +258,7 @@ impl Shared {
         edition: Edition,
         writes: &[WriteId],
     ) -> Result<Published, RedisError> {
-        let published = self.asked(self.scripts.announce_knowing(slots, kind, edition, writes)).await?;
+        let published = self.breaker.guard(self.scripts.announce_knowing(slots, kind, edition, writes)).await?;
         if let Published::Yes(token) = published {
             self.apply_own(token, slots, kind, writes);
         }
@@ -287,14 +279,14 @@ impl Shared {
                 Belief::Unknown => {}
             }
         }
-        match self.asked(self.scripts.register(templates)).await? {
+        match self.breaker.guard(self.scripts.register(templates)).await? {
             Registration::Done(epoch) => {
                 self.registered.learn(templates, epoch);
                 Ok(epoch)
             }
             Registration::Full => {
                 // Whatever is registered by now is all there will be in this epoch: nobody need be asked again.
-                self.registered.learn_all(self.asked(self.scripts.templates()).await?);
+                self.registered.learn_all(self.breaker.guard(self.scripts.templates()).await?);
                 Err(RegisterError::Full)
             }
         }

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
+use crate::error::RedisError;
+
 /// Opened by whoever waits in vain, closed only by the backplane's probe: no request ever pays for finding out whether
 /// Redis is back.
 #[derive(Debug, Default)]
@@ -14,6 +16,20 @@ impl Breaker {
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.open.load(Relaxed)
+    }
+
+    /// Asks Redis unless the breaker is open, and opens it if that fails.
+    ///
+    /// # Errors
+    /// As the question's, or because it was not asked.
+    pub(crate) async fn guard<T>(
+        &self,
+        question: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, RedisError> {
+        if self.is_open() {
+            return Err(RedisError::BreakerOpen);
+        }
+        question.await.inspect_err(|error| self.trip(error))
     }
 
     /// Redis failed: nobody else asks.

@@ -8,8 +8,9 @@
 //! ```
 //!
 //! A claim is a look into L2 and an attempt at the lease in one round trip, so a miss costs no more than before, and
-//! whoever waits needs no message that could be lost. Claims that wait at the same time go together, and so do stores. While nearly all claims meet an entry, a plain `GET` goes first: it
-//! costs Redis a fraction of a script, and the few that find nothing claim after it.
+//! whoever waits needs no message that could be lost. While nearly all claims meet an entry, a plain `GET` goes first: it
+//! costs Redis a fraction of a script, and the few that find nothing claim after it. Claims that wait at the same time go
+//! together, and so do stores.
 //!
 //! The lease says when its fill began (epoch and `as_of`, as in an entry): a node that knows of a later announcement of the
 //! key's tags neither waits for that fill nor is held up by it. A holder that dies is survived by its lease for `fill_lease_for`.
@@ -172,7 +173,7 @@ impl Leases {
         refused: Option<Checksum>,
     ) -> Result<Claimed<V>, RedisError> {
         let written = lease_text(stamp);
-        let names = [self.l2.name(key), self.l2.lease_name(key)];
+        let names = self.l2.names(key);
         let claim = Claim { names, epoch: stamp.epoch, newest, refused, written: written.clone() };
         let (word, what) = self.claims.ask(claim).await?;
         let granted = |over| {
@@ -268,8 +269,8 @@ impl FillLease {
         self.held = Held::No;
         let l2 = &self.leases.l2;
         let (bytes, keep_ms) = l2.written(&self.key, entry);
-        let names = [l2.name(&self.key), l2.lease_name(&self.key)];
-        drop(self.leases.stores.ask(Store { names, entry: bytes, keep_ms, written: self.written.clone() }).await);
+        let store = Store { names: l2.names(&self.key), entry: bytes, keep_ms, written: self.written.clone() };
+        drop(self.leases.stores.ask(store).await);
     }
 }
 

@@ -102,12 +102,12 @@ impl RedisLink {
 }
 
 /// Waits for Redis, but not longer than `patience`.
-pub(crate) async fn within<T>(
+pub(crate) async fn within<T, E: Into<RedisError>>(
     patience: Duration,
-    command: impl Future<Output = Result<T, fred::error::Error>>,
+    command: impl Future<Output = Result<T, E>>,
 ) -> Result<T, RedisError> {
     match tokio::time::timeout(patience, command).await {
-        Ok(answer) => Ok(answer?),
+        Ok(answer) => answer.map_err(Into::into),
         Err(_) => Err(RedisError::Timeout(patience)),
     }
 }

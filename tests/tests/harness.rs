@@ -91,7 +91,7 @@ async fn redis_freezes_and_goes_on() {
 async fn a_panic_leaves_nothing_behind() {
     let test = tokio::spawn(async {
         let redis = Redis::start().await;
-        let info = redis.command(&["INFO", "server"]).await.unwrap().text().unwrap();
+        let info = redis.info("server").await;
         let pid = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap().to_owned();
         std::panic::panic_any(pid);
     });
@@ -133,7 +133,7 @@ fn redis_runs(pid: &str) -> bool {
 async fn victim_of_a_kill() {
     let Some(note) = std::env::var_os("TRANSOM_TEST_NOTE") else { return };
     let redis = Redis::start().await;
-    let info = redis.command(&["INFO", "server"]).await.unwrap().text().unwrap();
+    let info = redis.info("server").await;
     let pid = info.lines().find_map(|line| line.strip_prefix("process_id:")).unwrap();
     let Some(Reply::Bulk(folder)) = (match redis.command(&["CONFIG", "GET", "dir"]).await.unwrap() {
         Reply::Array(pair) => pair.into_iter().nth(1),

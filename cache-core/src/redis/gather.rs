@@ -15,7 +15,7 @@ use fred::{clients::Client, interfaces::ClientLike};
 use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::oneshot};
 
-use super::RedisLink;
+use super::{RedisLink, within};
 use crate::{breaker::Breaker, error::RedisError};
 
 /// Questions of one command. Its answer is complete when the last part has come, so this many values of the largest size are
@@ -148,9 +148,8 @@ impl<C: Command> Gatherer<C> {
     async fn ask_all(&self, asked: Vec<C::Asked>) -> Result<Vec<C::Answer>, RedisError> {
         let number = asked.len();
         // Boxed, as the client's future is twenty times the size of what is awaited around it.
-        let answers = tokio::time::timeout(self.timeout, Box::pin(self.command.ask(&self.client, asked)));
-        let answers = answers.await.unwrap_or(Err(RedisError::Timeout(self.timeout)));
-        answers.and_then(|answers| as_many(answers, number)).inspect_err(|error| self.breaker.trip(error))
+        let answers = within(self.timeout, Box::pin(self.command.ask(&self.client, asked)));
+        self.breaker.guard(async { as_many(answers.await?, number) }).await
     }
 
     fn enter(self: &Arc<Self>, asked: C::Asked) -> Place<C> {

@@ -115,14 +115,13 @@ impl L2 {
 
     /// Stores or replaces, until the entry is of no use any more. Failure is the breaker's business: L2 is a copy.
     pub async fn put<V: Value>(&self, key: &CacheKey, entry: &Entry<V>) {
-        if self.breaker.is_open() {
-            return;
-        }
-        let (bytes, keep) = self.written(key, entry);
-        let set = self.link.data.set::<(), _, _>(self.name(key), bytes, Some(Expiration::PX(keep)), None, false);
-        if let Err(error) = within(self.link.timeout, set).await {
-            self.breaker.trip(&error);
-        }
+        let set = async {
+            let (bytes, keep) = self.written(key, entry);
+            let set = self.link.data.set::<(), _, _>(self.name(key), bytes, Some(Expiration::PX(keep)), None, false);
+            // Boxed as in `run`: every store is a task, whether it comes here or has a lease.
+            within(self.link.timeout, Box::pin(set)).await
+        };
+        drop(self.breaker.guard(set).await);
     }
 
     /// The entry as it is stored, and for how many milliseconds.
@@ -142,12 +141,9 @@ impl L2 {
         keys: Vec<String>,
         args: Vec<RedisValue>,
     ) -> Result<R, RedisError> {
-        if self.breaker.is_open() {
-            return Err(RedisError::BreakerOpen);
-        }
         // Boxed, as the client's future is twenty times the size of what is awaited around it.
         let running = Box::pin(script.evalsha_with_reload(&self.link.data, keys, args));
-        within(self.link.timeout, running).await.inspect_err(|error| self.breaker.trip(error))
+        self.breaker.guard(within(self.link.timeout, running)).await
     }
 
     /// The entry in these bytes, which L2 holds under the key.
@@ -193,6 +189,11 @@ impl L2 {
                 format!("{}:{kind}:{{{}}}", self.prefix, String::from_utf8_lossy(&key.parts().concat()))
             }
         }
+    }
+
+    /// Under which names the entry of this key is stored, and its fill lease kept.
+    pub(crate) fn names(&self, key: &CacheKey) -> [String; 2] {
+        [self.name(key), self.lease_name(key)]
     }
 
     /// Under which name the fill lease of this key is kept.
