@@ -348,9 +348,9 @@ impl<V: Value> TwoTier<V> {
     /// The same, for who keeps the entry.
     #[must_use]
     pub fn verdict(&self, entry: &Entry<V>, directives: &Directives, now: Moment) -> Verdict {
-        let proof = self.coherence.judge(&entry.stamp, entry.filled, now);
+        let proof = self.coherence.judge(&entry.stamp, entry.filled(), now);
         let purged = proof == Proof::Incoherent && self.coherence.was_purged(entry.began);
-        freshness::judge(entry.age(now), &entry.lifetimes, proof, purged, directives)
+        freshness::judge(entry.age(now), &entry.lifetimes(), proof, purged, directives)
     }
 
     /// See [`Revision`].

@@ -5,8 +5,8 @@
 //! key, value.
 //!
 //! A node reads only its own [`VERSION`]: a foreign version is a miss, so that nodes of two releases can share a Redis.
-//! Change the layout or the meaning of a field, and the version goes up. The scripts of the fill lease read the first 32
-//! bytes: magic, version, checksum, epoch and as_of stay where they are.
+//! Change the layout or the meaning of a field, or those of a value, and the version goes up. The scripts of the fill lease
+//! read the first 32 bytes: magic, version, checksum, epoch and as_of stay where they are.
 //!
 //! Sealed (see [`seal`](crate::seal)): magic `TRNX`; version, tag count, checksum of all that follows, epoch and as_of in
 //! clear, as above; and all the rest sealed, with these 32 bytes but the checksum, the namespace and the key as its context.
@@ -30,7 +30,7 @@ use crate::{
 const MAGIC: &[u8; 4] = b"TRNS";
 const SEALED: &[u8; 4] = b"TRNX";
 /// Version of the layout above.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 const PREFIX_BYTES: usize = 4 + 2 + 2 + 8;
 const FIXED_BYTES: usize = 6 * 8;
 /// What a sealed entry shows: for the scripts of the fill lease.
@@ -83,9 +83,8 @@ pub fn encode<V: Value>(key: &CacheKey, entry: &Entry<V>, began: WallMillis) -> 
     out.put_u64_le(entry.stamp.epoch);
     out.put_u64_le(entry.stamp.as_of.0);
     out.put_u64_le(began.0);
-    for lifetime in
-        [entry.lifetimes.fresh_for, entry.lifetimes.stale_while_revalidate_for, entry.lifetimes.stale_if_error_for]
-    {
+    let Lifetimes { fresh_for, stale_while_revalidate_for, stale_if_error_for } = entry.lifetimes();
+    for lifetime in [fresh_for, stale_while_revalidate_for, stale_if_error_for] {
         out.put_u64_le(u64::try_from(lifetime.as_millis()).unwrap_or(u64::MAX));
     }
     for tag in entry.stamp.tags.iter() {
@@ -199,7 +198,7 @@ fn number(bytes: &mut Bytes) -> Result<u64, CodecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{clock::Moment, coherence::Filled};
+    use crate::clock::Moment;
 
     #[derive(Debug, Clone, PartialEq)]
     struct Text(Bytes);
@@ -225,17 +224,14 @@ mod tests {
     }
 
     fn written() -> Vec<u8> {
-        let entry = Entry {
-            value: Text(Bytes::from_static(b"[{\"id\":1}]")),
-            stamp: Stamp::from_parts(7, Seq(9), tags(&["b", "a"])),
-            began: Moment::PAST,
-            filled: Filled::ByPeer,
-            lifetimes: Lifetimes {
-                fresh_for: Duration::from_secs(60),
-                stale_while_revalidate_for: Duration::ZERO,
-                stale_if_error_for: Duration::from_secs(5),
-            },
+        let lifetimes = Lifetimes {
+            fresh_for: Duration::from_secs(60),
+            stale_while_revalidate_for: Duration::ZERO,
+            stale_if_error_for: Duration::from_secs(5),
         };
+        let stamp = Stamp::from_parts(7, Seq(9), tags(&["b", "a"]));
+        let value = Text(Bytes::from_static(b"[{\"id\":1}]"));
+        let entry = Entry::filled_by_peer(value, stamp, Moment::PAST, lifetimes);
         encode(&key("flights"), &entry, WallMillis(1_000))
     }
 

@@ -207,8 +207,7 @@ pub fn is_unchanged(headers: &HeaderMap, stored: &StoredResponse) -> bool {
     if !headers.contains_key(header::IF_NONE_MATCH) || !stored.status().is_success() {
         return false;
     }
-    let etag = stored.etag();
-    let etag = etag.as_bytes();
+    let etag = stored.etag_text();
     headers.get_all(header::IF_NONE_MATCH).iter().any(|value| {
         value
             .as_bytes()

@@ -274,7 +274,7 @@ impl Serve {
         filled: &Filled,
     ) -> CacheStatus {
         let Filled { entry, whence, collapsed } = filled;
-        let ttl = entry.lifetimes.fresh_for.saturating_sub(entry.age(self.cache.clock().now()));
+        let ttl = entry.lifetimes().fresh_for.saturating_sub(entry.age(self.cache.clock().now()));
         match *whence {
             Whence::Origin { stored, l2 } => {
                 CacheStatus::Forwarded { why: because(why, l2), stored, ttl, collapsed: *collapsed }

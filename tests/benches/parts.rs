@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use cache_core::clock::{Clock, WallMillis};
 use cache_core::codec;
-use cache_core::coherence::{Announcement, Coherence, Filled, Kind, Position, Seq, Snapshot, Token, Trusted};
+use cache_core::coherence::{Announcement, Coherence, Kind, Position, Seq, Snapshot, Token, Trusted};
 use cache_core::entry::Entry;
 use cache_core::key::CacheKey;
 use cache_core::tag::{SlotCount, Slots, Tag, Tags};
@@ -88,16 +88,7 @@ fn entry() -> (CacheKey, Entry<Body>) {
     let tags: Tags = ["*", "flights(all)", "flights(*)", "flights(id=7)"].iter().map(|tag| Tag::named(tag)).collect();
     let cache = bench::cache::<Body>(1 << 20);
     let (stamp, began) = (cache.coherence().stamp(tags), cache.clock().now());
-    (
-        key,
-        Entry {
-            value: Body(vec![b'x'; BODY_BYTES].into()),
-            stamp,
-            began,
-            filled: Filled::Here(began),
-            lifetimes: LIFETIMES,
-        },
-    )
+    (key, Entry::filled_here(Body(vec![b'x'; BODY_BYTES].into()), stamp, began, LIFETIMES))
 }
 
 /// Writes an entry of 1 KiB for L2.

@@ -125,7 +125,7 @@ impl<V: Value> TwoTier<V> {
         if sabotage::is_off(Protection::Ticket) {
             stamp = self.coherence.stamp(stamp.tags);
         }
-        let entry = Arc::new(Entry { value, stamp, began, filled: Filled::Here(began), lifetimes });
+        let entry = Arc::new(Entry::filled_here(value, stamp, began, lifetimes));
         if entry.weight(&key) > self.limits.entry_bytes_max {
             // An older answer under the key must not outlive a newer one that cannot be stored.
             self.l1.remove(&key);
@@ -166,7 +166,7 @@ impl<V: Value> TwoTier<V> {
     pub fn share(&self, ticket: &FillTicket, tags: Tags, value: V, lifetimes: Lifetimes) -> Arc<Entry<V>> {
         let FillTicket { stamp, began, .. } = ticket;
         let stamp = Stamp { tags, ..*stamp };
-        Arc::new(Entry { value, stamp, began: *began, filled: Filled::Here(*began), lifetimes })
+        Arc::new(Entry::filled_here(value, stamp, *began, lifetimes))
     }
 
     /// Makes an entry of what was read without storing it.
@@ -174,6 +174,6 @@ impl<V: Value> TwoTier<V> {
     pub fn pass(&self, ticket: FillTicket, value: V) -> Arc<Entry<V>> {
         let lifetimes = Lifetimes::never_stale(Duration::ZERO);
         let FillTicket { stamp, began, .. } = ticket;
-        Arc::new(Entry { value, stamp, began, filled: Filled::Here(began), lifetimes })
+        Arc::new(Entry::filled_here(value, stamp, began, lifetimes))
     }
 }

@@ -14,7 +14,6 @@ use crate::{
     breaker::Breaker,
     clock::Clock,
     codec,
-    coherence::Filled,
     entry::{Entry, Value},
     error::{CodecError, RedisError},
     key::CacheKey,
@@ -131,7 +130,7 @@ impl L2 {
             Some(ring) => codec::seal(ring, &self.name(key), key, &bytes),
             None => bytes,
         };
-        (bytes.into(), i64::try_from(entry.lifetimes.keep_for().as_millis()).unwrap_or(i64::MAX).max(1))
+        (bytes.into(), i64::try_from(entry.lifetimes().keep_for().as_millis()).unwrap_or(i64::MAX).max(1))
     }
 
     /// Runs a script over the keys of one entry. Waits at most one timeout.
@@ -149,13 +148,10 @@ impl L2 {
     /// The entry in these bytes, which L2 holds under the key.
     pub(crate) fn read<V: Value>(&self, key: &CacheKey, bytes: Bytes) -> L2Answer<V> {
         match self.decode::<V>(key, bytes) {
-            Ok(stored) => L2Answer::Found(Entry {
-                value: stored.value,
-                stamp: stored.stamp,
-                began: self.clock.now().minus(self.clock.wall().since(stored.began)),
-                filled: Filled::ByPeer,
-                lifetimes: stored.lifetimes,
-            }),
+            Ok(codec::Stored { value, stamp, began, lifetimes }) => {
+                let began = self.clock.now().minus(self.clock.wall().since(began));
+                L2Answer::Found(Entry::filled_by_peer(value, stamp, began, lifetimes))
+            }
             Err(error) => {
                 tracing::debug!(?key, %error, "an entry in l2 cannot be read");
                 self.observer.unreadable(error.reason());

@@ -212,7 +212,7 @@ impl Serve {
     }
 
     fn proof(&self, job: &Job) -> Proof {
-        self.cache.coherence().judge(&job.entry.stamp, job.entry.filled, self.cache.clock().now())
+        self.cache.coherence().judge(&job.entry.stamp, job.entry.filled(), self.cache.clock().now())
     }
 
     /// Everything there is to know, for whoever has to find out why. The statement has no values in it.
@@ -226,7 +226,7 @@ impl Serve {
             sql = &*question.plan.statement.sql,
             tables = ?question.plan.reads.tables.iter().map(ToString::to_string).collect::<Vec<_>>(),
             ?stamp,
-            filled = ?job.entry.filled,
+            filled = ?job.entry.filled(),
             age = ?job.entry.age(now),
             epoch = ?coherence.epoch().map(|epoch| epoch.to_string()),
             watermark = coherence.watermark().0,

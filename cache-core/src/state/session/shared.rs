@@ -109,7 +109,7 @@ impl<S: Store> Shared<S> {
             self.wanted.notify_one();
         }
         let found = self.fresh_in_l1(asked, now)?;
-        (self.judge.is_young(found.entry.began, found.entry.filled, now)
+        (self.judge.is_young(found.entry.began, found.entry.filled(), now)
             || self.judge.has_heard(found.entry.began, now))
         .then(|| self.show(asked, found, now))
     }
@@ -157,7 +157,7 @@ impl<S: Store> Shared<S> {
             None => fresh(A::cache(self).lookup_l2(&asked.key(), &Directives::default(), self.now()).await?),
         }?;
         let now = self.now();
-        let proof = self.cache.coherence().judge(&found.entry.stamp, found.entry.filled, now);
+        let proof = self.cache.coherence().judge(&found.entry.stamp, found.entry.filled(), now);
         (proof == Proof::Leased && self.judge.is_unswept(found.entry.began)).then(|| self.show(asked, found, now))
     }
 
