@@ -352,7 +352,6 @@ impl Runner {
 /// Whether both connections reached the same server, and the name of its history: the system, its timeline, the database.
 async fn same_server(stream: &mut ReplicationClient, control: &Client, endpoint: &Endpoint) -> Result<String, Ended> {
     const SERVER_SQL: &str = "SELECT extract(epoch FROM pg_postmaster_start_time())::text, pg_is_in_recovery()";
-    let system = stream.identify_system().await?;
     let there = stream.simple_query(SERVER_SQL).await?;
     let there = there.first().and_then(|row| row.first().cloned().flatten()).unwrap_or_default();
     let row = control.query_one(SERVER_SQL, &[]).await?;
@@ -363,5 +362,7 @@ async fn same_server(stream: &mut ReplicationClient, control: &Client, endpoint:
     if here.as_bytes() != &*there {
         return Err(Ended::Postgres("two connections reached two servers; is a failover under way?".to_owned()));
     }
+    // Asked last: a standby says the timeline that it follows, and may be promoted to another one the moment after.
+    let system = stream.identify_system().await?;
     Ok(format!("{}/{}/{}", system.system_id, system.timeline, endpoint.database()))
 }
