@@ -90,15 +90,6 @@ const ROUNDED_ONE_IN: usize = 8;
 impl<V> Entry<V> {
     /// What this node began to fill at that moment of its own clock.
     pub fn filled_here(value: V, stamp: Stamp, began: Moment, lifetimes: Lifetimes) -> Self {
-        Self::new(value, stamp, Filled::Here(began), began, lifetimes)
-    }
-
-    /// What a peer did.
-    pub fn filled_by_peer(value: V, stamp: Stamp, began: Moment, lifetimes: Lifetimes) -> Self {
-        Self::new(value, stamp, Filled::ByPeer, began, lifetimes)
-    }
-
-    fn new(value: V, stamp: Stamp, filled: Filled, began: Moment, lifetimes: Lifetimes) -> Self {
         Self {
             value,
             stamp,
@@ -106,8 +97,13 @@ impl<V> Entry<V> {
             fresh_for: lifetimes.fresh_for.into(),
             stale_while_revalidate_for: lifetimes.stale_while_revalidate_for.into(),
             stale_if_error_for: lifetimes.stale_if_error_for.into(),
-            by_peer: filled == Filled::ByPeer,
+            by_peer: false,
         }
+    }
+
+    /// What a peer did.
+    pub fn filled_by_peer(value: V, stamp: Stamp, began: Moment, lifetimes: Lifetimes) -> Self {
+        Self { by_peer: true, ..Self::filled_here(value, stamp, began, lifetimes) }
     }
 
     /// Who filled it.

@@ -18,6 +18,7 @@ mod rates;
 pub mod serve;
 mod admission;
 mod distinct;
+mod digits;
 pub mod feed;
 pub mod key;
 pub mod auth;

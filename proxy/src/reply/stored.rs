@@ -5,6 +5,8 @@ use cache_core::{entry::Value, error::CodecError};
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::digits::hexadecimal;
+
 /// Status, headers and body, in one piece of memory that is laid out as it travels, little-endian: status `u16`, where the body
 /// begins `u32`, validator `u128`, headers, body. Cloning copies no bytes, and neither does reading what a peer stored.
 ///
@@ -63,12 +65,9 @@ impl StoredResponse {
     /// The text of [`etag`](Self::etag).
     #[must_use]
     pub fn etag_text(&self) -> [u8; ETAG_BYTES] {
-        let mut validator = (&self.0[VALIDATOR_AT..]).get_u128_le();
+        let digits: [u8; ETAG_BYTES - 2] = hexadecimal((&self.0[VALIDATOR_AT..]).get_u128_le());
         let mut text = [b'"'; ETAG_BYTES];
-        for place in text[1..ETAG_BYTES - 1].iter_mut().rev() {
-            *place = b"0123456789abcdef"[(validator & 15) as usize];
-            validator >>= 4;
-        }
+        text[1..ETAG_BYTES - 1].copy_from_slice(&digits);
         text
     }
 
@@ -138,13 +137,11 @@ fn put_header(out: &mut Vec<u8>, name: &HeaderName, value: &HeaderValue) {
     let is_it = |(usual, says): &(HeaderName, Option<&str>)| usual == name && says.is_none_or(|says| value == says);
     let place = USUAL.iter().position(is_it);
     out.put_u8(place.and_then(|place| u8::try_from(place).ok()).unwrap_or(UNUSUAL));
-    match place.map(|place| USUAL[place].1) {
-        Some(Some(_)) => {}
-        Some(None) => put(out, value.as_bytes()),
-        None => {
-            put(out, name.as_str().as_bytes());
-            put(out, value.as_bytes());
-        }
+    if place.is_none() {
+        put(out, name.as_str().as_bytes());
+    }
+    if place.is_none_or(|place| USUAL[place].1.is_none()) {
+        put(out, value.as_bytes());
     }
 }
 

@@ -2,6 +2,8 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::digits::hexadecimal;
+
 /// The header that carries it, in both directions.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -38,10 +40,7 @@ impl RequestId {
     }
 
     fn made(random: u64) -> Self {
-        let mut digits = *b"0000000000000000";
-        for (digit, shift) in digits.iter_mut().rev().zip((0..64).step_by(4)) {
-            *digit = b"0123456789abcdef"[usize::from((random >> shift).to_le_bytes()[0] & 0xf)];
-        }
+        let digits: [u8; 16] = hexadecimal(random.into());
         Self(HeaderValue::from_bytes(&digits).expect("hexadecimal digits are visible ASCII"))
     }
 }
