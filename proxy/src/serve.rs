@@ -20,21 +20,20 @@ mod question;
 mod repertoire;
 mod report;
 mod schema;
+mod understanding;
 mod write;
 
 use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
 use cache_core::{
     cache::{Found, Lookup, Missing, TwoTier},
     coherence::{Reached, Token},
     collapse::Collapse,
-    entry::{Entry, Lifetimes},
+    entry::Entry,
     freshness::{Directives, Right},
     key::CacheKey,
     outcome::{LeaseResult, StaleReason, Tier, TierResult},
-    tag::Tag,
 };
 use http::{Uri, request::Parts, uri::PathAndQuery};
 use parking_lot::Mutex;
@@ -49,11 +48,12 @@ use self::{
     question::{Question, Questions},
     repertoire::Repertoire,
     schema::Loaded,
+    understanding::rest_settings,
 };
 pub use self::{purge::Purge, schema::SchemaAge};
 use crate::{
     admission::Admission,
-    auth::{Auth, Principal},
+    auth::Auth,
     config::{Config, View},
     distinct::Distinct,
     error::Error,
@@ -61,7 +61,7 @@ use crate::{
     key,
     origin::Origin,
     reply::{self, Asked, CacheStatus, Forward, Reply, StoredResponse, TRANSOM_MIN_TOKEN},
-    rest::{self, Inbound, Plan, ReadPlan, SchemaCache},
+    rest::{self, SchemaCache},
     telemetry::Metrics,
 };
 
@@ -298,77 +298,6 @@ impl Serve {
         Some(reply::to_read(asked(parts, question), &entry, status, self.cache.clock().now()))
     }
 
-    /// What is asked: remembered from the same bytes, or understood anew.
-    fn question(&self, parts: &Parts) -> Result<Arc<Question>, Error> {
-        let raw = raw_key(parts);
-        if let Some(question) = self.remembered(&raw) {
-            self.distinct.note(&question.plan.target, &question.asked);
-            return Ok(question);
-        }
-        let question = Arc::new(self.understand(parts)?);
-        self.distinct.note(&question.plan.target, &question.asked);
-        self.questions.put(&raw, question.clone());
-        Ok(question)
-    }
-
-    /// A question from the same bytes, if neither the schema nor what the change feed covers has changed since, and if it was
-    /// not asked with a token that is over by now, or of which nobody can say at once that it still counts.
-    fn remembered(&self, raw: &[u8]) -> Option<Arc<Question>> {
-        self.questions.get(raw).filter(|question| self.holds(question))
-    }
-
-    fn holds(&self, question: &Question) -> bool {
-        question.coverage == self.feed.coverage().generation()
-            && question.fingerprint == self.schema.load().fingerprint()
-            && question.is_valid(self.cache.clock())
-            && self.admission.holds(question.principal())
-    }
-
-    fn understand(&self, parts: &Parts) -> Result<Question, Error> {
-        let principal = self.auth.principal(&parts.headers, self.cache.clock().wall())?;
-        let schema = self.schema.load();
-        match rest::plan(&self.inbound(parts, &Bytes::new()), &schema, &self.rest)? {
-            Plan::Read(plan) => Ok(self.question_of(parts, plan, principal, &schema, &Manner::default())),
-            Plan::Write(_) => Err(Error::NoSuchPath),
-        }
-    }
-
-    fn question_of(
-        &self,
-        parts: &Parts,
-        plan: ReadPlan,
-        principal: Principal,
-        schema: &SchemaCache,
-        manner: &Manner<'_>,
-    ) -> Question {
-        let url = key::url(self.resource(parts), parts.uri.query());
-        let context = question::Context {
-            relation: schema
-                .relation(&plan.target.schema, &plan.target.name)
-                .filter(|relation| self.has_absences(relation)),
-            namespace: manner.namespace.unwrap_or(&self.config.namespace),
-            about: manner.about,
-            lifetimes: manner.lifetimes,
-            fingerprint: schema.fingerprint(),
-            policies: &self.config.cache,
-            database: &self.config.database,
-            coverage: &self.feed.coverage(),
-            repertoire: &self.repertoire,
-            forms: &self.forms,
-        };
-        Question::new(plan, principal, url, &context)
-    }
-
-    fn inbound<'r>(&self, parts: &'r Parts, body: &'r Bytes) -> Inbound<'r> {
-        Inbound {
-            method: &parts.method,
-            path: self.resource(parts),
-            query: parts.uri.query(),
-            headers: &parts.headers,
-            body,
-        }
-    }
-
     /// Whether the path lies below `rest_path`.
     pub(crate) fn serves(&self, path: &str) -> bool {
         let rest_path = &self.config.listeners.rest_path;
@@ -380,20 +309,6 @@ impl Serve {
         self.config.listeners.origins.as_deref()
     }
 
-    fn resource<'r>(&self, parts: &'r Parts) -> &'r str {
-        self.below_rest_path(parts.uri.path())
-    }
-
-    /// The path as it was written, with the slash in front and without `rest_path`.
-    fn written_path<'r>(&self, parts: &'r Parts) -> &'r str {
-        let path = parts.uri.path();
-        path.strip_prefix(&*self.config.listeners.rest_path).unwrap_or(path)
-    }
-
-    fn below_rest_path<'p>(&self, path: &'p str) -> &'p str {
-        path.strip_prefix(&*self.config.listeners.rest_path).unwrap_or(path).trim_start_matches('/')
-    }
-
     /// Waits for the fills and writes that are under way, and for the stores behind them.
     pub async fn finish(&self) {
         self.auditor.stop();
@@ -403,27 +318,6 @@ impl Serve {
         self.distinct.finish().await;
         self.feed.stop().await;
         self.cache.close().await;
-    }
-}
-
-/// What is different in a question that is not a client's.
-#[derive(Default)]
-struct Manner<'m> {
-    namespace: Option<&'m str>,
-    about: &'m [Tag],
-    lifetimes: Option<Lifetimes>,
-}
-
-fn rest_settings(config: &Config) -> rest::Settings {
-    rest::Settings {
-        schemas: config.database.schemas.clone(),
-        max_rows: config.database.max_rows.map(u64::from),
-        api: config.database.api,
-        openapi: config.database.openapi.clone(),
-        base_path: match &*config.listeners.rest_path {
-            "" => "/".to_owned(),
-            path => path.to_owned(),
-        },
     }
 }
 
@@ -444,10 +338,6 @@ fn at_any_rate(lookup: Lookup<StoredResponse>) -> Option<IfError> {
         Lookup::Found(found) => Some((found.entry, Duration::ZERO)),
         Lookup::Missing(missing) => missing.if_error,
     }
-}
-
-fn raw_key(parts: &Parts) -> key::RawKey {
-    key::raw(&parts.method, target(&parts.uri), &parts.headers)
 }
 
 fn target(uri: &Uri) -> &str {

@@ -12,7 +12,10 @@ use cache_core::{
 };
 use http::{HeaderValue, Request, header::HeaderName, request::Parts};
 
-use super::{Manner, Question, Serve, rest_settings};
+use super::{
+    Question, Serve,
+    understanding::{Manner, rest_settings},
+};
 use crate::{
     auth::Principal,
     config::Config,

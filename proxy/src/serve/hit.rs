@@ -14,7 +14,8 @@ use http::{HeaderMap, Method, Response, Uri, request::Parts};
 use super::{
     Serve, asked, directives,
     lane::{Kept, Lane},
-    min_token, raw_key,
+    min_token,
+    understanding::raw_key,
 };
 use crate::{
     key,

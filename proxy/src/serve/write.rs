@@ -12,7 +12,7 @@ use cache_core::{
 };
 use http::{HeaderValue, request::Parts};
 
-use super::{Manner, Question, Serve};
+use super::{Question, Serve, understanding::Manner};
 use crate::{
     error::Error,
     key,
