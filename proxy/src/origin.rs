@@ -8,6 +8,7 @@ mod transaction;
 mod queue;
 mod signature;
 mod own;
+mod answer;
 mod connection;
 mod dial;
 mod wire;

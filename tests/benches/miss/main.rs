@@ -2,16 +2,19 @@
 //!
 //! `cargo build --release -p transom && cargo bench -p transom-tests --bench miss`
 //!
-//! No request is asked twice of the same server, so Transom answers each from Postgres. Both have ten connections to it.
+//! No request is asked twice of the same server, so Transom answers each from Postgres. All have ten connections to it.
+//! Between the two stands what no proxy of this kind can do without ([`bare`]).
 //! The machine's state changes within seconds: so rounds are short, the servers take turns within a round, every figure is
-//! the median of the rounds, and the last columns say in how many of them Transom's median and p99 were the lower ones.
+//! the median of the rounds, and the last columns say in how many of them the median and p99 were lower than PostgREST's.
 //!
 //! `-- 1` after the command measures with one connection only, and so on.
+
+mod bare;
 
 use std::time::Duration;
 
 use transom_tests::bench::{Answer, Lap, Load, Until, Usage, median};
-use transom_tests::{Database, NodeBuilder, NodeProcess, PostgRest, PostgRestBuilder, Postgres, Redis};
+use transom_tests::{Database, NodeBuilder, PostgRestBuilder, Postgres, Redis};
 
 const ROWS: u64 = 600_000;
 /// A number of connections, and how many rounds it takes until the figures can be believed.
@@ -34,14 +37,26 @@ const LAP_MAX: u64 = ROWS / (STEPS[0].rounds + STEPS[1].rounds + STEPS[2].rounds
 struct Scenario {
     name: &'static str,
     target: fn(u64) -> String,
+    /// the same for who knows nothing else
+    sql: &'static str,
 }
 
 const SCENARIOS: [Scenario; 3] = [
-    Scenario { name: "a point", target: |number| format!("/item?id=eq.{}", number + 1) },
-    Scenario { name: "a list of 100", target: |number| format!("/item?id=gt.{number}&order=id&limit=100") },
+    Scenario {
+        name: "a point",
+        target: |number| format!("/item?id=eq.{}", number + 1),
+        sql: "select json_agg(i)::text from (select * from item where id = $1) i",
+    },
+    Scenario {
+        name: "a list of 100",
+        target: |number| format!("/item?id=gt.{number}&order=id&limit=100"),
+        sql: "select json_agg(i)::text from (select * from item where id > $1 order by id limit 100) i",
+    },
     Scenario {
         name: "a point with 3 embedded",
         target: |number| format!("/item?select=id,name,part(id,name)&id=eq.{}", number + 1),
+        sql: "select json_agg(i)::text from (select id, name, (select json_agg(p) from (select id, name from part
+                  where item_id = item.id) p) part from item where id = $1) i",
     },
 ];
 
@@ -55,6 +70,12 @@ struct Contender {
 }
 
 fn main() {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [first, port, redis, postgres, sql] = &arguments[..]
+        && first == bare::NAME
+    {
+        bare::serve(port, redis, postgres, sql);
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     runtime.expect("a runtime").block_on(measure());
 }
@@ -78,22 +99,25 @@ async fn measure() {
             .set("feed", "logical")
             .start_process()
             .await;
+        let bare = bare::start(&redis, &database, scenario.sql).await;
+        let mut contenders = [
+            Contender::new("PostgREST 12.0.2", peer.port(), peer.pid(), ""),
+            Contender::new("hyper, Redis, Postgres", bare.port, bare.process.pid(), ""),
+            Contender::new("Transom", node.port(), node.process().pid(), "/rest/v1"),
+        ];
         let mut asked = 0;
         for step in STEPS.iter().filter(|step| only.is_empty() || only.contains(&step.connections)) {
-            run(scenario, step, &mut asked, &peer, &mut node).await;
+            run(scenario, step, &mut asked, &mut contenders).await;
         }
     }
 }
 
-async fn run(scenario: &Scenario, step: &Step, asked: &mut u64, peer: &PostgRest, node: &mut NodeProcess) {
-    let mut contenders = [
-        Contender { name: "PostgREST 12.0.2", port: peer.port(), pid: peer.pid(), base: "", laps: Vec::new() },
-        Contender { name: "Transom", port: node.port(), pid: node.process().pid(), base: "/rest/v1", laps: Vec::new() },
-    ];
+async fn run(scenario: &Scenario, step: &Step, asked: &mut u64, contenders: &mut [Contender; 3]) {
+    contenders.iter_mut().for_each(|contender| contender.laps.clear());
     for _ in 0..step.rounds {
         let first = *asked;
         *asked += LAP_MAX;
-        for contender in &mut contenders {
+        for contender in &mut *contenders {
             let load = Load { port: contender.port, connections: step.connections, until: Until::Elapsed(step.lap) };
             let (target, base) = (scenario.target, contender.base);
             let before = Usage::of(contender.pid);
@@ -102,13 +126,19 @@ async fn run(scenario: &Scenario, step: &Step, asked: &mut u64, peer: &PostgRest
             contender.laps.push((lap, used));
         }
     }
-    let [peer, node] = &contenders;
+    let [peer, others @ ..] = &*contenders;
     peer.print(scenario, step, peer, "| ");
-    let (medians, tails) = (node.rounds_below(peer, 0.5), node.rounds_below(peer, 0.99));
-    node.print(scenario, step, peer, &format!("{medians} of {} | {tails}", step.rounds));
+    for other in others {
+        let (medians, tails) = (other.rounds_below(peer, 0.5), other.rounds_below(peer, 0.99));
+        other.print(scenario, step, peer, &format!("{medians} of {} | {tails}", step.rounds));
+    }
 }
 
 impl Contender {
+    fn new(name: &'static str, port: u16, pid: u32, base: &'static str) -> Self {
+        Self { name, port, pid, base, laps: Vec::new() }
+    }
+
     fn rate(&self) -> f64 {
         median(self.laps.iter().map(|(lap, _)| lap.rate()).collect())
     }
