@@ -1,11 +1,14 @@
 //! What an entry in L1 costs beside its key and its body, and whether hits stay as cheap with many of them; beside a bare moka
 //! that holds the same keys and bodies. In this process.
+//!
+//! The mean is that of lookups in a row. Median and p99 are of lookups that are timed one by one, with the two readings of the
+//! clock that this takes.
 
 use std::any::Any;
-use std::fs;
 use std::hint::black_box;
 use std::sync::{Arc, LazyLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use std::{fmt, fs};
 
 use bytes::Bytes;
 use cache_core::cache::{Lookup, TwoTier};
@@ -25,8 +28,10 @@ const PAGE: u64 = 4_096;
 
 pub(super) fn measure() {
     println!("\n### `memory`: entries of {BODY} bytes in L1\n");
-    println!("| entries | in | resident bytes per entry | of which key | body | overhead | weight | lookup ns |");
-    println!("|--:|---|--:|--:|--:|--:|--:|--:|");
+    println!(
+        "| entries | in | resident bytes per entry | of which key | body | overhead | weight | lookup ns: mean | median | p99 |"
+    );
+    println!("|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|");
     // Kept to the end: what is freed is used again, and nobody could see what the next one takes.
     let mut kept: Vec<Box<dyn Any>> = Vec::new();
     for count in COUNTS {
@@ -97,21 +102,49 @@ fn filled(count: u64) -> TwoTier<StoredResponse> {
     cache
 }
 
-/// Nanoseconds of a lookup with its judgement.
-fn lookup(cache: &TwoTier<StoredResponse>, count: u64) -> u64 {
+/// What a lookup with its judgement takes.
+fn lookup(cache: &TwoTier<StoredResponse>, count: u64) -> Nanos {
     let now = cache.clock().now();
     timed(count, |key| {
         assert!(matches!(black_box(cache.lookup_l1(key, &Directives::default(), now)), Lookup::Found(_)));
     })
 }
 
-/// Nanoseconds of a lookup of one of these keys, in an order that no cache of the processor foresees.
-fn timed(count: u64, look: impl Fn(&CacheKey)) -> u64 {
+/// Nanoseconds of a lookup.
+struct Nanos {
+    mean: u64,
+    median: u64,
+    p99: u64,
+}
+
+impl fmt::Display for Nanos {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} | {} | {}", self.mean, self.median, self.p99)
+    }
+}
+
+/// What a lookup of one of these keys takes, in an order that no cache of the processor foresees.
+fn timed(count: u64, look: impl Fn(&CacheKey)) -> Nanos {
     let keys: Vec<CacheKey> =
         (0..count).step_by(usize::try_from(count.div_ceil(10_000)).expect("small")).map(key).collect();
+    let key = |turn: u64| &keys[usize::try_from(turn * 7_919).expect("small") % keys.len()];
     let began = Instant::now();
     for turn in 0..LOOKUPS {
-        look(&keys[usize::try_from(turn * 7_919).expect("small") % keys.len()]);
+        look(key(turn));
     }
-    u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX) / LOOKUPS
+    let mean = nanos(began.elapsed()) / LOOKUPS;
+    let mut each: Vec<u64> = (0..LOOKUPS)
+        .map(|turn| {
+            let (key, began) = (key(turn), Instant::now());
+            look(key);
+            nanos(began.elapsed())
+        })
+        .collect();
+    each.sort_unstable();
+    let at = |percent: usize| each[each.len() * percent / 100];
+    Nanos { mean, median: at(50), p99: at(99) }
+}
+
+fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
