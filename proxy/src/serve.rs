@@ -35,7 +35,7 @@ use cache_core::{
     key::CacheKey,
     outcome::{LeaseResult, StaleReason, Tier, TierResult},
 };
-use http::{Uri, request::Parts, uri::PathAndQuery};
+use http::request::Parts;
 use parking_lot::Mutex;
 use tokio_util::task::TaskTracker;
 
@@ -169,7 +169,10 @@ impl Serve {
         match bypass {
             Some(_) if directives.only_if_cached => Err(Error::NotCached),
             Some(why) => {
-                match self.fill_alone(&question, question.session_of(parts, self.written_path(parts)), why).await {
+                match self
+                    .fill_alone(&question, question.session_of(parts, self.written_path(parts.uri.path())), why)
+                    .await
+                {
                     Err(error) if error.is_origin_failure() && stand_in => {
                         let stored = self.look_up_l1(&question.key, &Directives::default());
                         self.stand_in(parts, &question, at_any_rate(stored)).await.ok_or(error)
@@ -338,10 +341,6 @@ fn at_any_rate(lookup: Lookup<StoredResponse>) -> Option<IfError> {
         Lookup::Found(found) => Some((found.entry, Duration::ZERO)),
         Lookup::Missing(missing) => missing.if_error,
     }
-}
-
-fn target(uri: &Uri) -> &str {
-    uri.path_and_query().map_or("", PathAndQuery::as_str)
 }
 
 fn asked<'r>(parts: &'r Parts, question: &'r Question) -> Asked<'r> {

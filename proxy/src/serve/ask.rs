@@ -61,7 +61,7 @@ impl Serve {
         let directives = Directives::default();
         let (why, filled) = match question.bypass {
             Some(why) => {
-                let session = question.session_of(&parts, self.written_path(&parts));
+                let session = question.session_of(&parts, self.written_path(parts.uri.path()));
                 (why, self.fill_alone(&question, session, why).await?)
             }
             None => match self.look_up_l1(&question.key, &directives) {
@@ -83,12 +83,7 @@ impl Serve {
         raw.extend_from_slice(asking.purpose.as_bytes());
         raw.push(b' ');
         raw.extend_from_slice(asking.target.as_bytes());
-        if let Some(question) = self.remembered(&raw) {
-            return Ok(question);
-        }
-        let question = Arc::new(self.understand_own(asking, parts)?);
-        self.questions.put(&raw, question.clone());
-        Ok(question)
+        self.remembered_or(&raw, || self.understand_own(asking, parts))
     }
 
     fn understand_own(&self, asking: &Asking<'_>, parts: &Parts) -> Result<Question, Error> {

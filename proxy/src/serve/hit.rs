@@ -18,7 +18,6 @@ use super::{
     understanding::raw_key,
 };
 use crate::{
-    key,
     layers::record,
     reply::{self, Body, CacheStatus, Reply},
     telemetry::{RequestId, RequestOutcome},
@@ -37,7 +36,7 @@ impl Serve {
         if *method != Method::GET || says_more(headers) {
             return None;
         }
-        let raw = key::raw(method, super::target(uri), headers);
+        let raw = raw_key(method, uri, headers);
         let mut lane = self.lanes.mine()?;
         lane.enter(self.distinct.window());
         let Lane { copies, hits, until_audit, .. } = &mut *lane;
@@ -73,7 +72,7 @@ impl Serve {
     /// The short way: the question is known, and L1 has a fresh answer. The lane keeps a copy.
     #[must_use]
     pub fn hit_at_once(&self, parts: &Parts) -> Option<Reply> {
-        let raw = raw_key(parts);
+        let raw = raw_key(&parts.method, &parts.uri, &parts.headers);
         let question = self.questions.get(&raw)?;
         let directives = directives::of(&parts.headers);
         if directives.no_cache || directives.no_store || question.bypass.is_some() {

@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use cache_core::{entry::Lifetimes, tag::Tag};
-use http::request::Parts;
+use http::{HeaderMap, Method, Uri, request::Parts, uri::PathAndQuery};
 
 use super::{
     Serve,
     question::{self, Question},
-    target,
 };
 use crate::{
     auth::Principal,
@@ -30,20 +29,29 @@ pub(super) struct Manner<'m> {
 impl Serve {
     /// What is asked: remembered from the same bytes, or understood anew.
     pub(super) fn question(&self, parts: &Parts) -> Result<Arc<Question>, Error> {
-        let raw = raw_key(parts);
-        if let Some(question) = self.remembered(&raw) {
-            self.distinct.note(&question.plan.target, &question.asked);
+        let raw = raw_key(&parts.method, &parts.uri, &parts.headers);
+        let question = self.remembered_or(&raw, || self.understand(parts))?;
+        self.distinct.note(&question.plan.target, &question.asked);
+        Ok(question)
+    }
+
+    /// A question from the same bytes, or this one, which is remembered from now on.
+    pub(super) fn remembered_or(
+        &self,
+        raw: &[u8],
+        understood: impl FnOnce() -> Result<Question, Error>,
+    ) -> Result<Arc<Question>, Error> {
+        if let Some(question) = self.remembered(raw) {
             return Ok(question);
         }
-        let question = Arc::new(self.understand(parts)?);
-        self.distinct.note(&question.plan.target, &question.asked);
-        self.questions.put(&raw, question.clone());
+        let question = Arc::new(understood()?);
+        self.questions.put(raw, question.clone());
         Ok(question)
     }
 
     /// A question from the same bytes, if neither the schema nor what the change feed covers has changed since, and if it was
     /// not asked with a token that is over by now, or of which nobody can say at once that it still counts.
-    pub(super) fn remembered(&self, raw: &[u8]) -> Option<Arc<Question>> {
+    fn remembered(&self, raw: &[u8]) -> Option<Arc<Question>> {
         self.questions.get(raw).filter(|question| self.holds(question))
     }
 
@@ -108,14 +116,13 @@ impl Serve {
     }
 
     /// The path as it was written, with the slash in front and without `rest_path`.
-    pub(super) fn written_path<'r>(&self, parts: &'r Parts) -> &'r str {
-        let path = parts.uri.path();
+    pub(super) fn written_path<'p>(&self, path: &'p str) -> &'p str {
         path.strip_prefix(&*self.config.listeners.rest_path).unwrap_or(path)
     }
 
     /// The path below `rest_path`, without a slash in front.
     pub(super) fn below_rest_path<'p>(&self, path: &'p str) -> &'p str {
-        path.strip_prefix(&*self.config.listeners.rest_path).unwrap_or(path).trim_start_matches('/')
+        self.written_path(path).trim_start_matches('/')
     }
 }
 
@@ -134,6 +141,6 @@ pub(super) fn rest_settings(config: &Config) -> rest::Settings {
 }
 
 /// The bytes that decide what is asked.
-pub(super) fn raw_key(parts: &Parts) -> key::RawKey {
-    key::raw(&parts.method, target(&parts.uri), &parts.headers)
+pub(super) fn raw_key(method: &Method, uri: &Uri, headers: &HeaderMap) -> key::RawKey {
+    key::raw(method, uri.path_and_query().map_or("", PathAndQuery::as_str), headers)
 }

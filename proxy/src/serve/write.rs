@@ -45,7 +45,7 @@ impl Serve {
             // It may change tables that the statement does not know of.
             plan.changes = Changes::Ask;
         }
-        let request = RequestSettings::new(parts, self.written_path(parts), principal.claims);
+        let request = RequestSettings::new(parts, self.written_path(parts.uri.path()), principal.claims);
         let session = Session::new(principal.role, principal.caller, &plan.schema, &database.extra_search_path)
             .in_zone(plan.zone)
             .of_request(request);
@@ -56,7 +56,7 @@ impl Serve {
 
     /// A function that was posted to and only reads: asked anew each time, because nobody else asks with the same body.
     async fn posted_read(self: &Arc<Self>, parts: &Parts, question: Question) -> Result<Reply, Error> {
-        let session = question.session_of(parts, self.written_path(parts));
+        let session = question.session_of(parts, self.written_path(parts.uri.path()));
         let filled = self.fill_alone(&Arc::new(question), session, Forward::Uncached).await?;
         let answer = &filled.entry.value;
         Ok(reply::to_write(answer.status(), answer.headers(), answer.body()))

@@ -2,10 +2,8 @@
 //! No request is understood, no role taken, nothing is judged or kept in memory; one statement is prepared, and sent without a
 //! transaction. It runs in a process of its own, as this program called by another name.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
 use std::{env, process::Command};
 
 use fred::interfaces::{ClientLike as _, KeysInterface as _};
@@ -14,38 +12,22 @@ use fred::types::config::Config;
 use http::{HeaderValue, Request, Response, header};
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use tokio::net::{TcpListener, TcpStream};
 use tokio_postgres::{NoTls, Statement};
-use transom_tests::{Database, Folder, Process, Redis, Signal, eventually, free_port};
+use transom_tests::bench::{Server, bare};
+use transom_tests::{Database, Folder, Redis, free_port};
 
 /// What this program is called by to be that server.
 pub(super) const NAME: &str = "bare-miss";
 /// As many as the others have.
 const CONNECTIONS: usize = 10;
 const KEPT_FOR_SECONDS: i64 = 60;
-const LISTENS_WITHIN: Duration = Duration::from_secs(30);
-
-/// That server, until it is dropped.
-pub(super) struct Bare {
-    pub(super) port: u16,
-    pub(super) process: Process,
-    _folder: Folder,
-}
 
 /// Starts it and waits until it accepts connections.
-pub(super) async fn start(redis: &Redis, database: &Database, sql: &str) -> Bare {
-    let (folder, port) = (Folder::new("bare"), free_port());
+pub(super) async fn start(redis: &Redis, database: &Database, sql: &str) -> Server {
+    let port = free_port();
     let mut command = Command::new(env::current_exe().expect("a running program has a path"));
     command.args([NAME, &port.to_string(), &redis.url(), &database.url(), sql]);
-    let mut process = Process::start(NAME, command, &folder, Signal::Term);
-    eventually("a server without anything", LISTENS_WITHIN, || {
-        process.expect_running();
-        TcpStream::connect(("127.0.0.1", port))
-    })
-    .await;
-    Bare { port, process, _folder: folder }
+    Server::start("hyper, Redis, Postgres", port, command, Folder::new("bare")).await
 }
 
 /// Serves until it is ended.
@@ -54,20 +36,11 @@ pub(super) fn serve(port: &str, redis: &str, postgres: &str, sql: &str) -> ! {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     runtime.block_on(async move {
         let pillar = Arc::new(Pillar::connect(redis, postgres, sql).await);
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");
-        loop {
-            let (stream, _) = listener.accept().await.expect("connections can be accepted");
-            stream.set_nodelay(true).expect("a socket has that option");
+        let answer = move |request| {
             let pillar = pillar.clone();
-            tokio::spawn(async move {
-                let service = service_fn(move |request: Request<Incoming>| {
-                    let pillar = pillar.clone();
-                    async move { Ok::<_, Infallible>(pillar.answer(&request).await) }
-                });
-                // A client that goes away is no failure here.
-                drop(hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
-            });
-        }
+            async move { pillar.answer(&request).await }
+        };
+        bare::serve(port, answer).await
     })
 }
 
@@ -121,8 +94,7 @@ impl Pillar {
 
 /// What `id` is compared with.
 fn number(target: &str) -> i32 {
-    let (_, condition) = target.rsplit_once("?id=").or_else(|| target.rsplit_once("&id=")).expect("a condition");
-    let digits = condition.trim_start_matches(|char: char| !char.is_ascii_digit());
-    let end = digits.find('&').unwrap_or(digits.len());
-    digits[..end].parse().expect("a number")
+    let condition = target.split(['?', '&']).find_map(|part| part.strip_prefix("id=")).expect("a condition");
+    let (_, number) = condition.split_once('.').expect("an operator and a value");
+    number.parse().expect("a number")
 }

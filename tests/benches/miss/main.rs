@@ -102,7 +102,7 @@ async fn measure() {
         let bare = bare::start(&redis, &database, scenario.sql).await;
         let mut contenders = [
             Contender::new("PostgREST 12.0.2", peer.port(), peer.pid(), ""),
-            Contender::new("hyper, Redis, Postgres", bare.port, bare.process.pid(), ""),
+            Contender::new(bare.name, bare.port, bare.process.pid(), ""),
             Contender::new("Transom", node.port(), node.process().pid(), "/rest/v1"),
         ];
         let mut asked = 0;

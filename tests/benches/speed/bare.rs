@@ -1,19 +1,14 @@
 //! The ceiling: hyper alone, which gives one answer to whatever is asked. It runs in a process of its own, as this program
 //! called by another name. The caches have the same server behind them.
 
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
+use http::{HeaderName, HeaderValue, Response, StatusCode};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::TcpListener;
-use transom_tests::bench::Answer;
+use transom_tests::bench::{Answer, bare};
 
 /// What this program is called by to be that server.
 pub(super) const NAME: &str = "bare-hyper";
@@ -44,32 +39,7 @@ pub(super) fn serve(port: &str, answer: &str) -> ! {
     let answer = read(&PathBuf::from(answer));
     let port: u16 = port.parse().expect("a port");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    runtime.block_on(async move {
-        let listener = TcpListener::bind(("127.0.0.1", port)).await.expect("the port is free");
-        loop {
-            let (stream, _) = listener.accept().await.expect("connections can be accepted");
-            stream.set_nodelay(true).expect("a socket has that option");
-            let answer = answer.clone();
-            tokio::spawn(async move {
-                let service = service_fn(move |_: Request<Incoming>| {
-                    let answer = answer.clone();
-                    async move { Ok::<_, Infallible>(answer) }
-                });
-                let mut preface = [0; 3];
-                let known = stream.peek(&mut preface).await.is_ok();
-                let stream = TokioIo::new(stream);
-                // A client that goes away is no failure here.
-                if known && &preface == b"PRI" {
-                    let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                    drop(builder.serve_connection(stream, service).await);
-                } else {
-                    let mut builder = hyper::server::conn::http1::Builder::new();
-                    builder.header_read_timeout(None);
-                    drop(builder.serve_connection(stream, service).await);
-                }
-            });
-        }
-    })
+    runtime.block_on(bare::serve(port, move |_| std::future::ready(answer.clone())))
 }
 
 fn read(answer: &Path) -> Response<Full<Bytes>> {

@@ -4,11 +4,10 @@
 //! The mean is that of lookups in a row. Median and p99 are of lookups that are timed one by one, with the two readings of the
 //! clock that this takes.
 
-use std::any::Any;
+use std::fs;
 use std::hint::black_box;
 use std::sync::{Arc, LazyLock};
-use std::time::{Duration, Instant};
-use std::{fmt, fs};
+use std::time::Instant;
 
 use bytes::Bytes;
 use cache_core::cache::{Lookup, TwoTier};
@@ -18,7 +17,7 @@ use cache_core::tag::{Tag, Tags};
 use http::{HeaderValue, StatusCode, header};
 use moka::sync::Cache;
 use transom::reply::StoredResponse;
-use transom_tests::bench::{self, LIFETIMES};
+use transom_tests::bench::{self, LIFETIMES, Spread};
 
 const COUNTS: [u64; 3] = [10, 10_000, 1_000_000];
 const BODY: usize = 1_024;
@@ -26,34 +25,38 @@ const LOOKUPS: u64 = 2_000_000;
 /// Bytes of a page of memory, as `/proc` counts.
 const PAGE: u64 = 4_096;
 
+/// So many entries in a cache, and what they take.
+struct Held {
+    count: u64,
+    name: &'static str,
+    /// resident bytes per entry
+    each: u64,
+    /// by the cache's own account
+    weight: u64,
+    /// asserts that there is an entry under a key
+    look: Box<dyn Fn(&CacheKey)>,
+}
+
 pub(super) fn measure() {
     println!("\n### `memory`: entries of {BODY} bytes in L1\n");
     println!(
         "| entries | in | resident bytes per entry | of which key | body | overhead | weight | lookup ns: mean | median | p99 |"
     );
     println!("|--:|---|--:|--:|--:|--:|--:|--:|--:|--:|");
-    // Kept to the end: what is freed is used again, and nobody could see what the next one takes.
-    let mut kept: Vec<Box<dyn Any>> = Vec::new();
-    for count in COUNTS {
-        kept.push(Box::new(bare(count)));
-        let before = resident();
-        let cache = filled(count);
-        let (entries, weight) = cache.l1_size();
-        assert_eq!(entries, count, "none was evicted");
-        let each = (resident() - before) / count;
-        let key = key(count / 2).weight() as u64;
-        let overhead = each.saturating_sub(key + BODY as u64);
-        println!(
-            "| {count} | L1 | {each} | {key} | {BODY} | {overhead} | {} | {} |",
-            weight / count,
-            lookup(&cache, count)
-        );
-        kept.push(Box::new(cache));
-    }
+    // All are kept, and looked into only when all are there: what is freed is used again, and nobody could see what the next one
+    // takes.
+    let held: Vec<Held> = COUNTS.into_iter().flat_map(|count| [bare(count), l1(count)]).collect();
+    held.iter().for_each(print);
+}
+
+fn print(Held { count, name, each, weight, look }: &Held) {
+    let key = key(count / 2).weight() as u64;
+    let overhead = each.saturating_sub(key + BODY as u64);
+    println!("| {count} | {name} | {each} | {key} | {BODY} | {overhead} | {weight} | {} |", timed(*count, look));
 }
 
 /// The same keys and bodies in a moka by itself.
-fn bare(count: u64) -> Cache<CacheKey, Bytes> {
+fn bare(count: u64) -> Held {
     let before = resident();
     let cache = Cache::builder()
         .max_capacity(16 << 30)
@@ -64,12 +67,23 @@ fn bare(count: u64) -> Cache<CacheKey, Bytes> {
     }
     cache.run_pending_tasks();
     let each = (resident() - before) / count;
-    let length = key(count / 2).weight() as u64;
-    let overhead = each.saturating_sub(length + BODY as u64);
     let weight = cache.weighted_size() / count;
-    let nanos = timed(count, |key| assert!(black_box(cache.get(key)).is_some()));
-    println!("| {count} | moka | {each} | {length} | {BODY} | {overhead} | {weight} | {nanos} |");
-    cache
+    let look = Box::new(move |key: &CacheKey| assert!(black_box(cache.get(key)).is_some()));
+    Held { count, name: "moka", each, weight, look }
+}
+
+/// L1, with the judgement of what is found.
+fn l1(count: u64) -> Held {
+    let before = resident();
+    let cache = filled(count);
+    let (entries, weight) = cache.l1_size();
+    assert_eq!(entries, count, "none was evicted");
+    let each = (resident() - before) / count;
+    let now = cache.clock().now();
+    let look = Box::new(move |key: &CacheKey| {
+        assert!(matches!(black_box(cache.lookup_l1(key, &Directives::default(), now)), Lookup::Found(_)));
+    });
+    Held { count, name: "L1", each, weight: weight / count, look }
 }
 
 fn resident() -> u64 {
@@ -102,49 +116,21 @@ fn filled(count: u64) -> TwoTier<StoredResponse> {
     cache
 }
 
-/// What a lookup with its judgement takes.
-fn lookup(cache: &TwoTier<StoredResponse>, count: u64) -> Nanos {
-    let now = cache.clock().now();
-    timed(count, |key| {
-        assert!(matches!(black_box(cache.lookup_l1(key, &Directives::default(), now)), Lookup::Found(_)));
-    })
-}
-
-/// Nanoseconds of a lookup.
-struct Nanos {
-    mean: u64,
-    median: u64,
-    p99: u64,
-}
-
-impl fmt::Display for Nanos {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} | {} | {}", self.mean, self.median, self.p99)
-    }
-}
-
-/// What a lookup of one of these keys takes, in an order that no cache of the processor foresees.
-fn timed(count: u64, look: impl Fn(&CacheKey)) -> Nanos {
+/// Mean, median and p99 of a lookup of one of these keys in nanoseconds, as cells of a table. The order is one that no cache of
+/// the processor foresees.
+fn timed(count: u64, look: impl Fn(&CacheKey)) -> String {
     let keys: Vec<CacheKey> =
         (0..count).step_by(usize::try_from(count.div_ceil(10_000)).expect("small")).map(key).collect();
     let key = |turn: u64| &keys[usize::try_from(turn * 7_919).expect("small") % keys.len()];
     let began = Instant::now();
+    (0..LOOKUPS).for_each(|turn| look(key(turn)));
+    let mean = began.elapsed().as_nanos() / u128::from(LOOKUPS);
+    let mut spread = Spread::default();
     for turn in 0..LOOKUPS {
-        look(key(turn));
+        let (key, began) = (key(turn), Instant::now());
+        look(key);
+        spread.add(began.elapsed());
     }
-    let mean = nanos(began.elapsed()) / LOOKUPS;
-    let mut each: Vec<u64> = (0..LOOKUPS)
-        .map(|turn| {
-            let (key, began) = (key(turn), Instant::now());
-            look(key);
-            nanos(began.elapsed())
-        })
-        .collect();
-    each.sort_unstable();
-    let at = |percent: usize| each[each.len() * percent / 100];
-    Nanos { mean, median: at(50), p99: at(99) }
-}
-
-fn nanos(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+    let nanos = |share| spread.quantile(share).as_nanos();
+    format!("{mean} | {} | {}", nanos(0.5), nanos(0.99))
 }

@@ -4,10 +4,11 @@ mod traffic_server;
 
 use std::path::Path;
 
+use transom_tests::bench::Server;
 use transom_tests::{Folder, free_port, unprivileged};
 
 use super::bare;
-use super::server::{Server, is_installed};
+use super::server::is_installed;
 
 /// The folder of Debian's that is memory.
 const MEMORY: &str = "/dev/shm";

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 use transom_tests::Signal;
-use transom_tests::bench::{Answer, median};
+use transom_tests::bench::{Answer, Server, median};
 
 use super::bare;
 use super::load::{Lap, Load};
 use super::peers::{self, Setting};
 use super::scenario::Scenario;
-use super::server::{Server, pin, usage};
+use super::server::{pin, usage};
 use super::world::{World, ask, warm};
 
 const ROUNDS: usize = 5;

@@ -2,9 +2,10 @@
 
 use std::path::Path;
 
+use transom_tests::bench::Server;
 use transom_tests::{Folder, unprivileged};
 
-use super::super::server::{Server, is_installed};
+use super::super::server::is_installed;
 use super::MEMORY;
 
 pub(super) async fn start(port: u16, origin: u16) -> Option<Server> {
